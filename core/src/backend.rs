@@ -1,0 +1,23 @@
+//! The contract between the election and one of etcd's tongues.
+//!
+//! A backend only translates: requests to bytes, bytes to inputs. It keeps no deadline, retries nothing and decides
+//! nothing; the machines do. Each link is one connection to one member and is never mended: when it breaks, the
+//! backend says so ([`Input::Broken`], or a failed reply) and the session closes it and opens another.
+
+use tokio::sync::mpsc;
+
+use crate::machine::{Input, Request};
+
+pub mod v3;
+
+/// Where a backend puts what it hears.
+pub type Inbox = mpsc::UnboundedSender<Input>;
+
+/// Carries out requests, and reports to the [`Inbox`] it was made with. Runs on the engine's runtime.
+pub trait Backend: Send {
+    /// Starts to carry out a request and returns at once.
+    ///
+    /// Each request that has an answer gets exactly one [`Input::Reply`], unless its link is closed first; after
+    /// [`crate::machine::Op::Close`] nothing more is heard of that link. Requests on one link may overtake each other.
+    fn perform(&mut self, request: Request);
+}

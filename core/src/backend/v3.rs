@@ -1,0 +1,103 @@
+//! etcd's v3 API: native gRPC, one connection per link.
+//!
+//! * `channel`: one connection to one member, made once and never mended
+//! * `link`: what is under way on it: calls, the keepalive stream, the watch stream
+//! * `calls`: the verbs that are one call each, as requests and back
+//! * `renewals`, `watches`: the two streams that all elections of a link share
+//! * `words`: etcd's messages as the words of the machines, checked
+//! * `status`: what a failure means, in one place
+//! * `proto`: generated from `proto/etcd.proto`
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{Backend, Inbox};
+use crate::config::Endpoint;
+use crate::error::ErrorKind;
+use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
+
+mod calls;
+mod channel;
+mod link;
+#[allow(clippy::all, dead_code, missing_docs, unreachable_pub, unused_qualifications)]
+#[rustfmt::skip]
+mod proto;
+mod renewals;
+mod status;
+mod tasks;
+mod watches;
+mod words;
+
+use tasks::Tasks;
+
+/// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
+pub struct V3 {
+    endpoints: Arc<[Endpoint]>,
+    connect_timeout: Duration,
+    inbox: Inbox,
+    links: HashMap<LinkId, Link>,
+}
+
+/// A link that was opened and not yet closed.
+struct Link {
+    wishes: mpsc::UnboundedSender<(RequestId, Op)>,
+    tasks: Tasks,
+}
+
+impl V3 {
+    /// A backend for these endpoints which gives up connecting to one after `connect_timeout`, and puts what it hears
+    /// into `inbox`.
+    pub fn new(endpoints: Vec<Endpoint>, connect_timeout: Duration, inbox: Inbox) -> V3 {
+        V3 { endpoints: endpoints.into(), connect_timeout, inbox, links: HashMap::new() }
+    }
+
+    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
+        let Some(endpoint) = self.endpoints.get(endpoint).cloned() else {
+            let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
+            return link::tell(&self.inbox, Input::Reply { id: request, result: Err(failure) });
+        };
+        let tasks = Tasks::default();
+        let (wishes, granted) = mpsc::unbounded_channel();
+        let life = link::Life { link, endpoint, inbox: self.inbox.clone(), tasks: tasks.clone() };
+        tasks.spawn(life.run(request, key, self.connect_timeout, granted));
+        if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
+            before.tasks.end();
+        }
+    }
+}
+
+impl Backend for V3 {
+    fn perform(&mut self, request: Request) {
+        match request.op {
+            Op::Open { endpoint, key } => self.open(request.link, request.id, endpoint, key),
+            Op::Close => {
+                if let Some(link) = self.links.remove(&request.link) {
+                    link.tasks.end();
+                }
+            }
+            op => {
+                if let Some(link) = self.links.get(&request.link) {
+                    // Fails only if the link's task is gone, which it reported as broken.
+                    let _ = link.wishes.send((request.id, op));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for V3 {
+    fn drop(&mut self) {
+        for link in self.links.values() {
+            link.tasks.end();
+        }
+    }
+}
+
+impl std::fmt::Debug for V3 {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("V3").field("endpoints", &self.endpoints).field("links", &self.links.len()).finish()
+    }
+}

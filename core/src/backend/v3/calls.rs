@@ -1,0 +1,250 @@
+//! The verbs that are one call each. Each is one request and one atomic step of the store, never two.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tonic::{Response, Status};
+
+use super::channel::Channel;
+use super::proto::kv_client::KvClient;
+use super::proto::lease_client::LeaseClient;
+use super::proto::range_request::{SortOrder, SortTarget};
+use super::proto::{self, Compare, RangeRequest, RequestOp, TxnRequest, compare, request_op::Request};
+use super::status;
+use super::words::{self, Garbled};
+use crate::config::Endpoint;
+use crate::error::ErrorKind;
+use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
+use crate::member::{LeaseId, Member, Revision};
+
+/// Far above any answer to our requests; a foreign entry of an election may hold up to etcd's 1.5 MiB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// One endpoint's services.
+#[derive(Clone)]
+pub(super) struct Calls {
+    endpoint: Endpoint,
+    kv: KvClient<Channel>,
+    lease: LeaseClient<Channel>,
+    /// The newest stamp of this link, for the one answer that has none. Clones share it.
+    newest: Arc<Mutex<Stamp>>,
+}
+
+impl Calls {
+    pub(super) fn new(endpoint: Endpoint, channel: Channel, origin: http::Uri) -> Calls {
+        let kv = KvClient::with_origin(channel.clone(), origin.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let lease = LeaseClient::with_origin(channel, origin).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Calls { endpoint, kv, lease, newest: Arc::default() }
+    }
+
+    /// Performs one of the verbs that are calls.
+    pub(super) async fn perform(mut self, op: Op) -> Result<Reply, Failure> {
+        match op {
+            Op::Open { key, .. } => {
+                let stamp = self.touch(key).await?;
+                Ok(Reply { stamp, answer: Answer::Opened })
+            }
+            Op::Grant { lease, ttl_s } => self.grant(lease, ttl_s).await,
+            Op::Confirm { key, keys } => self.confirm(key, keys).await,
+            Op::Revoke { lease } => self.revoke(lease).await,
+            Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
+            Op::Look { prefix, own, up_to } => self.look(prefix, own, up_to).await,
+            Op::Leave { key, revision } => self.leave(key, revision).await,
+            Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
+                Err(Failure::new(ErrorKind::Internal, "this verb is not a call"))
+            }
+        }
+    }
+
+    /// A linearizable read of nothing but the stamp. It names a key that we may read, as permissions are by key.
+    async fn touch(&mut self, key: Vec<u8>) -> Result<Stamp, Failure> {
+        let request = RangeRequest { key, limit: 1, count_only: true, ..RangeRequest::default() };
+        let result = self.kv.range(request).await;
+        let answer = self.said(result)?;
+        self.stamp(answer.header)
+    }
+
+    async fn grant(&mut self, lease: LeaseId, ttl_s: u32) -> Result<Reply, Failure> {
+        let request = proto::LeaseGrantRequest { ttl: i64::from(ttl_s), id: lease };
+        let result = self.lease.lease_grant(request).await;
+        let answer = self.said(result)?;
+        if !answer.error.is_empty() {
+            return Err(Failure::new(ErrorKind::Server, format!("{}: {}", self.endpoint, answer.error)));
+        }
+        if answer.id != lease {
+            return Err(status::garbled(&self.endpoint, "another lease was granted"));
+        }
+        self.reply(answer.header, || Ok(Answer::Granted { ttl_s: answer.ttl }))
+    }
+
+    async fn revoke(&mut self, lease: LeaseId) -> Result<Reply, Failure> {
+        match self.lease.lease_revoke(proto::LeaseRevokeRequest { id: lease }).await {
+            Err(refusal) if status::refused(&self.endpoint, &refusal).kind == ErrorKind::LeaseLost => {
+                // A refusal has no header.
+                let stamp = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+                Ok(Reply { stamp, answer: Answer::Revoked })
+            }
+            result => {
+                let answer = self.said(result)?;
+                self.reply(answer.header, || Ok(Answer::Revoked))
+            }
+        }
+    }
+
+    async fn confirm(&mut self, key: Vec<u8>, keys: Vec<Vec<u8>>) -> Result<Reply, Failure> {
+        if keys.is_empty() {
+            let stamp = self.touch(key).await?;
+            return Ok(Reply { stamp, answer: Answer::Confirmed { found: Vec::new() } });
+        }
+        let reads = keys.iter().map(|key| get(key)).collect();
+        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, keys.len()).await?;
+        let mut reads = answer.responses.into_iter();
+        self.reply(answer.header, || {
+            let found = keys.iter().map(|key| words::read_one(reads.next(), key)).collect::<Result<_, _>>()?;
+            Ok(Answer::Confirmed { found })
+        })
+    }
+
+    async fn join(&mut self, prefix: Vec<u8>, own: Vec<u8>, name: Vec<u8>, lease: LeaseId) -> Result<Reply, Failure> {
+        let put = proto::PutRequest { key: own.clone(), value: name.clone(), lease };
+        let request = TxnRequest {
+            compare: vec![created_at(own.clone(), 0)],
+            success: vec![op(Request::RequestPut(put)), newest(&prefix, 2, 0), oldest(&prefix)],
+            failure: vec![get(&own)],
+        };
+        let result = self.kv.txn(request).await;
+        let answer = self.said(result)?;
+        let created = answer.succeeded;
+        let mut answers = self.counted(answer.responses, if created { 3 } else { 1 })?.into_iter();
+        let stamp = self.stamp(answer.header)?;
+        let seen = if created {
+            let _put = answers.next();
+            // The reads see the put of their own transaction.
+            let (latest, first) = self.sound(neighbours(&mut answers, &own, stamp.revision))?;
+            let own = Some(Member { key: own, name, revision: stamp.revision, lease });
+            Seen { own, latest, first }
+        } else {
+            let own = self.sound(words::read_one(answers.next(), &own))?;
+            Seen { own, ..Seen::default() }
+        };
+        Ok(Reply { stamp, answer: Answer::Joined { created, seen } })
+    }
+
+    async fn look(&mut self, prefix: Vec<u8>, own: Vec<u8>, up_to: Revision) -> Result<Reply, Failure> {
+        // One more than is wanted: of two entries of one revision, the one above ours does not count.
+        let reads = vec![get(&own), newest(&prefix, 3, up_to), oldest(&prefix)];
+        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, 3).await?;
+        let mut answers = answer.responses.into_iter();
+        self.reply(answer.header, || {
+            let ours = words::read_one(answers.next(), &own)?;
+            let (latest, first) = neighbours(&mut answers, &own, up_to)?;
+            Ok(Answer::Looked(Seen { own: ours, latest, first }))
+        })
+    }
+
+    async fn leave(&mut self, key: Vec<u8>, revision: Revision) -> Result<Reply, Failure> {
+        let delete = proto::DeleteRangeRequest { key: key.clone() };
+        let request = TxnRequest {
+            compare: vec![created_at(key, revision)],
+            success: vec![op(Request::RequestDeleteRange(delete))],
+            failure: Vec::new(),
+        };
+        let result = self.kv.txn(request).await;
+        let answer = self.said(result)?;
+        self.reply(answer.header, || Ok(Answer::Left))
+    }
+
+    /// A transaction without conditions that must have this many answers.
+    async fn transact(&mut self, request: TxnRequest, answers: usize) -> Result<proto::TxnResponse, Failure> {
+        let result = self.kv.txn(request).await;
+        let mut answer = self.said(result)?;
+        answer.responses = self.counted(answer.responses, answers)?;
+        Ok(answer)
+    }
+
+    fn counted<T>(&self, answers: Vec<T>, wanted: usize) -> Result<Vec<T>, Failure> {
+        self.sound(if answers.len() == wanted {
+            Ok(answers)
+        } else {
+            Err("a transaction has too many or too few answers")
+        })
+    }
+
+    fn said<T>(&self, result: Result<Response<T>, Status>) -> Result<T, Failure> {
+        result.map(Response::into_inner).map_err(|refusal| status::refused(&self.endpoint, &refusal))
+    }
+
+    fn sound<T>(&self, checked: Result<T, Garbled>) -> Result<T, Failure> {
+        checked.map_err(|what| status::garbled(&self.endpoint, what))
+    }
+
+    fn stamp(&self, header: Option<proto::ResponseHeader>) -> Result<Stamp, Failure> {
+        let stamp = self.sound(words::stamp(header))?;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if stamp.revision >= newest.revision {
+            *newest = stamp;
+        }
+        Ok(stamp)
+    }
+
+    fn reply(
+        &self,
+        header: Option<proto::ResponseHeader>,
+        answer: impl FnOnce() -> Result<Answer, Garbled>,
+    ) -> Result<Reply, Failure> {
+        Ok(Reply { stamp: self.stamp(header)?, answer: self.sound(answer())? })
+    }
+}
+
+/// The answers to [`newest`] and [`oldest`], of the rank they ask for: etcd sorts by revision only.
+fn neighbours(
+    answers: &mut impl Iterator<Item = proto::ResponseOp>,
+    own: &[u8],
+    up_to: Revision,
+) -> Result<(Vec<Member>, Vec<Member>), Garbled> {
+    let mut latest = words::read(answers.next())?;
+    latest.retain(|member| member.rank() <= (up_to, own));
+    latest.sort_by(|one, other| other.rank().cmp(&one.rank()));
+    latest.truncate(2);
+    let mut first = words::read(answers.next())?;
+    first.sort_by(|one, other| one.rank().cmp(&other.rank()));
+    Ok((latest, first))
+}
+
+fn op(request: Request) -> RequestOp {
+    RequestOp { request: Some(request) }
+}
+
+fn get(key: &[u8]) -> RequestOp {
+    op(Request::RequestRange(RangeRequest { key: key.to_vec(), ..RangeRequest::default() }))
+}
+
+/// The youngest entries not younger than `up_to`; 0 stands for no bound.
+fn newest(prefix: &[u8], limit: i64, up_to: Revision) -> RequestOp {
+    by_age(prefix, limit, SortOrder::Descend, words::number(up_to))
+}
+
+/// The two oldest entries.
+fn oldest(prefix: &[u8]) -> RequestOp {
+    by_age(prefix, 2, SortOrder::Ascend, 0)
+}
+
+fn by_age(prefix: &[u8], limit: i64, order: SortOrder, max_create_revision: i64) -> RequestOp {
+    op(Request::RequestRange(RangeRequest {
+        key: prefix.to_vec(),
+        range_end: words::end_of(prefix),
+        limit,
+        sort_order: order.into(),
+        sort_target: SortTarget::Create.into(),
+        max_create_revision,
+        ..RangeRequest::default()
+    }))
+}
+
+fn created_at(key: Vec<u8>, revision: Revision) -> Compare {
+    Compare {
+        result: compare::CompareResult::Equal.into(),
+        target: compare::CompareTarget::Create.into(),
+        key,
+        target_union: Some(compare::TargetUnion::CreateRevision(words::number(revision))),
+    }
+}

@@ -1,0 +1,193 @@
+//! What a failure means. Every error of this backend gets its kind and its words here.
+
+use std::error::Error;
+use std::fmt;
+
+use tonic::{Code, Status};
+
+use crate::config::Endpoint;
+use crate::error::ErrorKind;
+use crate::machine::Failure;
+
+/// An HTTP answer that is no gRPC answer: from a proxy, or from something that is not etcd.
+#[derive(Debug)]
+pub(super) struct NotGrpc {
+    pub(super) status: http::StatusCode,
+}
+
+impl fmt::Display for NotGrpc {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "not an etcd server: HTTP {} without a gRPC answer", self.status)
+    }
+}
+
+impl Error for NotGrpc {}
+
+/// The failure of a call or a stream.
+pub(super) fn refused(endpoint: &Endpoint, status: &Status) -> Failure {
+    // What broke on our side of the wire carries its cause; what the server said does not.
+    if let Some(source) = status.source() {
+        return failed(endpoint, source);
+    }
+    let said = match status.message() {
+        "" => status.code().description(),
+        message => message,
+    };
+    Failure::new(kind_of(status.code(), said), format!("{endpoint}: {said}"))
+}
+
+/// The failure of the connection.
+pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
+    Failure::new(kind_of_transport(error), format!("{endpoint}: {}", causes(error)))
+}
+
+/// An answer that etcd does not give.
+pub(super) fn garbled(endpoint: &Endpoint, what: impl fmt::Display) -> Failure {
+    Failure::new(ErrorKind::Protocol, format!("{endpoint}: an answer that etcd does not give: {what}"))
+}
+
+/// A stream that the server ended without a word.
+pub(super) fn ended(endpoint: &Endpoint, stream: &str) -> Failure {
+    Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the server ended the {stream} stream"))
+}
+
+/// A connection that was closed by the other side without a word.
+pub(super) fn closed(endpoint: &Endpoint) -> Failure {
+    Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the connection was closed"))
+}
+
+/// A server that does not take what we send.
+pub(super) fn stuck(endpoint: &Endpoint) -> Failure {
+    Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the server does not take our requests"))
+}
+
+/// A server that gives watches ids of its own: they could not be told apart.
+pub(super) fn foreign_watch(endpoint: &Endpoint) -> Failure {
+    let detail = format!("{endpoint}: the server does not take our ids for watches: it is not etcd 3.4 or later");
+    Failure::new(ErrorKind::Unsupported, detail)
+}
+
+/// By what the server says: etcd's codes alone do not tell its errors apart.
+fn kind_of(code: Code, said: &str) -> ErrorKind {
+    const BY_WORDS: [(&str, ErrorKind); 18] = [
+        ("no leader", ErrorKind::NoQuorum),
+        ("leader changed", ErrorKind::NoQuorum),
+        ("not leader", ErrorKind::NoQuorum),
+        ("unhealthy cluster", ErrorKind::NoQuorum),
+        ("previous leader failure", ErrorKind::NoQuorum),
+        ("raft proposal dropped", ErrorKind::NoQuorum),
+        ("request timed out", ErrorKind::Timeout),
+        ("deadline exceeded", ErrorKind::Timeout),
+        ("context canceled", ErrorKind::Unreachable),
+        ("database space exceeded", ErrorKind::NoSpace),
+        ("too many requests", ErrorKind::Server),
+        ("requested lease not found", ErrorKind::LeaseLost),
+        ("user name is empty", ErrorKind::Denied),
+        ("permission denied", ErrorKind::Denied),
+        ("authentication failed", ErrorKind::Denied),
+        // The users were changed meanwhile: the same request again may well be served.
+        ("revision of auth store is old", ErrorKind::Server),
+        // Said by tonic, of what it was sent.
+        ("failed to decode Protobuf", ErrorKind::Protocol),
+        ("decoded message length too large", ErrorKind::Protocol),
+    ];
+    if code == Code::Ok {
+        return ErrorKind::Protocol;
+    }
+    if let Some((_, kind)) = BY_WORDS.iter().find(|(words, _)| said.contains(words)) {
+        return *kind;
+    }
+    match code {
+        Code::PermissionDenied | Code::Unauthenticated => ErrorKind::Denied,
+        Code::Unimplemented => ErrorKind::Unsupported,
+        Code::InvalidArgument => ErrorKind::Invalid,
+        Code::DeadlineExceeded => ErrorKind::Timeout,
+        Code::Unavailable | Code::Cancelled => ErrorKind::Unreachable,
+        _ => ErrorKind::Server,
+    }
+}
+
+fn kind_of_transport(error: &(dyn Error + 'static)) -> ErrorKind {
+    for cause in chain(error) {
+        if cause.is::<NotGrpc>() {
+            return ErrorKind::Protocol;
+        }
+        // Found by the library in what the peer sent: not HTTP/2, or not as it should be.
+        if cause.downcast_ref::<h2::Error>().is_some_and(|error| error.is_library()) {
+            return ErrorKind::Protocol;
+        }
+    }
+    ErrorKind::Unreachable
+}
+
+/// An error with its causes. Many errors repeat their cause: what was said already is not said again.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for cause in chain(error) {
+        let said = cause.to_string();
+        if said.is_empty() || text.contains(&said) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&said);
+    }
+    text
+}
+
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etcd_errors_are_told_apart() {
+        #[rustfmt::skip]
+        let table = [
+            (Code::Unavailable, "etcdserver: no leader", ErrorKind::NoQuorum),
+            (Code::Unavailable, "etcdserver: leader changed", ErrorKind::NoQuorum),
+            (Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure", ErrorKind::NoQuorum),
+            (Code::Unavailable, "etcdserver: request timed out", ErrorKind::Timeout),
+            (Code::Unknown, "context deadline exceeded", ErrorKind::Timeout),
+            (Code::Unavailable, "etcdserver: server stopped", ErrorKind::Unreachable),
+            (Code::Unavailable, "etcdserver: rpc not supported for learner", ErrorKind::Unreachable),
+            (Code::Cancelled, "", ErrorKind::Unreachable),
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", ErrorKind::NoSpace),
+            (Code::ResourceExhausted, "etcdserver: too many requests", ErrorKind::Server),
+            (Code::InvalidArgument, "etcdserver: user name is empty", ErrorKind::Denied),
+            (Code::InvalidArgument, "etcdserver: revision of auth store is old", ErrorKind::Server),
+            (Code::PermissionDenied, "etcdserver: permission denied", ErrorKind::Denied),
+            (Code::Unauthenticated, "etcdserver: invalid auth token", ErrorKind::Denied),
+            (Code::NotFound, "etcdserver: requested lease not found", ErrorKind::LeaseLost),
+            (Code::FailedPrecondition, "etcdserver: lease already exists", ErrorKind::Server),
+            (Code::Unimplemented, "unknown service etcdserverpb.KV", ErrorKind::Unsupported),
+            (Code::InvalidArgument, "etcdserver: request is too large", ErrorKind::Invalid),
+            (Code::Internal, "failed to decode Protobuf message: invalid tag value: 0", ErrorKind::Protocol),
+            (Code::Ok, "", ErrorKind::Protocol),
+        ];
+        for (code, said, kind) in table {
+            assert_eq!(kind_of(code, said), kind, "{code:?} {said:?}");
+        }
+    }
+
+    #[test]
+    fn causes_are_named_once() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl fmt::Display for Outer {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "it broke: {}", self.0)
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        assert_eq!(causes(&Outer(std::io::Error::other("the cause"))), "it broke: the cause");
+    }
+}

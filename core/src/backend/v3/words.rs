@@ -1,0 +1,108 @@
+//! etcd's messages as the words of the machines. Nothing a server sends is believed before it was checked here.
+
+use super::proto::{self, ResponseOp, response_op::Response};
+use crate::machine::{Change, Stamp};
+use crate::member::{Member, Revision};
+
+/// Why a message is not one that etcd sends.
+pub(super) type Garbled = &'static str;
+
+pub(super) fn stamp(header: Option<proto::ResponseHeader>) -> Result<Stamp, Garbled> {
+    let header = header.ok_or("it has no header")?;
+    Ok(Stamp { cluster: header.cluster_id, revision: revision(header.revision)?, term: header.raft_term })
+}
+
+fn revision(number: i64) -> Result<Revision, Garbled> {
+    Revision::try_from(number).map_err(|_| "a revision is negative")
+}
+
+/// As etcd counts: revisions that no store reaches are all "the highest".
+pub(super) fn number(revision: Revision) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+pub(super) fn member(entry: proto::KeyValue) -> Result<Member, Garbled> {
+    let created = revision(entry.create_revision)?;
+    if created == 0 || entry.key.is_empty() {
+        return Err("a key has no name or no revision");
+    }
+    Ok(Member { key: entry.key, name: entry.value, revision: created, lease: entry.lease })
+}
+
+pub(super) fn members(entries: Vec<proto::KeyValue>) -> Result<Vec<Member>, Garbled> {
+    entries.into_iter().map(member).collect()
+}
+
+pub(super) fn change(event: proto::Event) -> Result<Change, Garbled> {
+    let kind = proto::event::EventType::try_from(event.r#type).map_err(|_| "an event is neither put nor delete")?;
+    let entry = event.kv.ok_or("an event has no key")?;
+    let at = revision(entry.mod_revision)?;
+    if entry.key.is_empty() {
+        return Err("an event has no key");
+    }
+    let key = entry.key.clone();
+    let now = match kind {
+        proto::event::EventType::Put => Some(member(entry)?),
+        proto::event::EventType::Delete => None,
+    };
+    Ok(Change { at, key, now })
+}
+
+/// The read among a transaction's answers that is next.
+pub(super) fn read(answer: Option<ResponseOp>) -> Result<Vec<Member>, Garbled> {
+    match answer.and_then(|answer| answer.response) {
+        Some(Response::ResponseRange(range)) => members(range.kvs),
+        _ => Err("a read is missing from a transaction"),
+    }
+}
+
+/// The read of one key among a transaction's answers that is next.
+pub(super) fn read_one(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Member>, Garbled> {
+    let mut found = read(answer)?;
+    if found.len() > 1 || found.iter().any(|member| member.key != key) {
+        return Err("a read of one key found others");
+    }
+    Ok(found.pop())
+}
+
+/// The first key that does not begin with `prefix`.
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // etcd's word for "to the last key of all".
+    vec![0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_ends_before_the_first_key_without_the_prefix() {
+        assert_eq!(end_of(b"/jobs/"), b"/jobs0");
+        assert_eq!(end_of(b"a\xff"), b"b");
+        assert_eq!(end_of(b"\xff"), [0]);
+        assert_eq!(end_of(b""), [0]);
+    }
+
+    #[test]
+    fn messages_that_etcd_does_not_send_are_refused() {
+        assert!(stamp(None).is_err());
+        assert!(stamp(Some(proto::ResponseHeader { revision: -1, ..Default::default() })).is_err());
+        assert!(member(proto::KeyValue { key: b"k".into(), ..Default::default() }).is_err());
+        assert!(member(proto::KeyValue { create_revision: 1, ..Default::default() }).is_err());
+        assert!(change(proto::Event::default()).is_err());
+        let odd = proto::KeyValue { key: b"k".into(), create_revision: 1, ..Default::default() };
+        assert!(change(proto::Event { r#type: 7, kv: Some(odd) }).is_err());
+        assert!(read(None).is_err());
+        let other = proto::KeyValue { key: b"other".into(), create_revision: 1, ..Default::default() };
+        let range = proto::RangeResponse { kvs: vec![other], ..Default::default() };
+        let answer = ResponseOp { response: Some(Response::ResponseRange(range)) };
+        assert!(read_one(Some(answer), b"k").is_err());
+    }
+}

@@ -1,0 +1,314 @@
+//! What an election needs to know, and every check on it, before any network is touched.
+//!
+//! [`Config`] is what the caller says; [`Config::validate`] turns it into [`Settings`], in which every default is
+//! filled in and every value is known to be usable. Each refusal names the field, the value and the remedy.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+mod endpoint;
+pub use endpoint::Endpoint;
+
+/// Which of etcd's two APIs an election lives in. They cannot see each other: all members must use the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Api {
+    /// gRPC, etcd 3.4 and later; shares elections with Go's `concurrency.Election` and `etcdctl elect`.
+    #[default]
+    V3,
+}
+
+/// What to do when the store turns out to have gone back in time (wiped, or restored from a backup).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnStoreReset {
+    /// Report it, let nobody of ours lead for one ttl plus the step-down margin, then go on.
+    #[default]
+    Continue,
+    /// End the election with [`ErrorKind::StoreReset`].
+    Stop,
+}
+
+/// How to take part in an election. Zero (or `None`) stands for the default.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The members of one etcd cluster, each `http://host:port`; at least one. The port may be left out (2379).
+    pub endpoints: Vec<String>,
+    /// Which API of etcd to use.
+    pub api: Api,
+    /// The election: all who campaign for the same key on the same cluster compete. Taken byte for byte.
+    pub key: String,
+    /// What this candidate calls itself; followers are told the leader's name.
+    pub name: String,
+    /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
+    pub ttl_s: u32,
+    /// How often the lease is renewed, in milliseconds; default ttl/2, at most 100,000.
+    pub renew_ms: u32,
+    /// How long before the lease's certain end leading ends by itself, in milliseconds; default ttl/5.
+    pub step_down_ms: u32,
+    /// How long one attempt (connect, renew, confirm) may take, in milliseconds; default as much as lets two attempts
+    /// fit between renewal and step-down, at most 5,000.
+    pub request_timeout_ms: u32,
+    /// How long a stop waits for the user to hear of it, and for etcd to take the key away, in milliseconds;
+    /// default ttl.
+    pub stop_timeout_ms: u32,
+    /// What to do when the store went back in time.
+    pub on_store_reset: OnStoreReset,
+}
+
+/// A checked configuration: nothing in it is missing and its inequalities hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Which API of etcd to use.
+    pub api: Api,
+    /// The election's key.
+    pub key: String,
+    /// This candidate's name.
+    pub name: String,
+    /// How long [`crate::Election::stop`] waits.
+    pub stop_timeout: Duration,
+    /// What this election shares with others of the process that say the same.
+    pub session: SessionSettings,
+}
+
+/// The part of the settings that belongs to the session; elections with equal ones share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionSettings {
+    /// The members of the cluster.
+    pub endpoints: Vec<Endpoint>,
+    /// The lease we ask for, in whole seconds.
+    pub ttl_s: u32,
+    /// How often it is renewed.
+    pub renew_every: Duration,
+    /// How long before its end leading ends.
+    pub margin: Duration,
+    /// How long one attempt (connect, renew, confirm) may take.
+    pub attempt: Duration,
+    /// What to do when the store went back in time.
+    pub on_store_reset: OnStoreReset,
+}
+
+impl SessionSettings {
+    /// The lease we ask for.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_secs(u64::from(self.ttl_s))
+    }
+}
+
+const DEFAULT_TTL_S: u32 = 10;
+const MAX_TTL_S: u32 = 300;
+/// etcd writes the remaining time of long leases down every five minutes; renewing well within that keeps them exact.
+const MAX_RENEW: Duration = Duration::from_secs(100);
+const MAX_ATTEMPT: Duration = Duration::from_secs(5);
+/// Below this even a loopback connection misses deadlines on a busy machine.
+const MIN_ATTEMPT: Duration = Duration::from_millis(20);
+const MAX_STOP_TIMEOUT_MS: u32 = 3_600_000;
+const MAX_KEY_BYTES: usize = 1024;
+const MAX_NAME_BYTES: usize = 1024;
+const MAX_ENDPOINTS: usize = 64;
+
+impl Config {
+    /// Checks every field and fills in the defaults. Touches no network.
+    pub fn validate(&self) -> Result<Settings, Error> {
+        let ttl_s = if self.ttl_s == 0 { DEFAULT_TTL_S } else { self.ttl_s };
+        if ttl_s > MAX_TTL_S {
+            return refuse(format!(
+                "ttl_s is {ttl_s}; give whole seconds from 1 to {MAX_TTL_S}, or 0 for {DEFAULT_TTL_S}"
+            ));
+        }
+        let ttl = Duration::from_secs(u64::from(ttl_s));
+        check_key(&self.key)?;
+        check_text("name", &self.name, MAX_NAME_BYTES)?;
+        if self.stop_timeout_ms > MAX_STOP_TIMEOUT_MS {
+            return refuse(format!(
+                "stop_timeout_ms is {}; give at most {MAX_STOP_TIMEOUT_MS} (one hour), or 0 for the ttl",
+                self.stop_timeout_ms
+            ));
+        }
+        let (renew_every, margin, attempt) = self.pace(ttl)?;
+        Ok(Settings {
+            api: self.api,
+            key: self.key.clone(),
+            name: self.name.clone(),
+            stop_timeout: millis_or(self.stop_timeout_ms, ttl),
+            session: SessionSettings {
+                endpoints: self.check_endpoints()?,
+                ttl_s,
+                renew_every,
+                margin,
+                attempt,
+                on_store_reset: self.on_store_reset,
+            },
+        })
+    }
+
+    /// Renewal period, step-down margin and attempt time, such that two whole attempts fit between renewal and
+    /// step-down: one endpoint may fail without costing the lead.
+    fn pace(&self, ttl: Duration) -> Result<(Duration, Duration, Duration), Error> {
+        let renew_every = millis_or(self.renew_ms, (ttl / 2).min(MAX_RENEW));
+        let margin = millis_or(self.step_down_ms, ttl / 5);
+        if renew_every > MAX_RENEW {
+            return refuse(format!("renew_ms is {}; give at most {}", self.renew_ms, MAX_RENEW.as_millis()));
+        }
+        let room = ttl.checked_sub(renew_every + margin).filter(|room| *room >= 2 * MIN_ATTEMPT).ok_or_else(|| {
+            invalid(format!(
+                "renew_ms {} and step_down_ms {} leave no room in a ttl of {} ms for two attempts of at least {} ms; \
+                 lower one of them, or raise ttl_s",
+                renew_every.as_millis(),
+                margin.as_millis(),
+                ttl.as_millis(),
+                MIN_ATTEMPT.as_millis()
+            ))
+        })?;
+        let attempt = millis_or(self.request_timeout_ms, (room / 2).min(MAX_ATTEMPT));
+        if attempt < MIN_ATTEMPT {
+            return refuse(format!(
+                "request_timeout_ms is {}; give at least {}, or 0 for the default",
+                self.request_timeout_ms,
+                MIN_ATTEMPT.as_millis()
+            ));
+        }
+        if 2 * attempt > room {
+            return refuse(format!(
+                "request_timeout_ms is {}; two attempts must fit between renew_ms {} and step-down at {} ms of the \
+                 ttl: give at most {}, or raise ttl_s",
+                self.request_timeout_ms,
+                renew_every.as_millis(),
+                (ttl - margin).as_millis(),
+                (room / 2).as_millis()
+            ));
+        }
+        Ok((renew_every, margin, attempt))
+    }
+
+    fn check_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
+        if self.endpoints.is_empty() {
+            return refuse("endpoints is empty; give at least one, such as http://127.0.0.1:2379".into());
+        }
+        if self.endpoints.len() > MAX_ENDPOINTS {
+            return refuse(format!("endpoints has {} entries; give at most {MAX_ENDPOINTS}", self.endpoints.len()));
+        }
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(self.endpoints.len());
+        for (at, url) in self.endpoints.iter().enumerate() {
+            let endpoint = Endpoint::parse(&format!("endpoints[{at}]"), url)?;
+            if !endpoints.contains(&endpoint) {
+                endpoints.push(endpoint);
+            }
+        }
+        Ok(endpoints)
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Error> {
+    check_text("key", key, MAX_KEY_BYTES)?;
+    if key.ends_with('/') {
+        return refuse(format!("key {key:?} ends with a slash; members live under the key, leave the slash out"));
+    }
+    if key.contains("//") {
+        return refuse(format!("key {key:?} has a double slash; keys are taken byte for byte, write single ones"));
+    }
+    Ok(())
+}
+
+fn check_text(field: &str, value: &str, max_bytes: usize) -> Result<(), Error> {
+    if value.is_empty() {
+        return refuse(format!("{field} is empty; give from 1 to {max_bytes} bytes"));
+    }
+    if value.len() > max_bytes {
+        let start: String = value.chars().take(24).collect();
+        return refuse(format!("{field} {start:?}... has {} bytes; give at most {max_bytes}", value.len()));
+    }
+    if let Some(at) = value.find('\0') {
+        return refuse(format!("{field} {value:?} has a NUL byte at {at}; leave it out"));
+    }
+    Ok(())
+}
+
+fn millis_or(millis: u32, default: Duration) -> Duration {
+    if millis == 0 { default } else { Duration::from_millis(u64::from(millis)) }
+}
+
+fn invalid(detail: String) -> Error {
+    Error::new(ErrorKind::Invalid, detail)
+}
+
+fn refuse<T>(detail: String) -> Result<T, Error> {
+    Err(invalid(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Config {
+        Config {
+            endpoints: vec!["http://127.0.0.1:2379".into()],
+            key: "/jobs/nightly".into(),
+            name: "one".into(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn defaults_follow_the_ttl() {
+        let settings = good().validate().expect("a good config");
+        assert_eq!(settings.stop_timeout, Duration::from_secs(10));
+        let session = settings.session;
+        assert_eq!(
+            (session.ttl_s, session.renew_every, session.margin),
+            (10, Duration::from_secs(5), Duration::from_secs(2))
+        );
+        assert_eq!(session.attempt, Duration::from_millis(1500));
+    }
+
+    #[test]
+    fn two_attempts_fit_for_every_ttl() {
+        for ttl_s in 1..=MAX_TTL_S {
+            let session = Config { ttl_s, ..good() }.validate().expect("any ttl in range").session;
+            assert!(session.renew_every + 2 * session.attempt + session.margin <= session.ttl(), "ttl {ttl_s}");
+            assert!(session.renew_every <= MAX_RENEW && session.attempt <= MAX_ATTEMPT, "ttl {ttl_s}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_names_field_value_and_remedy() {
+        let long = "k".repeat(MAX_KEY_BYTES + 1);
+        let many = vec!["http://h:1".to_string(); MAX_ENDPOINTS + 1];
+        #[rustfmt::skip]
+        let table: Vec<(Config, [&str; 3])> = vec![
+            (Config { endpoints: vec![], ..good() }, ["endpoints", "empty", "at least one"]),
+            (Config { endpoints: many, ..good() }, ["endpoints", "65", "at most 64"]),
+            (Config { endpoints: vec!["ftp://h:1".into()], ..good() }, ["endpoints[0]", "ftp", "http://"]),
+            (Config { key: "".into(), ..good() }, ["key", "empty", "1 to 1024"]),
+            (Config { key: "/".into(), ..good() }, ["key", "\"/\"", "leave the slash out"]),
+            (Config { key: "/a/".into(), ..good() }, ["key", "/a/", "leave the slash out"]),
+            (Config { key: "/a//b".into(), ..good() }, ["key", "/a//b", "single"]),
+            (Config { key: "/a\0b".into(), ..good() }, ["key", "\\0", "leave it out"]),
+            (Config { key: long, ..good() }, ["key", "1025", "at most 1024"]),
+            (Config { name: "".into(), ..good() }, ["name", "empty", "1 to 1024"]),
+            (Config { name: "a\0".into(), ..good() }, ["name", "NUL", "leave it out"]),
+            (Config { name: "n".repeat(1025), ..good() }, ["name", "1025", "at most 1024"]),
+            (Config { ttl_s: 301, ..good() }, ["ttl_s", "301", "1 to 300"]),
+            (Config { renew_ms: 9_000, ..good() }, ["renew_ms", "9000", "lower"]),
+            (Config { renew_ms: 100_001, ttl_s: 300, ..good() }, ["renew_ms", "100001", "at most 100000"]),
+            (Config { step_down_ms: 9_999, ..good() }, ["step_down_ms", "9999", "lower"]),
+            (Config { request_timeout_ms: 1_501, ..good() }, ["request_timeout_ms", "1501", "at most 1500"]),
+            (Config { request_timeout_ms: 19, ..good() }, ["request_timeout_ms", "19", "at least 20"]),
+            (Config { stop_timeout_ms: 3_600_001, ..good() }, ["stop_timeout_ms", "3600001", "at most"]),
+        ];
+        for (config, parts) in table {
+            let error = config.validate().expect_err(parts[0]);
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            for part in parts {
+                assert!(error.detail().contains(part), "{:?} should say {part:?}", error.detail());
+            }
+        }
+    }
+
+    #[test]
+    fn endpoints_named_twice_count_once() {
+        let twice = vec!["http://h:2379".into(), "http://H".into(), "http://other".into()];
+        assert_eq!(Config { endpoints: twice, ..good() }.validate().expect("fine").session.endpoints.len(), 2);
+    }
+}

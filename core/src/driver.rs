@@ -1,0 +1,218 @@
+//! Machine <-> backend, for one session: replies in, requests out, reports to the mailboxes. One future.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+
+use crate::backend::Backend;
+use crate::clock;
+use crate::config::SessionSettings;
+use crate::machine::crew::Crew;
+use crate::machine::{CandidateId, Entropy, Input};
+use crate::shared::{Shared, WallWatch};
+use crate::time::Time;
+
+/// Inputs taken in between two looks at the machine's requests, so that a flood of news cannot keep them back.
+const BATCH: usize = 256;
+const MAX_SLEEP: Duration = Duration::from_secs(60);
+
+/// One election of the session.
+struct Member {
+    shared: Arc<Shared>,
+    has_stopped: bool,
+    has_entered: bool,
+    has_acknowledged: bool,
+}
+
+/// When time alone makes something due: for most elections, never.
+#[derive(Default)]
+struct Alarms {
+    /// A trouble that was held back may be told.
+    troubles: BTreeMap<CandidateId, Time>,
+    /// After a stop: the end is no longer waited for.
+    ends: BTreeMap<CandidateId, Time>,
+}
+
+/// A session in the engine. Its parts are borrowed only between two awaits, by the engine and by its own future.
+pub(crate) struct Driver {
+    pub(crate) settings: SessionSettings,
+    crew: RefCell<Crew>,
+    members: RefCell<BTreeMap<CandidateId, Member>>,
+    alarms: RefCell<Alarms>,
+    backend: RefCell<Box<dyn Backend>>,
+    wall: Arc<WallWatch>,
+    wake: Notify,
+}
+
+impl Driver {
+    pub(crate) fn new(settings: SessionSettings, backend: Box<dyn Backend>, seed: u64) -> Driver {
+        let entropy = Entropy::new(seed, clock::epoch_ms());
+        Driver {
+            crew: RefCell::new(Crew::new(settings.clone(), entropy, clock::now())),
+            members: RefCell::new(BTreeMap::new()),
+            alarms: RefCell::default(),
+            backend: RefCell::new(backend),
+            wall: Arc::new(WallWatch::new(settings.margin)),
+            wake: Notify::new(),
+            settings,
+        }
+    }
+
+    pub(crate) fn accepts(&self, key: &str) -> bool {
+        self.crew.borrow().accepts(key)
+    }
+
+    pub(crate) fn add(&self, shared: Arc<Shared>) {
+        shared.join_session(self.wall.clone());
+        let settings = &shared.settings;
+        let mut crew = self.crew.borrow_mut();
+        let id = crew.add(&settings.key, &settings.name, settings.stop_timeout, clock::now());
+        let member = Member { shared, has_stopped: false, has_entered: false, has_acknowledged: false };
+        self.members.borrow_mut().insert(id, member);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.crew.borrow().is_over()
+    }
+
+    /// Somebody rang: handles may have been stopped, acknowledged or closed.
+    pub(crate) fn look_at_handles(&self) {
+        let now = clock::now();
+        let (mut crew, mut alarms) = (self.crew.borrow_mut(), self.alarms.borrow_mut());
+        for (id, member) in self.members.borrow_mut().iter_mut() {
+            for input in member.look(*id, now, &mut alarms.ends) {
+                crew.handle(input, now);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// The wall clock may have been set.
+    pub(crate) fn look_at_the_wall_clock(&self) {
+        if self.wall.has_jumped() {
+            self.crew.borrow_mut().handle(Input::Jumped, clock::now());
+        }
+        // After a sleep of the machine the runtime's timers are late.
+        self.wake.notify_one();
+    }
+
+    /// Runs the session until nothing of it is left.
+    pub(crate) async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Input>) {
+        loop {
+            self.flush();
+            if self.is_over() {
+                return;
+            }
+            let wait = self.next_time().since(clock::now());
+            tokio::select! {
+                biased;
+                input = inbox.recv() => self.take_in(input, &mut inbox),
+                () = self.wake.notified() => self.tick(),
+                () = tokio::time::sleep(wait) => self.tick(),
+            }
+        }
+    }
+
+    fn take_in(&self, first: Option<Input>, inbox: &mut mpsc::UnboundedReceiver<Input>) {
+        let mut crew = self.crew.borrow_mut();
+        let more = std::iter::from_fn(|| inbox.try_recv().ok());
+        for input in first.into_iter().chain(more.take(BATCH)) {
+            crew.handle(input, clock::now());
+        }
+    }
+
+    fn tick(&self) {
+        let now = clock::now();
+        self.crew.borrow_mut().handle(Input::Tick, now);
+        self.remind(now);
+    }
+
+    /// Carries requests to the backend and reports to the mailboxes.
+    fn flush(&self) {
+        let mut crew = self.crew.borrow_mut();
+        while let Some(request) = crew.poll_request() {
+            self.backend.borrow_mut().perform(request);
+        }
+        if !crew.is_suspect() {
+            self.wall.set_suspect(false);
+        }
+        let (mut members, mut alarms) = (self.members.borrow_mut(), self.alarms.borrow_mut());
+        while let Some((id, report)) = crew.poll_report() {
+            let has_ended = report.ended;
+            if let Some(member) = members.get(&id) {
+                let held_back = member.shared.set(report);
+                alarms.troubles.remove(&id);
+                alarms.troubles.extend(held_back.map(|until| (id, until)));
+            }
+            if has_ended {
+                members.remove(&id);
+                alarms.troubles.remove(&id);
+                alarms.ends.remove(&id);
+            }
+        }
+    }
+
+    fn next_time(&self) -> Time {
+        let crew = self.crew.borrow().poll_timeout().unwrap_or(Time::NEVER);
+        let alarms = self.alarms.borrow();
+        let first = alarms.troubles.values().chain(alarms.ends.values()).copied().fold(crew, Time::min);
+        // The runtime's clock does not count sleep: never trust it for long.
+        first.min(clock::now() + MAX_SLEEP)
+    }
+
+    /// Tells those for whom time alone made something due.
+    fn remind(&self, now: Time) {
+        let (members, mut alarms) = (self.members.borrow(), self.alarms.borrow_mut());
+        for id in take_past(&mut alarms.ends, now) {
+            members.get(&id).inspect(|member| member.shared.mailbox().end());
+            alarms.troubles.insert(id, now);
+        }
+        for id in take_past(&mut alarms.troubles, now) {
+            members.get(&id).inspect(|member| member.shared.alert());
+        }
+    }
+}
+
+/// Takes out what is due.
+fn take_past(alarms: &mut BTreeMap<CandidateId, Time>, now: Time) -> Vec<CandidateId> {
+    alarms.extract_if(.., |_, time| now >= *time).map(|(id, _)| id).collect()
+}
+
+impl Member {
+    /// What the handle wants that the machine does not know yet.
+    fn look(&mut self, id: CandidateId, now: Time, ends: &mut BTreeMap<CandidateId, Time>) -> Vec<Input> {
+        if !self.shared.is_stopped() {
+            return Vec::new();
+        }
+        let mut inputs = Vec::new();
+        let stop_timeout = self.shared.settings.stop_timeout;
+        let is_closed = self.shared.is_closed();
+        let mailbox = self.shared.mailbox();
+        if !self.has_stopped {
+            self.has_stopped = true;
+            ends.insert(id, now + stop_timeout);
+            let led = (mailbox.believes_to_lead() || mailbox.has_entered_farewell()) && !is_closed;
+            inputs.push(Input::Stop { candidate: id, led });
+        }
+        if mailbox.has_entered_farewell() && !self.has_entered {
+            self.has_entered = true;
+            ends.remove(&id);
+            inputs.push(Input::Entered { candidate: id });
+        }
+        if (mailbox.has_acknowledged() || is_closed) && !self.has_acknowledged {
+            self.has_acknowledged = true;
+            ends.insert(id, now + stop_timeout);
+            inputs.push(Input::Acknowledged { candidate: id });
+        }
+        let is_due = mailbox.is_due(now);
+        drop(mailbox);
+        if is_due {
+            self.shared.alert();
+        }
+        inputs
+    }
+}

@@ -1,0 +1,197 @@
+//! The handle of one election.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, Endpoint};
+use crate::engine::{self, Life};
+use crate::error::{Error, ErrorKind};
+use crate::mailbox::Next;
+use crate::member::{Leader, Revision};
+use crate::shared::Shared;
+
+/// One candidate in one election.
+///
+/// The election runs on the engine's thread; what happens waits in the handle until [`Election::next`] or
+/// [`Election::try_next`] takes it. Taking late costs freshness, never safety: nobody is told [`crate::Event::Elected`] who
+/// does not lead at that moment, and [`Election::is_leader`] reads the clock.
+///
+/// After [`Election::stop`] a leader's place is given up only when the user has heard [`crate::Event::Unelected`], that is, at
+/// the next call of `next` or `try_next` after the one that returned it; or when `stop_timeout_ms` has passed without
+/// it having been taken; or when the handle is dropped.
+///
+/// # Example
+///
+/// ```no_run
+/// use etcd_leader::{Config, Election, Event, Next};
+///
+/// # fn main() -> Result<(), etcd_leader::Error> {
+/// let election = Election::start(&Config {
+///     endpoints: vec!["http://127.0.0.1:2379".into()],
+///     key: "/jobs/nightly".into(),
+///     name: "host-1".into(),
+///     ..Config::default()
+/// })?;
+/// loop {
+///     match election.next(None)? {
+///         Next::Event(Event::Elected { token }) => println!("leading; guard writes with {token}"),
+///         Next::Event(Event::Unelected { why }) => println!("not leading any more: {why}"),
+///         Next::Event(_) | Next::Nothing => {}
+///         Next::Ended => return Ok(()),
+///     }
+/// }
+/// # }
+/// ```
+pub struct Election {
+    shared: Arc<Shared>,
+    life: Arc<Life>,
+}
+
+impl Election {
+    /// Starts to campaign. Returns at once, before any network is touched; the rest is told as events.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if the configuration cannot be used, or its key and that of a running election of this
+    /// process lie one inside the other; [`ErrorKind::Internal`] if the engine's thread cannot be started.
+    pub fn start(config: &Config) -> Result<Election, Error> {
+        let (shared, life) = engine::start(config.validate()?)?;
+        Ok(Election { shared, life })
+    }
+
+    /// The next event if there is one now. Any thread may call it, one at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Forked`] in a child of the process that started the election.
+    pub fn try_next(&self) -> Result<Next, Error> {
+        self.check_fork()?;
+        let mut mailbox = self.shared.mailbox();
+        if !mailbox.has_acknowledged() {
+            mailbox.acknowledge();
+            if mailbox.has_acknowledged() {
+                self.shared.ring();
+            }
+        }
+        let next = mailbox.take(crate::clock::now());
+        if mailbox.has_entered_farewell() && !mailbox.has_acknowledged() {
+            self.shared.ring();
+        }
+        Ok(next)
+    }
+
+    /// Waits for the next event, for at most `timeout` if one is given. [`Next::Nothing`]: there was none in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Election::try_next`].
+    pub fn next(&self, timeout: Option<Duration>) -> Result<Next, Error> {
+        let give_up = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let next = self.try_next()?;
+            let left = give_up.map(|at| at.saturating_duration_since(Instant::now()));
+            if next != Next::Nothing || left == Some(Duration::ZERO) {
+                return Ok(next);
+            }
+            let mailbox = self.shared.mailbox();
+            if !mailbox.is_due(crate::clock::now()) {
+                drop(self.shared.wait(mailbox, left.unwrap_or(Duration::from_secs(3600))));
+            }
+        }
+    }
+
+    /// Whether [`Election::try_next`] has something to do: an event, the end, or an acknowledgement.
+    pub fn is_due(&self) -> bool {
+        self.life.is_ours() && self.shared.mailbox().is_due(crate::clock::now())
+    }
+
+    /// Calls `hook` whenever [`Election::is_due`] may have become true. It runs on the engine's thread: it must be
+    /// short, and must not call back into the election.
+    pub fn on_due(&self, hook: impl Fn() + Send + Sync + 'static) {
+        if self.life.is_ours() {
+            self.shared.set_hook(Arc::new(hook));
+        }
+    }
+
+    /// Asks for the end of the election. From its return on [`Election::is_leader`] is false on every thread. It never
+    /// blocks, may be repeated, and may be called from any thread and from a signal handler.
+    pub fn stop(&self) {
+        if self.life.is_ours() {
+            self.shared.stop();
+        }
+    }
+
+    /// Whether we lead at this moment. Takes no lock and no system call; reads the clock, so that a process which was
+    /// stopped or asleep hears the truth from its first call on.
+    pub fn is_leader(&self) -> bool {
+        self.token().is_some()
+    }
+
+    /// The token of our term, if we lead at this moment. Compare it with the one of [`crate::Event::Elected`] to ask "still in
+    /// that term?".
+    pub fn token(&self) -> Option<Revision> {
+        self.term().map(|(token, _)| token)
+    }
+
+    /// For how long leading is certain from now on; zero if we do not lead.
+    pub fn time_left(&self) -> Duration {
+        self.term().map_or(Duration::ZERO, |(_, left)| left)
+    }
+
+    fn term(&self) -> Option<(Revision, Duration)> {
+        if self.life.is_ours() { self.shared.leads() } else { None }
+    }
+
+    /// Who leads, as far as is known: ourselves while we do.
+    pub fn leader(&self) -> Option<Leader> {
+        if self.life.is_ours() { self.shared.mailbox().leader(crate::clock::now()) } else { None }
+    }
+
+    /// The configured endpoint that a [`crate::machine::Trouble`] names.
+    pub fn endpoint(&self, at: usize) -> Option<&Endpoint> {
+        self.shared.settings.session.endpoints.get(at)
+    }
+
+    /// Whether this is a fork's child, in which the election does not run.
+    pub fn has_forked(&self) -> bool {
+        !self.life.is_ours()
+    }
+
+    fn check_fork(&self) -> Result<(), Error> {
+        if self.life.is_ours() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Forked, "this election runs in the parent process; start a new one in the child"))
+    }
+}
+
+impl Drop for Election {
+    /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`.
+    fn drop(&mut self) {
+        if !self.life.is_ours() {
+            // What was inherited belongs to the parent: its memory stays, its descriptors are not touched.
+            std::mem::forget((self.shared.clone(), self.life.clone()));
+            return;
+        }
+        let timeout = self.shared.settings.stop_timeout;
+        let give_up = Instant::now() + timeout;
+        self.shared.close();
+        let mut mailbox = self.shared.mailbox();
+        while !mailbox.is_ended() {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            mailbox = self.shared.wait(mailbox, left);
+        }
+        drop(mailbox);
+        engine::leave(&self.life, &self.shared.settings, give_up.saturating_duration_since(Instant::now()));
+    }
+}
+
+impl std::fmt::Debug for Election {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let settings = &self.shared.settings;
+        out.debug_struct("Election").field("key", &settings.key).field("name", &settings.name).finish_non_exhaustive()
+    }
+}

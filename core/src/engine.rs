@@ -1,0 +1,256 @@
+//! One thread and one current-thread runtime for all elections of the process; gone with the last of them.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::backend::{Backend, v3};
+use crate::clock::JumpWatch;
+use crate::config::{Api, Endpoint, Settings};
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind};
+use crate::process;
+use crate::shared::Shared;
+use crate::wake::{Bell, Listener};
+
+/// A lookup of a name blocks a thread of its own; it does not outlive the lookup by more than this.
+const RESOLVER_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
+/// The engine of this process, by generation: a fork's child finds a slot that nobody of its parent can hold locked.
+/// (Two generations share a slot only after as many forks, each from the child of the one before.)
+static SLOTS: [Mutex<Option<Engine>>; 64] = [const { Mutex::new(None) }; 64];
+
+/// The running engine, as those see it who start elections.
+struct Engine {
+    generation: u32,
+    starts: mpsc::UnboundedSender<Arc<Shared>>,
+    life: Arc<Life>,
+    /// The keys of running elections, with the endpoints of each (law 9).
+    keys: BTreeMap<String, Vec<Vec<Endpoint>>>,
+}
+
+/// What every handle holds of its engine.
+pub(crate) struct Life {
+    generation: u32,
+    bell: Arc<Bell>,
+    handles: AtomicUsize,
+    is_over: Mutex<bool>,
+    over: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+fn slot() -> MutexGuard<'static, Option<Engine>> {
+    let at = process::generation() as usize % SLOTS.len();
+    SLOTS[at].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts an election in the engine, and the engine if it does not run.
+pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Arc<Life>), Error> {
+    process::count_forks();
+    let mut slot = slot();
+    // An engine of an ancestor is not ours: it is left alone, and so are its descriptors.
+    if let Some(ancestor) = slot.take_if(|engine| engine.generation != process::generation()) {
+        std::mem::forget(ancestor);
+    }
+    if slot.is_none() {
+        *slot = Some(launch().map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("the engine's thread could not be started: {error}"))
+        })?);
+    }
+    let Some(engine) = slot.as_mut() else {
+        return Err(Error::new(ErrorKind::Internal, "the engine is gone"));
+    };
+    engine.check_nesting(&settings)?;
+    engine.keys.entry(settings.key.clone()).or_default().push(settings.session.endpoints.clone());
+    let shared = Arc::new(Shared::new(settings, engine.life.bell.clone()));
+    engine.life.handles.fetch_add(1, Ordering::SeqCst);
+    if engine.starts.send(shared.clone()).is_err() {
+        return Err(Error::new(ErrorKind::Internal, "the engine's thread has died"));
+    }
+    engine.life.bell.ring();
+    Ok((shared, engine.life.clone()))
+}
+
+/// A handle is gone: waits, for at most `timeout`, for the engine's end if it was the last.
+pub(crate) fn leave(life: &Life, settings: &Settings, timeout: Duration) {
+    {
+        let mut slot = slot();
+        if let Some(engine) = slot.as_mut().filter(|engine| std::ptr::eq(&*engine.life, life)) {
+            engine.forget(settings);
+        }
+    }
+    if life.handles.fetch_sub(1, Ordering::SeqCst) != 1 {
+        return;
+    }
+    life.bell.ring();
+    let is_over = life.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = life.over.wait_timeout_while(is_over, timeout, |is_over| !*is_over);
+    let is_over = *waited.unwrap_or_else(PoisonError::into_inner).0;
+    if is_over {
+        let thread = life.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map(JoinHandle::join);
+    }
+}
+
+impl Life {
+    pub(crate) fn is_ours(&self) -> bool {
+        self.generation == process::generation()
+    }
+}
+
+impl Engine {
+    /// An election inside another one's keys would take that one's members for its own, or hold it up for ever.
+    fn check_nesting(&self, settings: &Settings) -> Result<(), Error> {
+        let key = &settings.key;
+        let within = format!("{key}/");
+        let below = self.keys.range(within.clone()..).take_while(|(other, _)| other.starts_with(&within));
+        let slashes = key.match_indices('/').filter(|(at, _)| *at > 0);
+        let above = slashes.filter_map(|(at, _)| self.keys.get_key_value(&key[..at]));
+        let shares = |lists: &Vec<Vec<Endpoint>>| {
+            lists.iter().flatten().any(|endpoint| settings.session.endpoints.contains(endpoint))
+        };
+        match below.chain(above).find(|(_, lists)| shares(lists)) {
+            None => Ok(()),
+            Some((other, _)) => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("key {key:?} and the key {other:?} of a running election lie one inside the other; rename one"),
+            )),
+        }
+    }
+
+    fn forget(&mut self, settings: &Settings) {
+        if let Some(lists) = self.keys.get_mut(&settings.key) {
+            if let Some(at) = lists.iter().position(|list| *list == settings.session.endpoints) {
+                lists.swap_remove(at);
+            }
+            if lists.is_empty() {
+                self.keys.remove(&settings.key);
+            }
+        }
+    }
+}
+
+fn launch() -> std::io::Result<Engine> {
+    let (bell, end) = Bell::new()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("etcd-leader-dns")
+        .thread_keep_alive(RESOLVER_KEEP_ALIVE)
+        .build()?;
+    let (listener, jumps) = {
+        let _inside = runtime.enter();
+        (Listener::new(end)?, JumpWatch::new()?)
+    };
+    let (starts, started) = mpsc::unbounded_channel();
+    let life = Arc::new(Life {
+        generation: process::generation(),
+        bell: Arc::new(bell),
+        handles: AtomicUsize::new(0),
+        is_over: Mutex::new(false),
+        over: Condvar::new(),
+        thread: Mutex::new(None),
+    });
+    let thread = spawn_quietly({
+        let life = life.clone();
+        move || {
+            LocalSet::new().block_on(&runtime, run(&life, started, listener, jumps));
+            drop(runtime);
+            *life.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            life.over.notify_all();
+        }
+    })?;
+    *life.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(Engine { generation: life.generation, starts, life, keys: BTreeMap::new() })
+}
+
+/// Starts the thread with every signal blocked: the host's handlers run on the host's threads, and a peer that resets
+/// a connection raises no SIGPIPE.
+#[cfg(unix)]
+fn spawn_quietly(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    use nix::sys::signal::{SigSet, SigmaskHow};
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let thread = std::thread::Builder::new().name("etcd-leader".into()).spawn(run);
+    before.thread_set_mask()?;
+    thread
+}
+
+#[cfg(not(unix))]
+fn spawn_quietly(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("etcd-leader".into()).spawn(run)
+}
+
+/// The engine's own task: places new elections, and tells the drivers who rang.
+async fn run(
+    life: &Arc<Life>,
+    mut started: mpsc::UnboundedReceiver<Arc<Shared>>,
+    mut listener: Listener,
+    mut jumps: JumpWatch,
+) {
+    let mut drivers: Vec<Rc<Driver>> = Vec::new();
+    let (over_sender, mut over) = mpsc::unbounded_channel::<()>();
+    loop {
+        while let Ok(shared) = started.try_recv() {
+            place(shared, &mut drivers, &over_sender);
+        }
+        drivers.retain(|driver| !driver.is_over());
+        if drivers.is_empty() && retire(life, &started) {
+            return;
+        }
+        tokio::select! {
+            () = listener.rung() => drivers.iter().for_each(|driver| driver.look_at_handles()),
+            () = jumps.jumped() => drivers.iter().for_each(|driver| driver.look_at_the_wall_clock()),
+            _ = over.recv() => {}
+        }
+    }
+}
+
+/// Takes the engine out of its slot, unless somebody has started another election meanwhile.
+fn retire(life: &Arc<Life>, started: &mpsc::UnboundedReceiver<Arc<Shared>>) -> bool {
+    let mut slot = slot();
+    if !started.is_empty() || life.handles.load(Ordering::SeqCst) > 0 {
+        return false;
+    }
+    slot.take_if(|engine| Arc::ptr_eq(&engine.life, life));
+    true
+}
+
+/// Gives an election to the session that it can share, or to a new one.
+fn place(shared: Arc<Shared>, drivers: &mut Vec<Rc<Driver>>, over: &mpsc::UnboundedSender<()>) {
+    let settings = &shared.settings;
+    let fits = |driver: &&Rc<Driver>| driver.settings == settings.session && driver.accepts(&settings.key);
+    let driver = drivers.iter().find(fits).cloned().unwrap_or_else(|| {
+        let (inbox, inputs) = mpsc::unbounded_channel();
+        let driver = Rc::new(Driver::new(settings.session.clone(), backend(settings, inbox), seed()));
+        let over = over.clone();
+        tokio::task::spawn_local({
+            let driver = driver.clone();
+            async move {
+                driver.run(inputs).await;
+                let _ = over.send(());
+            }
+        });
+        drivers.push(driver.clone());
+        driver
+    });
+    driver.add(shared);
+}
+
+/// The only place that asks which API an election uses.
+fn backend(settings: &Settings, inbox: crate::backend::Inbox) -> Box<dyn Backend> {
+    let session = &settings.session;
+    match settings.api {
+        Api::V3 => Box::new(v3::V3::new(session.endpoints.clone(), session.attempt, inbox)),
+    }
+}
+
+fn seed() -> u64 {
+    // Without the system's generator the clock still keeps two processes apart in most cases; lease ids that collide
+    // are refused by etcd.
+    getrandom::u64().unwrap_or_else(|_| crate::clock::now().as_nanos())
+}

@@ -1,0 +1,506 @@
+//! One election: join, look, wait, lead, step down, leave (laws 2, 3, 5, 6, 9).
+//!
+//! The candidate is written as levels, not as a script: inputs change what it knows, and [`Candidate::advance`] then
+//! does whatever is missing (a leave, a join, a look, a watch). So a lost reply, a broken link and a new lease all lead
+//! through the same few lines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::outbox::Outbox;
+use super::{
+    Answer, Facts, Failure, LinkId, Op, Plea, Reply, Report, RequestId, Seen, Trouble, member_key, members_of,
+};
+use crate::error::{Error, ErrorKind};
+use crate::member::{Leader, LeaseId, Member, Membership, Revision, Standing, View};
+use crate::time::Time;
+
+mod watching;
+use watching::Watching;
+
+/// The times a candidate keeps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Without news for this long a waiter looks again.
+    pub(super) ttl: Duration,
+    /// How long a request may take.
+    pub(super) attempt: Duration,
+    /// The longest wait between retries.
+    pub(super) backoff_cap: Duration,
+    /// How long a stop waits for the user.
+    pub(super) stop_timeout: Duration,
+}
+
+/// What the user wants of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// To lead.
+    Campaign,
+    /// To stop, but the user believes to lead and must hear first; `None`: is just hearing it.
+    Hold(Option<Time>),
+    /// To be gone.
+    Leave,
+}
+
+/// How we know that we are first (law 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// A look showed it.
+    Looked,
+    /// The delete of the only one ahead of us; a look must agree by then.
+    Watched { agree_by: Time },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Join,
+    Look,
+    Leave,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    id: RequestId,
+    verb: Verb,
+    deadline: Time,
+}
+
+/// One election of one process.
+#[derive(Debug)]
+pub struct Candidate {
+    prefix: Vec<u8>,
+    name: Vec<u8>,
+    pace: Pace,
+    wish: Wish,
+    link: Option<LinkId>,
+    endpoint: Option<usize>,
+    lease: Option<LeaseId>,
+    /// Our member key under that lease.
+    own: Vec<u8>,
+    place: Option<Membership>,
+    view: Option<View>,
+    proof: Option<Proof>,
+    /// The newest revision our knowledge includes; an older look is stale.
+    seen: Revision,
+    /// An entry under our key that must be deleted before we join.
+    burn: Option<Revision>,
+    /// No entry up to this revision is adopted: a leave was sent for it, or we were told that it is lost.
+    burnt: Revision,
+    /// A join under this lease was never answered, so it may still arrive.
+    join_in_doubt: bool,
+    pending: Option<Pending>,
+    /// Covers our key, and while we wait the one just before it too: the one range watch of law 2b.
+    watch: Option<Watching>,
+    /// Covers the leader's key, where that is not one of those.
+    leader_watch: Option<Watching>,
+    must_look: bool,
+    look_at: Time,
+    retry_at: Time,
+    failures: u32,
+    /// Watches that the server ended in a row.
+    cancels: u32,
+    /// The session's certainty has run out, and is not back yet.
+    lapsed: bool,
+    why: Option<Error>,
+    warning: Option<Arc<Trouble>>,
+    trouble: Option<Arc<Trouble>>,
+    report: Report,
+    ended: bool,
+    pleas: Vec<Plea>,
+}
+
+impl Candidate {
+    pub(super) fn new(key: &str, name: &str, pace: Pace) -> Candidate {
+        Candidate {
+            prefix: members_of(key),
+            name: name.as_bytes().to_vec(),
+            pace,
+            wish: Wish::Campaign,
+            link: None,
+            endpoint: None,
+            lease: None,
+            own: Vec::new(),
+            place: None,
+            view: None,
+            proof: None,
+            seen: 0,
+            burn: None,
+            burnt: 0,
+            join_in_doubt: false,
+            pending: None,
+            watch: None,
+            leader_watch: None,
+            must_look: false,
+            look_at: Time::NEVER,
+            retry_at: Time::ZERO,
+            failures: 0,
+            cancels: 0,
+            lapsed: false,
+            why: None,
+            warning: None,
+            trouble: None,
+            report: Report::default(),
+            ended: false,
+            pleas: Vec::new(),
+        }
+    }
+
+    pub(super) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
+
+    pub(super) fn place(&self) -> Option<&Membership> {
+        self.place.as_ref()
+    }
+
+    pub(super) fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Whether we are done: nothing of us is left in etcd that is not in doubt.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The key that a lost join may still create, if there is one: the session owns it once we have ended (law 8).
+    pub(super) fn doubt(&self) -> Option<Vec<u8>> {
+        (self.join_in_doubt && self.lease.is_some()).then(|| self.own.clone())
+    }
+
+    pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
+        std::mem::take(&mut self.pleas)
+    }
+
+    pub(super) fn stop(&mut self, led: bool, now: Time) {
+        if self.wish == Wish::Campaign {
+            self.wish = if led { Wish::Hold(Some(now + self.pace.stop_timeout)) } else { Wish::Leave };
+            self.why = Some(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
+        }
+    }
+
+    /// The election cannot go on.
+    pub(super) fn fail(&mut self, error: Error) {
+        if self.wish != Wish::Leave {
+            self.wish = Wish::Leave;
+            self.why = Some(error);
+        }
+    }
+
+    pub(super) fn entered(&mut self) {
+        if let Wish::Hold(until) = &mut self.wish {
+            *until = None;
+        }
+    }
+
+    pub(super) fn acknowledged(&mut self) {
+        if matches!(self.wish, Wish::Hold(_)) {
+            self.wish = Wish::Leave;
+        }
+    }
+
+    /// What the session's confirming read found under our key, when we held it at `revision` (law 3).
+    pub(super) fn checked(&mut self, revision: Revision, found: Option<&Member>, out: &mut Outbox) {
+        if self.place.as_ref().is_some_and(|place| place.revision == revision) && !self.is_ours(found) {
+            self.lose(found.is_some(), out);
+        }
+    }
+
+    pub(super) fn reply(&mut self, id: RequestId, result: Result<Reply, Failure>, now: Time, out: &mut Outbox) {
+        let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
+        match result {
+            Err(failure) => self.failed(pending.verb, failure, now, out),
+            Ok(reply) => {
+                self.failures = 0;
+                self.trouble = None;
+                match (pending.verb, reply.answer) {
+                    (Verb::Join, Answer::Joined { created, seen }) => {
+                        self.joined(created, seen, reply.stamp.revision, now, out);
+                    }
+                    (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
+                    (Verb::Leave, Answer::Left) => self.burn = None,
+                    (verb, answer) => {
+                        let detail = format!("the backend answered {answer:?} to {verb:?}");
+                        self.failed(verb, Failure::new(ErrorKind::Internal, detail), now, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Notices what the session says now, lets times pass, and does what is missing.
+    pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+        if self.ended {
+            return;
+        }
+        self.follow(facts, out);
+        self.let_time_pass(facts, now, out);
+        self.act(now, out);
+    }
+
+    /// A new lease or a new link: what hung on the old one is gone.
+    fn follow(&mut self, facts: &Facts, out: &mut Outbox) {
+        if self.lease != facts.lease {
+            if self.place.is_some() && self.proof.is_some() {
+                self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
+            }
+            self.forget_place(out);
+            self.lease = facts.lease;
+            self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
+            self.pending = None;
+            (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
+        }
+        if self.link != facts.link {
+            if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
+                self.join_in_doubt = true;
+            }
+            (self.watch, self.leader_watch) = (None, None);
+            (self.link, self.endpoint) = (facts.link, facts.endpoint);
+            self.must_look = self.place.is_some();
+        }
+    }
+
+    fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+        if self.proof.is_some() && now >= facts.until && !self.lapsed {
+            self.lapsed = true;
+            self.proof = None;
+            self.must_look = true;
+            self.why.get_or_insert(Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time"));
+        }
+        if now < facts.until {
+            self.lapsed = false;
+        }
+        if matches!(self.proof, Some(Proof::Watched { agree_by }) if now >= agree_by) {
+            self.proof = None;
+            self.must_look = true;
+            self.why.get_or_insert(Error::new(ErrorKind::Timeout, "no look confirmed in time that we are first"));
+        }
+        if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
+            self.wish = Wish::Leave;
+        }
+        if let Some(pending) = self.pending.take_if(|pending| now >= pending.deadline) {
+            let detail = format!("no answer within {} ms", self.pace.attempt.as_millis());
+            self.failed(pending.verb, Failure::new(ErrorKind::Timeout, detail), now, out);
+        }
+        let is_watch_late = self.watches().any(|watch| watch.is_overdue(now));
+        if let (true, Some(link)) = (is_watch_late, self.link) {
+            let detail = format!("no watch within {} ms", self.pace.attempt.as_millis());
+            self.pleas.push(Plea::LinkFailed(link, Failure::new(ErrorKind::Timeout, detail)));
+        }
+        if now >= self.look_at {
+            self.must_look = true;
+        }
+        self.publish(facts, now);
+    }
+
+    /// Does the next thing that is missing.
+    fn act(&mut self, now: Time, out: &mut Outbox) {
+        if self.wish == Wish::Leave && self.is_gone() {
+            self.end(out);
+            return;
+        }
+        let (Some(link), Some(lease)) = (self.link, self.lease) else { return };
+        let is_busy = match self.pending {
+            // A leave does not wait for a look.
+            Some(pending) => pending.verb != Verb::Look || self.wish != Wish::Leave,
+            None => false,
+        };
+        if is_busy || now < self.retry_at {
+            return;
+        }
+        let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
+        let (verb, op) = if let Some(revision) = self.burn.or(leave) {
+            if leave == Some(revision) {
+                self.forget_place(out);
+            }
+            self.burn = Some(revision);
+            self.burnt = self.burnt.max(revision);
+            (Verb::Leave, Op::Leave { key: self.own.clone(), revision })
+        } else if self.place.is_none() {
+            if self.wish != Wish::Campaign {
+                return;
+            }
+            let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
+            (Verb::Join, Op::Join { prefix, own, name, lease })
+        } else if let (true, Some(place)) = (self.must_look, &self.place) {
+            self.must_look = false;
+            let up_to = place.revision;
+            (Verb::Look, Op::Look { prefix: self.prefix.clone(), own: self.own.clone(), up_to })
+        } else {
+            return;
+        };
+        self.pending = Some(Pending { id: out.send(link, op), verb, deadline: now + self.pace.attempt });
+    }
+
+    /// When [`Candidate::advance`] wants to be called again.
+    pub(super) fn timeout(&self, facts: &Facts, now: Time) -> Time {
+        if self.ended {
+            return Time::NEVER;
+        }
+        let agree_by = match self.proof {
+            Some(Proof::Watched { agree_by }) => agree_by,
+            _ => Time::NEVER,
+        };
+        let told_by = if let Wish::Hold(Some(until)) = self.wish { until } else { Time::NEVER };
+        let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
+        let (lapse, quiet, retry) =
+            (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
+        let look = if self.must_look { Time::NEVER } else { self.look_at };
+        let request = self.pending.map_or(Time::NEVER, |pending| pending.deadline);
+        let watch = self.watches().map(|watch| watch.created_by()).min().unwrap_or(Time::NEVER);
+        [agree_by, told_by, lapse, quiet, retry, look, request, watch].into_iter().min().unwrap_or(Time::NEVER)
+    }
+
+    fn joined(&mut self, created: bool, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
+        let Some(own) = seen.own.clone() else {
+            self.must_look = true;
+            return;
+        };
+        let is_adoptable = Some(own.lease) == self.lease && own.revision > self.burnt && own.name == self.name;
+        if !created && !is_adoptable {
+            self.burn = Some(own.revision);
+            return;
+        }
+        self.place = Some(Membership { key: own.key, revision: own.revision });
+        self.seen = self.seen.max(own.revision);
+        if created {
+            self.looked(seen, at, now, out);
+        } else {
+            self.must_look = true;
+        }
+    }
+
+    fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
+        let Some(place) = self.place.clone() else { return };
+        if at < self.seen {
+            self.must_look = true;
+            return;
+        }
+        if !self.is_ours(seen.own.as_ref()) {
+            self.lose(seen.own.is_some(), out);
+            return;
+        }
+        let rank = (place.revision, place.key.as_slice());
+        let Some(first) = seen.first.iter().min_by_key(|member| member.rank()).cloned() else {
+            let failure = Failure::new(ErrorKind::Protocol, "a look showed our entry but no first one");
+            self.failed(Verb::Look, failure, now, out);
+            return;
+        };
+        let before = seen.latest.iter().filter(|member| member.rank() < rank).max_by_key(|member| member.rank());
+        let next_in_line = seen.first.get(1).is_some_and(|second| second.key == place.key);
+        self.seen = at;
+        self.look_at = Time::NEVER;
+        self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
+        if first.key == place.key {
+            self.proof = Some(Proof::Looked);
+        } else {
+            if self.proof.take().is_some() {
+                self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
+            }
+            self.look_at = now + self.pace.ttl;
+        }
+        self.view = Some(View { at, first, before: before.cloned(), next_in_line });
+        self.watch_view(now, out);
+    }
+
+    fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut Outbox) {
+        let is_definite = failure.kind.is_definite_refusal();
+        match verb {
+            Verb::Join => self.join_in_doubt |= !is_definite,
+            Verb::Look => self.must_look = true,
+            Verb::Leave => {}
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);
+        self.trouble =
+            Some(Arc::new(Trouble { error: Error::new(failure.kind, failure.detail.clone()), endpoint: None }));
+        match (failure.kind, self.lease, self.link) {
+            (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
+            (kind, _, Some(link)) if kind.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
+            _ => {}
+        }
+    }
+
+    /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
+    fn lose(&mut self, is_left: bool, out: &mut Outbox) {
+        let Some(place) = self.place.clone() else { return };
+        if self.proof.is_some() {
+            self.why
+                .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
+        }
+        self.burnt = self.burnt.max(place.revision);
+        self.burn = is_left.then_some(place.revision);
+        self.forget_place(out);
+    }
+
+    fn forget_place(&mut self, out: &mut Outbox) {
+        (self.place, self.view, self.proof) = (None, None, None);
+        for watch in [self.watch.take(), self.leader_watch.take()].into_iter().flatten() {
+            out.unwatch(watch.id());
+        }
+        self.must_look = false;
+        self.look_at = Time::NEVER;
+    }
+
+    fn is_ours(&self, found: Option<&Member>) -> bool {
+        matches!((found, &self.place), (Some(found), Some(place))
+            if found.revision == place.revision && Some(found.lease) == self.lease)
+    }
+
+    /// Nothing of ours is in etcd, or it is in doubt and the session takes over. A join under way is waited for.
+    fn is_gone(&self) -> bool {
+        let has_entry = self.place.is_some() || self.burn.is_some();
+        self.lease.is_none() || (!has_entry && self.pending.is_none_or(|pending| pending.verb == Verb::Look))
+    }
+
+    fn end(&mut self, out: &mut Outbox) {
+        self.forget_place(out);
+        self.pending = None;
+        self.ended = true;
+        self.report.ended = true;
+        self.report.released = self.doubt().is_none();
+        self.report.trouble = None;
+    }
+
+    /// A member whose own part of the key has a slash belongs to another election, nested in ours by mistake.
+    fn is_nested(&self, member: &Member) -> bool {
+        member.key.get(self.prefix.len()..).is_some_and(|suffix| suffix.contains(&b'/'))
+    }
+
+    fn warn_of_nesting(&mut self, nested: Option<Member>) {
+        self.warning = nested.map(|member| {
+            let detail = format!(
+                "the key {:?} lies inside this election and is ahead of us; is another election nested in it?",
+                String::from_utf8_lossy(&member.key)
+            );
+            Arc::new(Trouble { error: Error::new(ErrorKind::Nested, detail), endpoint: None })
+        });
+    }
+
+    fn leader(&self) -> Option<Leader> {
+        let first = &self.view.as_ref()?.first;
+        (first.key != self.own).then(|| Leader { name: first.name_text(), token: first.revision })
+    }
+
+    /// Brings the report up to date.
+    fn publish(&mut self, facts: &Facts, now: Time) {
+        let is_certain = now < facts.until;
+        let standing = match (&self.place, self.proof) {
+            _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
+            (None, _) => Standing::Out,
+            (Some(place), Some(_)) if now >= facts.quiet_until => {
+                Standing::Leading { token: place.revision, until: facts.until }
+            }
+            (Some(_), _) => Standing::Following(self.leader()),
+        };
+        let led = matches!(self.report.standing, Standing::Leading { .. });
+        let leads = matches!(standing, Standing::Leading { .. });
+        if led && !leads {
+            let unknown = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
+            self.report.lost = Some(self.why.take().unwrap_or_else(unknown));
+        } else if leads {
+            self.why = None;
+        }
+        self.report.standing = standing;
+        self.report.trouble = self.trouble.clone().or_else(|| self.warning.clone());
+    }
+}

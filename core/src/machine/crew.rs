@@ -1,0 +1,267 @@
+//! One session and the candidates that share it: routes inputs, carries facts, keeps the book. It decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::candidate::{Candidate, Pace};
+use super::outbox::{Outbox, Owner};
+use super::session::Session;
+use super::{
+    CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
+    members_of,
+};
+use crate::config::SessionSettings;
+use crate::error::Error;
+use crate::time::Time;
+
+/// The machines of all elections that share one session.
+#[derive(Debug)]
+pub struct Crew {
+    settings: SessionSettings,
+    session: Session,
+    candidates: BTreeMap<CandidateId, Candidate>,
+    out: Outbox,
+    /// The facts that the candidates know.
+    told: Facts,
+    /// The session's troubles that their reports show.
+    shown: (Option<Arc<Trouble>>, Option<Error>),
+    /// When each candidate wants to be called, earliest first.
+    timers: BTreeSet<(Time, CandidateId)>,
+    timer_of: BTreeMap<CandidateId, Time>,
+    reports: BTreeMap<CandidateId, Report>,
+    changed: BTreeSet<CandidateId>,
+    session_timeout: Time,
+}
+
+impl Crew {
+    /// A crew without candidates. Nothing happens before the first is added.
+    pub fn new(settings: SessionSettings, entropy: Entropy, now: Time) -> Crew {
+        let session = Session::new(settings.clone());
+        Crew {
+            told: session.facts(),
+            shown: (None, None),
+            session,
+            settings,
+            candidates: BTreeMap::new(),
+            out: Outbox::new(entropy),
+            timers: BTreeSet::new(),
+            timer_of: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            session_timeout: now,
+        }
+    }
+
+    /// Adds an election on `key`; see [`Crew::accepts`].
+    pub fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId {
+        let id = CandidateId(self.out.fresh());
+        let pace = Pace {
+            ttl: self.settings.ttl(),
+            attempt: self.settings.attempt,
+            backoff_cap: super::session::backoff_cap(&self.settings),
+            stop_timeout,
+        };
+        let candidate = Candidate::new(key, name, pace);
+        self.session.enlist(candidate.prefix());
+        self.candidates.insert(id, candidate);
+        self.settle(BTreeSet::from([id]), now);
+        id
+    }
+
+    /// Whether an election on `key` may be added: the session is not ending, and has neither a candidate nor a doubt
+    /// under that key.
+    pub fn accepts(&self, key: &str) -> bool {
+        let prefix = members_of(key);
+        self.session.accepts()
+            && !self.session.has_doubt_under(&prefix)
+            && self.candidates.values().all(|candidate| candidate.prefix() != prefix)
+    }
+
+    /// No candidate is left, nothing is in doubt, and the lease is gone: the crew may be dropped.
+    pub fn is_over(&self) -> bool {
+        self.candidates.is_empty() && self.session.is_over()
+    }
+
+    /// Whether the wall clock jumped and no renewal was confirmed since: nobody may say that it leads (law 1).
+    pub fn is_suspect(&self) -> bool {
+        self.session.is_suspect()
+    }
+
+    /// Takes in what happened. Afterwards requests and reports may be waiting, and the timeout may be another.
+    pub fn handle(&mut self, input: Input, now: Time) {
+        let mut touched = BTreeSet::new();
+        match input {
+            Input::Tick => {}
+            Input::Jumped => self.session.jumped(now),
+            Input::Reply { id, result } => self.reply(id, result, &mut touched, now),
+            Input::Broken { link, failure } => self.session.link_failed(link, failure, now, &mut self.out),
+            Input::Watch { link, watch, news } => {
+                if let WatchNews::Changes { changes } = &news {
+                    changes.iter().for_each(|change| self.session.saw(change.at, &mut self.out));
+                }
+                match self.out.watcher(link, watch) {
+                    None => {}
+                    Some(Owner::Session) => {
+                        self.out.owner = Owner::Session;
+                        self.session.watch_news(watch, news, now, &mut self.out);
+                    }
+                    Some(Owner::Candidate(id)) => {
+                        self.call(id, &mut touched, |candidate, out| candidate.watch_news(watch, news, now, out));
+                    }
+                }
+            }
+            Input::Stop { candidate, led } => self.call(candidate, &mut touched, |one, _| one.stop(led, now)),
+            Input::Entered { candidate } => self.call(candidate, &mut touched, |one, _| one.entered()),
+            Input::Acknowledged { candidate } => self.call(candidate, &mut touched, |one, _| one.acknowledged()),
+        }
+        self.settle(touched, now);
+    }
+
+    /// The next request to carry out; to be emptied after every call that changes something.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.out.pop()
+    }
+
+    /// When [`Crew::handle`] wants an [`Input::Tick`] at the latest.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let first = self.timers.first().map_or(Time::NEVER, |(time, _)| *time);
+        Some(first.min(self.session_timeout)).filter(|time| *time < Time::NEVER)
+    }
+
+    /// The next election whose report changed, with the newest.
+    pub fn poll_report(&mut self) -> Option<(CandidateId, Report)> {
+        let id = self.changed.pop_first()?;
+        let report = self.reports.get(&id)?.clone();
+        if !self.candidates.contains_key(&id) {
+            self.reports.remove(&id);
+        }
+        Some((id, report))
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Reply, Failure>, touched: &mut BTreeSet<CandidateId>, now: Time) {
+        let Some(booking) = self.out.settle(id) else { return };
+        self.out.owner = Owner::Session;
+        let result = match result {
+            Ok(reply) => self.session.observe(booking.link, &reply, booking.known, now, &mut self.out).map(|()| reply),
+            failed => failed,
+        };
+        match booking.owner {
+            Owner::Session => self.session.reply(id, result, booking.known, now, &mut self.out),
+            Owner::Candidate(owner) => {
+                // A new history may have begun with this very answer: then the candidate must know that first.
+                self.tell(owner, now);
+                self.call(owner, touched, |candidate, out| candidate.reply(id, result, now, out));
+            }
+        }
+    }
+
+    /// Lets one candidate act in its own name.
+    fn call(
+        &mut self,
+        id: CandidateId,
+        touched: &mut BTreeSet<CandidateId>,
+        act: impl FnOnce(&mut Candidate, &mut Outbox),
+    ) {
+        if let Some(candidate) = self.candidates.get_mut(&id) {
+            self.out.owner = Owner::Candidate(id);
+            act(candidate, &mut self.out);
+            touched.insert(id);
+        }
+    }
+
+    fn tell(&mut self, id: CandidateId, now: Time) {
+        let facts = self.session.facts();
+        if let Some(candidate) = self.candidates.get_mut(&id) {
+            self.out.owner = Owner::Candidate(id);
+            candidate.advance(&facts, now, &mut self.out);
+        }
+    }
+
+    /// Lets the session and those candidates that are concerned advance, until all agree on the facts.
+    fn settle(&mut self, mut touched: BTreeSet<CandidateId>, now: Time) {
+        loop {
+            self.out.owner = Owner::Session;
+            self.session.advance(now, &mut self.out);
+            for (id, revision, found) in self.session.take_checks() {
+                self.call(id, &mut touched, |candidate, out| candidate.checked(revision, found.as_ref(), out));
+            }
+            let facts = self.session.facts();
+            let news = (self.session.trouble().cloned(), self.session.fatal().cloned());
+            if facts != self.told || news != self.shown {
+                (self.told, self.shown) = (facts, news);
+                touched.extend(self.candidates.keys());
+            }
+            while let Some((time, id)) = self.timers.first().copied().filter(|(time, _)| *time <= now) {
+                self.timers.remove(&(time, id));
+                self.timer_of.remove(&id);
+                touched.insert(id);
+            }
+            if touched.is_empty() {
+                break;
+            }
+            for id in std::mem::take(&mut touched) {
+                self.advance(id, &facts, now);
+            }
+        }
+        self.session_timeout = self.session.timeout(now);
+    }
+
+    fn advance(&mut self, id: CandidateId, facts: &Facts, now: Time) {
+        let Some(candidate) = self.candidates.get_mut(&id) else { return };
+        if let Some(error) = self.session.fatal() {
+            candidate.fail(error.clone());
+        }
+        self.out.owner = Owner::Candidate(id);
+        candidate.advance(facts, now, &mut self.out);
+        self.session.place(id, candidate.place());
+        let (timeout, pleas, ended) = (candidate.timeout(facts, now), candidate.take_pleas(), candidate.has_ended());
+        // A timer in the past would be called for ever within this very moment.
+        self.set_timer(id, timeout.max(now + Duration::from_nanos(1)));
+        self.out.owner = Owner::Session;
+        for plea in pleas {
+            match plea {
+                Plea::LinkFailed(link, failure) => self.session.link_failed(link, failure, now, &mut self.out),
+                Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
+            }
+        }
+        self.publish(id);
+        if ended {
+            self.retire(id);
+        }
+    }
+
+    fn retire(&mut self, id: CandidateId) {
+        self.set_timer(id, Time::NEVER);
+        self.session.place(id, None);
+        let doubt = self.candidates.remove(&id).and_then(|candidate| candidate.doubt());
+        doubt.into_iter().for_each(|key| self.session.own_doubt(key));
+        if self.candidates.is_empty() {
+            self.session.dismiss();
+        }
+    }
+
+    fn set_timer(&mut self, id: CandidateId, at: Time) {
+        if let Some(old) = self.timer_of.remove(&id) {
+            self.timers.remove(&(old, id));
+        }
+        if at < Time::NEVER {
+            self.timers.insert((at, id));
+            self.timer_of.insert(id, at);
+        }
+    }
+
+    /// Puts a candidate's report and the session's news together, and keeps it if it is new.
+    fn publish(&mut self, id: CandidateId) {
+        let Some(candidate) = self.candidates.get(&id) else { return };
+        let mut report = candidate.report().clone();
+        report.fatal = self.session.fatal().cloned();
+        if !candidate.has_ended() {
+            report.trouble = self.session.trouble().cloned().or(report.trouble);
+        }
+        if self.reports.get(&id) != Some(&report) {
+            self.reports.insert(id, report);
+            self.changed.insert(id);
+        }
+    }
+}

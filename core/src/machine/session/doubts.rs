@@ -1,0 +1,150 @@
+//! Keys that a lost join may still create (law 8): watched until the lease has ended, and deleted if they appear.
+
+use std::time::Duration;
+
+use crate::machine::outbox::Outbox;
+use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, WatchNews};
+use crate::member::Revision;
+use crate::time::Time;
+
+#[derive(Debug)]
+enum Step {
+    /// Read the key, not before this time.
+    Read(Time),
+    /// Read; a reply is due by then.
+    Reading(RequestId, Time),
+    /// Delete the entry with this revision.
+    Delete(Revision),
+    /// Deleting; a reply is due by then.
+    Deleting(RequestId, Time),
+    /// Nothing there at this revision: watch from the next one on.
+    Watch(Revision),
+    /// Watched.
+    Watching(WatchId, Revision),
+}
+
+#[derive(Debug)]
+struct Doubt {
+    key: Vec<u8>,
+    step: Step,
+}
+
+/// The keys in doubt under the current lease.
+#[derive(Debug)]
+pub(super) struct Doubts {
+    attempt: Duration,
+    doubts: Vec<Doubt>,
+}
+
+impl Doubts {
+    pub(super) fn new(attempt: Duration) -> Doubts {
+        Doubts { attempt, doubts: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, key: Vec<u8>) {
+        self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO) });
+    }
+
+    pub(super) fn has_one_under(&self, prefix: &[u8]) -> bool {
+        self.doubts.iter().any(|doubt| doubt.key.starts_with(prefix))
+    }
+
+    /// The lease has ended, and every doubt with it.
+    pub(super) fn clear(&mut self) {
+        self.doubts.clear();
+    }
+
+    /// A new link serves: start over on it.
+    pub(super) fn relinked(&mut self) {
+        self.doubts.iter_mut().for_each(|doubt| doubt.step = Step::Read(Time::ZERO));
+    }
+
+    pub(super) fn is_waiting_for(&self, id: RequestId) -> bool {
+        self.doubts.iter().any(|doubt| doubt.waits_for(id))
+    }
+
+    /// Does what is due; `Err` if the link has missed a deadline.
+    pub(super) fn advance(&mut self, link: LinkId, key: &[u8], now: Time, out: &mut Outbox) -> Result<(), Failure> {
+        let by = now + self.attempt;
+        for doubt in &mut self.doubts {
+            doubt.step = match doubt.step {
+                Step::Read(at) if now >= at => {
+                    let op = Op::Confirm { key: key.to_vec(), keys: vec![doubt.key.clone()] };
+                    Step::Reading(out.send(link, op), by)
+                }
+                Step::Delete(revision) => {
+                    Step::Deleting(out.send(link, Op::Leave { key: doubt.key.clone(), revision }), by)
+                }
+                Step::Watch(at) => {
+                    let end = [doubt.key.as_slice(), b"\0"].concat();
+                    Step::Watching(out.watch(link, doubt.key.clone(), end, at + 1), at + 1)
+                }
+                Step::Reading(_, by) | Step::Deleting(_, by) if now >= by => {
+                    let detail = "no answer about a key in doubt in time";
+                    return Err(Failure::new(crate::error::ErrorKind::Timeout, detail));
+                }
+                _ => continue,
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn timeout(&self, is_served: bool, now: Time) -> Time {
+        let due = |doubt: &Doubt| match doubt.step {
+            Step::Read(at) => at.max(now),
+            Step::Reading(_, by) | Step::Deleting(_, by) => by,
+            Step::Delete(_) | Step::Watch(_) => now,
+            Step::Watching(..) => Time::NEVER,
+        };
+        if is_served { self.doubts.iter().map(due).min().unwrap_or(Time::NEVER) } else { Time::NEVER }
+    }
+
+    /// Takes a reply; `Err` if the link is to blame for the lack of one.
+    pub(super) fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Result<(), Failure> {
+        let Some(doubt) = self.doubts.iter_mut().find(|doubt| doubt.waits_for(id)) else { return Ok(()) };
+        match result {
+            Ok(Reply { answer: Answer::Confirmed { found }, stamp }) => {
+                let entry = found.into_iter().next().flatten();
+                doubt.step = entry.map_or(Step::Watch(stamp.revision), |entry| Step::Delete(entry.revision));
+                Ok(())
+            }
+            Ok(_) => {
+                doubt.step = Step::Read(now);
+                Ok(())
+            }
+            Err(failure) => {
+                doubt.step = Step::Read(now + out.entropy.jitter(self.attempt / 2));
+                if failure.kind.blames_link() { Err(failure) } else { Ok(()) }
+            }
+        }
+    }
+
+    pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut Outbox) {
+        for doubt in &mut self.doubts {
+            let Step::Watching(ours, start) = doubt.step else { continue };
+            if ours != watch {
+                continue;
+            }
+            let appeared = match &news {
+                WatchNews::Created { revision } if revision + 1 >= start => continue,
+                WatchNews::Changes { changes } => changes.iter().any(|change| change.now.is_some()),
+                WatchNews::Created { .. } | WatchNews::Canceled { .. } => false,
+            };
+            out.unwatch(watch);
+            let wait = if appeared { Duration::ZERO } else { out.entropy.jitter(self.attempt / 2) };
+            doubt.step = Step::Read(now + wait);
+        }
+    }
+}
+
+impl Doubt {
+    fn waits_for(&self, id: RequestId) -> bool {
+        matches!(self.step, Step::Reading(ours, _) | Step::Deleting(ours, _) if ours == id)
+    }
+}

@@ -1,0 +1,355 @@
+//! The lease: granted under an id of ours, renewed, and each renewal confirmed (law 1).
+
+use std::ops::Bound;
+use std::time::Duration;
+
+use super::Check;
+use super::links::backoff_cap;
+use crate::config::SessionSettings;
+use crate::error::ErrorKind;
+use crate::machine::outbox::Outbox;
+use crate::machine::{Answer, CandidateId, Failure, LinkId, Op, Places, Reply, RequestId};
+use crate::member::{LeaseId, Member, Revision};
+use crate::time::Time;
+
+/// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction.
+const KEYS_PER_READ: usize = 100;
+
+/// What the session should know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LeaseNews {
+    /// Nothing.
+    Nothing,
+    /// The lease was granted, or a renewal was confirmed.
+    Kept,
+    /// The lease does not exist any more.
+    Gone,
+    /// A request of ours failed.
+    Failed(Failure),
+}
+
+#[derive(Debug)]
+struct Held {
+    id: LeaseId,
+    /// The least of what we asked for and what was granted.
+    ttl: Duration,
+    until: Time,
+}
+
+/// What is under way.
+#[derive(Debug)]
+enum Step {
+    Idle,
+    Granting {
+        request: RequestId,
+        id: LeaseId,
+    },
+    Renewing {
+        request: RequestId,
+    },
+    /// The keepalive was answered; the confirming read is to be sent.
+    Renewed {
+        ttl: Duration,
+        term: u64,
+    },
+    Confirming {
+        request: RequestId,
+        ttl: Duration,
+        term: u64,
+        places: Vec<(CandidateId, Revision)>,
+    },
+}
+
+/// A lease we have no use for any more; it is revoked, and gone by itself at `over_at`.
+#[derive(Debug)]
+struct Retired {
+    id: LeaseId,
+    over_at: Time,
+    ask_at: Time,
+    asked: Option<(RequestId, Time)>,
+}
+
+/// Keeps the session's lease.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    asked_ttl_s: u32,
+    renew_every: Duration,
+    margin: Duration,
+    attempt: Duration,
+    backoff_cap: Duration,
+    held: Option<Held>,
+    step: Step,
+    /// When the first request of the current step was sent, and so what its success counts from.
+    sent_at: Time,
+    next_at: Time,
+    /// Until a renewal is confirmed nothing is certain beyond this (a jump of the wall clock).
+    suspect_until: Option<Time>,
+    failures: u32,
+    /// The last candidate whose key a confirming read checked; the next read goes on behind it.
+    cursor: Option<CandidateId>,
+    retired: Vec<Retired>,
+}
+
+impl Keeper {
+    pub(super) fn new(settings: &SessionSettings) -> Keeper {
+        Keeper {
+            asked_ttl_s: settings.ttl_s,
+            renew_every: settings.renew_every,
+            margin: settings.margin,
+            attempt: settings.attempt,
+            backoff_cap: backoff_cap(settings),
+            held: None,
+            step: Step::Idle,
+            sent_at: Time::ZERO,
+            next_at: Time::ZERO,
+            suspect_until: None,
+            failures: 0,
+            cursor: None,
+            retired: Vec::new(),
+        }
+    }
+
+    pub(super) fn lease(&self) -> Option<LeaseId> {
+        self.held.as_ref().map(|held| held.id)
+    }
+
+    /// Until when those who are first may lead: a margin before the lease may end.
+    pub(super) fn leading_until(&self) -> Time {
+        let until = self.held.as_ref().map_or(Time::ZERO, |held| held.until - self.margin);
+        self.suspect_until.map_or(until, |suspect| suspect.min(until))
+    }
+
+    /// Whether the wall clock jumped and no renewal was confirmed since.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect_until.is_some()
+    }
+
+    /// No lease is held, asked for, or still to be revoked.
+    pub(super) fn is_over(&self) -> bool {
+        self.held.is_none() && self.retired.is_empty() && !matches!(self.step, Step::Granting { .. })
+    }
+
+    /// The lease is not to be used any more. It is revoked if it can be: that settles all that is in doubt under it.
+    pub(super) fn retire(&mut self, now: Time) {
+        if let Some(held) = self.held.take() {
+            let over_at = held.until.max(now + self.attempt);
+            self.retired.push(Retired { id: held.id, over_at, ask_at: now, asked: None });
+            self.step = Step::Idle;
+            self.next_at = now;
+            self.suspect_until = None;
+        }
+    }
+
+    /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
+    pub(super) fn relinked(&mut self, now: Time) {
+        self.step = Step::Idle;
+        self.next_at = if self.held.is_some() { now } else { self.next_at };
+        self.retired.iter_mut().for_each(|retired| retired.asked = None);
+    }
+
+    /// The wall clock jumped ahead.
+    pub(super) fn suspect(&mut self, now: Time) {
+        if self.held.is_some() {
+            self.suspect_until.get_or_insert(now + self.attempt);
+            self.next_at = now;
+            if !matches!(self.step, Step::Granting { .. }) {
+                // What is under way was sent before the jump and proves nothing about it.
+                self.step = Step::Idle;
+            }
+        }
+    }
+
+    /// Forgets what can no longer be done in time while no link serves.
+    pub(super) fn give_up_late(&mut self, now: Time) {
+        self.step = Step::Idle;
+        self.retired.retain(|retired| now < retired.over_at);
+    }
+
+    /// Does what is due; `Some` if the link has missed a deadline.
+    pub(super) fn advance(
+        &mut self,
+        link: LinkId,
+        wants_lease: bool,
+        key: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Option<Failure> {
+        if let Some(failure) = self.check_deadlines(now) {
+            return Some(failure);
+        }
+        for retired in self.retired.iter_mut().filter(|retired| retired.asked.is_none() && now >= retired.ask_at) {
+            retired.asked = Some((out.send(link, Op::Revoke { lease: retired.id }), now + self.attempt));
+        }
+        if let Step::Renewed { ttl, term } = self.step {
+            let places = self.next_places(places);
+            let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
+            let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
+            let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
+            self.step = Step::Confirming { request, ttl, term, places };
+        }
+        if now < self.next_at || !matches!(self.step, Step::Idle) {
+            return None;
+        }
+        if let Some(held) = &self.held {
+            self.sent_at = now;
+            self.step = Step::Renewing { request: out.send(link, Op::Renew { lease: held.id }) };
+        } else if wants_lease {
+            self.sent_at = now;
+            // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
+            let id = out.entropy.lease_id(now);
+            self.step =
+                Step::Granting { request: out.send(link, Op::Grant { lease: id, ttl_s: self.asked_ttl_s }), id };
+        }
+        None
+    }
+
+    fn check_deadlines(&mut self, now: Time) -> Option<Failure> {
+        self.retired.retain(|retired| now < retired.over_at);
+        let is_late = !matches!(self.step, Step::Idle) && now >= self.sent_at + self.attempt;
+        let is_revoke_late = self.retired.iter().any(|retired| retired.asked.is_some_and(|(_, by)| now >= by));
+        if !is_late && !is_revoke_late {
+            return None;
+        }
+        self.step = Step::Idle;
+        let what = if is_late { "a renewal" } else { "a revoke" };
+        let detail = format!("no answer to {what} within {} ms", self.attempt.as_millis());
+        Some(Failure::new(ErrorKind::Timeout, detail))
+    }
+
+    pub(super) fn timeout(&self, is_served: bool, now: Time) -> Time {
+        let over = self.retired.iter().map(|retired| retired.over_at).min().unwrap_or(Time::NEVER);
+        if !is_served {
+            return over;
+        }
+        let step = if matches!(self.step, Step::Idle) { self.next_at.max(now) } else { self.sent_at + self.attempt };
+        let revoke = self.retired.iter().map(|retired| retired.asked.map_or(retired.ask_at, |(_, by)| by));
+        let revoke = revoke.min().unwrap_or(Time::NEVER);
+        step.min(over).min(revoke)
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> (LeaseNews, Vec<Check>) {
+        if let Some(at) = self.retired.iter().position(|retired| retired.asked.is_some_and(|(asked, _)| asked == id)) {
+            return (self.revoked(at, result, now), Vec::new());
+        }
+        let is_ours = match &self.step {
+            Step::Granting { request, .. } | Step::Renewing { request } | Step::Confirming { request, .. } => {
+                *request == id
+            }
+            Step::Idle | Step::Renewed { .. } => false,
+        };
+        if !is_ours {
+            return (LeaseNews::Nothing, Vec::new());
+        }
+        let step = std::mem::replace(&mut self.step, Step::Idle);
+        match (step, result) {
+            (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
+            (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
+                (self.granted(id, ttl_s), Vec::new())
+            }
+            (Step::Renewing { .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+                (self.renewed(ttl_s, stamp.term), Vec::new())
+            }
+            (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {
+                self.confirmed(ttl, term == stamp.term, &places, found, now, out)
+            }
+            (step, Ok(reply)) => {
+                let detail = format!("the backend answered {:?} to {step:?}", reply.answer);
+                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
+            }
+        }
+    }
+
+    fn granted(&mut self, id: LeaseId, ttl_s: i64) -> LeaseNews {
+        let ttl = self.certain_ttl(ttl_s);
+        self.held = Some(Held { id, ttl, until: self.sent_at + ttl });
+        self.next_at = self.sent_at + self.renew_every;
+        self.failures = 0;
+        self.suspect_until = None;
+        LeaseNews::Kept
+    }
+
+    fn renewed(&mut self, ttl_s: i64, term: u64) -> LeaseNews {
+        if ttl_s <= 0 {
+            return LeaseNews::Gone;
+        }
+        let ttl = self.held.as_ref().map_or(Duration::ZERO, |held| held.ttl).min(self.certain_ttl(ttl_s));
+        self.step = Step::Renewed { ttl, term };
+        LeaseNews::Nothing
+    }
+
+    fn confirmed(
+        &mut self,
+        ttl: Duration,
+        is_same_term: bool,
+        places: &[(CandidateId, Revision)],
+        found: Vec<Option<Member>>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> (LeaseNews, Vec<Check>) {
+        let checks =
+            places.iter().zip(found).map(|((candidate, revision), found)| (*candidate, *revision, found)).collect();
+        if !is_same_term {
+            // The member that answered the keepalive may have been a leader of the past.
+            self.failures = self.failures.saturating_add(1);
+            self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
+            return (LeaseNews::Nothing, checks);
+        }
+        if let Some(held) = &mut self.held {
+            held.until = self.sent_at + ttl;
+        }
+        self.next_at = self.sent_at + self.renew_every;
+        self.failures = 0;
+        self.suspect_until = None;
+        (LeaseNews::Kept, checks)
+    }
+
+    fn revoked(&mut self, at: usize, result: Result<Reply, Failure>, now: Time) -> LeaseNews {
+        match result {
+            Err(failure) if !failure.kind.is_definite_refusal() => {
+                self.retired[at].asked = None;
+                self.retired[at].ask_at = now + self.attempt / 2;
+                LeaseNews::Failed(failure)
+            }
+            _ => {
+                self.retired.swap_remove(at);
+                LeaseNews::Nothing
+            }
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> LeaseNews {
+        if failure.kind == ErrorKind::LeaseLost {
+            return LeaseNews::Gone;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let cap = if self.held.is_some() { self.attempt / 2 } else { self.backoff_cap };
+        self.next_at = now + out.entropy.backoff(self.failures, cap);
+        LeaseNews::Failed(failure)
+    }
+
+    /// The server may give more than we asked for; only what both said is certain.
+    fn certain_ttl(&self, granted_s: i64) -> Duration {
+        let granted = u64::try_from(granted_s).unwrap_or(0);
+        Duration::from_secs(granted.min(u64::from(self.asked_ttl_s)))
+    }
+
+    fn next_places(&mut self, places: &Places) -> Vec<(CandidateId, Revision, Vec<u8>)> {
+        let behind = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let from_cursor = places.range((behind, Bound::Unbounded));
+        let from_start = places.iter().take_while(|(id, _)| self.cursor.is_some_and(|cursor| **id <= cursor));
+        let chosen: Vec<_> = from_cursor
+            .chain(from_start)
+            .take(KEYS_PER_READ)
+            .map(|(id, place)| (*id, place.revision, place.key.clone()))
+            .collect();
+        self.cursor = chosen.last().map(|(id, ..)| *id);
+        chosen
+    }
+}

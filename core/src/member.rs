@@ -1,0 +1,82 @@
+//! The nouns of an election: member, membership, view, standing.
+
+use crate::time::Time;
+
+/// A revision of the store: v3 `create_revision` and `mod_revision`, v2 `createdIndex` and `modifiedIndex`.
+pub type Revision = u64;
+
+/// A lease of etcd v3; never 0.
+pub type LeaseId = i64;
+
+/// One entry of an election, as etcd holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The whole key.
+    pub key: Vec<u8>,
+    /// The value: the name the member gave itself.
+    pub name: Vec<u8>,
+    /// The revision that created the key. Members rank by it, then by key (law 9); of a leader it is the token.
+    pub revision: Revision,
+    /// The lease the key hangs on; 0 if none.
+    pub lease: LeaseId,
+}
+
+impl Member {
+    /// What members are ordered by: the lowest leads.
+    pub fn rank(&self) -> (Revision, &[u8]) {
+        (self.revision, &self.key)
+    }
+
+    /// The name as text, for people.
+    pub fn name_text(&self) -> String {
+        String::from_utf8_lossy(&self.name).into_owned()
+    }
+}
+
+/// Our place in an election: the entry that is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The whole key.
+    pub key: Vec<u8>,
+    /// The revision that created it, our rank and, while we lead, our token.
+    pub revision: Revision,
+}
+
+/// What one look showed: who is first and who is just before us, at one revision of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The revision of the store that was looked at.
+    pub at: Revision,
+    /// The lowest entry: the leader.
+    pub first: Member,
+    /// The entry just before ours; `None` if we are first.
+    pub before: Option<Member>,
+    /// Whether `before` is the only entry ahead of ours, so that its end makes us first (law 2b).
+    pub next_in_line: bool,
+}
+
+/// Who leads, as told to those who do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The leader's name.
+    pub name: String,
+    /// The leader's token.
+    pub token: Revision,
+}
+
+/// Where we stand.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Standing {
+    /// We have no place, and do not know who leads.
+    #[default]
+    Out,
+    /// We wait; somebody else leads, if known who.
+    Following(Option<Leader>),
+    /// We lead, with this token, and for certain until this moment on our own clock unless it is moved on.
+    Leading {
+        /// The token to guard writes with.
+        token: Revision,
+        /// When leading ends by itself (law 1).
+        until: Time,
+    },
+}

@@ -1,0 +1,193 @@
+//! What one election's handle and its driver share: the mailbox, and what `is_leader` reads without a lock.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock;
+use crate::config::Settings;
+use crate::machine::Report;
+use crate::mailbox::Mailbox;
+use crate::member::Revision;
+use crate::time::Time;
+use crate::wake::Bell;
+
+/// What the wall clock says of ours; one per session.
+#[derive(Debug)]
+pub(crate) struct WallWatch {
+    /// How far the wall clock was ahead when all was well.
+    offset: AtomicI64,
+    /// A jump was seen, and no renewal was confirmed since.
+    is_suspect: AtomicBool,
+    /// A jump ahead by less than this, in nanoseconds, is covered by the margin.
+    tolerance: i64,
+}
+
+impl WallWatch {
+    pub(crate) fn new(margin: Duration) -> WallWatch {
+        WallWatch {
+            offset: AtomicI64::new(clock::wall_offset(clock::now())),
+            is_suspect: AtomicBool::new(false),
+            tolerance: i64::try_from(margin.as_nanos() / 2).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Whether the wall clock is where it should be.
+    fn is_calm(&self, now: Time) -> bool {
+        !self.is_suspect.load(Ordering::SeqCst)
+            && clock::wall_offset(now).saturating_sub(self.offset.load(Ordering::SeqCst)) <= self.tolerance
+    }
+
+    /// Follows the wall clock's slow drift; true if it has jumped ahead since the last time.
+    pub(crate) fn has_jumped(&self) -> bool {
+        let offset = clock::wall_offset(clock::now());
+        let jumped = offset.saturating_sub(self.offset.load(Ordering::SeqCst)) > self.tolerance;
+        if jumped {
+            // Before the offset, so that there is no moment in which all seems well.
+            self.is_suspect.store(true, Ordering::SeqCst);
+        }
+        self.offset.store(offset, Ordering::SeqCst);
+        jumped
+    }
+
+    pub(crate) fn set_suspect(&self, is_suspect: bool) {
+        self.is_suspect.store(is_suspect, Ordering::SeqCst);
+    }
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    bell: Arc<Bell>,
+    wall: std::sync::OnceLock<Arc<WallWatch>>,
+    /// Until when we lead, in nanoseconds; 0 if we do not.
+    until: AtomicU64,
+    token: AtomicU64,
+    is_stopped: AtomicBool,
+    is_closed: AtomicBool,
+    mailbox: Mutex<Mailbox>,
+    news: Condvar,
+    hook: Mutex<Option<Hook>>,
+}
+
+impl Shared {
+    pub(crate) fn new(settings: Settings, bell: Arc<Bell>) -> Shared {
+        let mailbox = Mailbox::new(&settings.name, settings.session.ttl());
+        Shared {
+            settings,
+            bell,
+            wall: std::sync::OnceLock::new(),
+            until: AtomicU64::new(0),
+            token: AtomicU64::new(0),
+            is_stopped: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            mailbox: Mutex::new(mailbox),
+            news: Condvar::new(),
+            hook: Mutex::new(None),
+        }
+    }
+
+    /// The mailbox; it knows of a stop from the moment it was asked for.
+    pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
+        // A panic elsewhere leaves levels, which the next report replaces.
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopped() {
+            mailbox.stop();
+        }
+        mailbox
+    }
+
+    /// Waits on the mailbox for news, or until the time is over.
+    pub(crate) fn wait<'a>(&self, mailbox: MutexGuard<'a, Mailbox>, timeout: Duration) -> MutexGuard<'a, Mailbox> {
+        let (mut mailbox, _) = self.news.wait_timeout(mailbox, timeout).unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopped() {
+            mailbox.stop();
+        }
+        mailbox
+    }
+
+    pub(crate) fn join_session(&self, wall: Arc<WallWatch>) {
+        let _ = self.wall.set(wall);
+    }
+
+    /// Takes in a report. Leading is visible to [`Shared::leads`] at once. Gives the time until which a trouble is
+    /// held back, if one is.
+    pub(crate) fn set(&self, report: Report) -> Option<Time> {
+        let (is_due, due_at) = {
+            let mut mailbox = self.mailbox();
+            mailbox.set(report);
+            if mailbox.is_ended() {
+                mailbox.end();
+            }
+            let now = clock::now();
+            let leads = mailbox.leads(now).zip(mailbox.leads_until());
+            // Until goes first and comes last: a reader never takes one term's end for another's.
+            if leads.map(|(token, _)| token) != Some(self.token.load(Ordering::SeqCst)) {
+                self.until.store(0, Ordering::SeqCst);
+            }
+            if let Some((token, until)) = leads {
+                self.token.store(token, Ordering::SeqCst);
+                self.until.store(until.as_nanos(), Ordering::SeqCst);
+            } else {
+                self.until.store(0, Ordering::SeqCst);
+            }
+            (mailbox.is_due(now), Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER))
+        };
+        if is_due {
+            self.alert();
+        }
+        due_at
+    }
+
+    /// Tells whoever waits that the mailbox has something.
+    pub(crate) fn alert(&self) {
+        self.news.notify_all();
+        let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hook) = hook {
+            hook();
+        }
+    }
+
+    pub(crate) fn set_hook(&self, hook: Hook) {
+        *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
+    }
+
+    /// The token and the certain end of our term, if we lead at this moment. Takes no lock.
+    pub(crate) fn leads(&self) -> Option<(Revision, Duration)> {
+        let token = self.token.load(Ordering::SeqCst);
+        let until = Time::from_nanos(self.until.load(Ordering::SeqCst));
+        let now = clock::now();
+        let is_calm = || self.wall.get().is_some_and(|wall| wall.is_calm(now));
+        let leads = now < until && !self.is_stopped() && is_calm() && self.token.load(Ordering::SeqCst) == token;
+        leads.then(|| (token, until.since(now)))
+    }
+
+    /// Asks for the end of the election. Async-signal-safe.
+    pub(crate) fn stop(&self) {
+        if !self.is_stopped.swap(true, Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    /// The handle is gone: nobody is told anything any more.
+    pub(crate) fn close(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.bell.ring();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// The driver should look at the mailbox.
+    pub(crate) fn ring(&self) {
+        self.bell.ring();
+    }
+}

@@ -1,0 +1,90 @@
+//! A bell that anyone may ring, also a signal handler; the engine listens.
+
+/// The ringing side. Ringing is async-signal-safe: one write to a descriptor, no lock, no allocation.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Bell {
+    write: std::os::fd::OwnedFd,
+}
+
+/// The listening side. Needs a tokio runtime.
+#[cfg(unix)]
+pub(crate) struct Listener {
+    read: tokio::net::unix::pipe::Receiver,
+}
+
+#[cfg(unix)]
+impl Bell {
+    /// A bell, and the end of its pipe that [`Listener::new`] takes.
+    pub(crate) fn new() -> std::io::Result<(Bell, std::os::fd::OwnedFd)> {
+        let (read, write) = std::io::pipe()?;
+        let (read, write) = (std::os::fd::OwnedFd::from(read), std::os::fd::OwnedFd::from(write));
+        use nix::fcntl::{FcntlArg, OFlag, fcntl};
+        fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((Bell { write }, read))
+    }
+
+    /// Rings. A bell that is ringing already stays so.
+    pub(crate) fn ring(&self) {
+        // A signal handler must leave errno as it was.
+        let errno = nix::errno::Errno::last_raw();
+        let _ = nix::unistd::write(&self.write, &[1]);
+        nix::errno::Errno::set_raw(errno);
+    }
+}
+
+#[cfg(unix)]
+impl Listener {
+    /// Listens on this runtime.
+    pub(crate) fn new(read: std::os::fd::OwnedFd) -> std::io::Result<Listener> {
+        Ok(Listener { read: tokio::net::unix::pipe::Receiver::from_owned_fd(read)? })
+    }
+
+    /// Returns when the bell was rung since the last time.
+    pub(crate) async fn rung(&mut self) {
+        if self.read.readable().await.is_err() {
+            return std::future::pending().await;
+        }
+        while self.read.try_read(&mut [0_u8; 64]).is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// Where there are no signal handlers to ring from, the runtime's own bell will do.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct Bell {
+    notify: std::sync::Arc<tokio::sync::Notify>,
+}
+
+/// The listening side.
+#[cfg(not(unix))]
+pub(crate) struct Listener {
+    notify: std::sync::Arc<tokio::sync::Notify>,
+}
+
+#[cfg(not(unix))]
+impl Bell {
+    /// A bell, and what [`Listener::new`] takes.
+    pub(crate) fn new() -> std::io::Result<(Bell, std::sync::Arc<tokio::sync::Notify>)> {
+        let notify = std::sync::Arc::new(tokio::sync::Notify::new());
+        Ok((Bell { notify: notify.clone() }, notify))
+    }
+
+    /// Rings.
+    pub(crate) fn ring(&self) {
+        self.notify.notify_one();
+    }
+}
+
+#[cfg(not(unix))]
+impl Listener {
+    /// Listens.
+    pub(crate) fn new(notify: std::sync::Arc<tokio::sync::Notify>) -> std::io::Result<Listener> {
+        Ok(Listener { notify })
+    }
+
+    /// Returns when the bell was rung since the last time.
+    pub(crate) async fn rung(&mut self) {
+        self.notify.notified().await;
+    }
+}

@@ -1,0 +1,116 @@
+//! The test harness itself: what other tests rely on without looking.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::netns::{Network, Place};
+use support::proxy::Way;
+use support::{Cluster, Proxy, wait_for};
+
+#[test]
+fn members_are_killed_frozen_wiped_and_gone_with_the_test() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.raft_leader();
+    cluster.etcdctl(&["put", "a", "1"]);
+    cluster.member(leader).freeze();
+    let next = wait_for("another raft leader", || Some(cluster.raft_leader()).filter(|now| *now != leader));
+    assert!(!cluster.member(leader).is_healthy());
+    cluster.member(leader).thaw();
+    cluster.member(leader).wait_until_healthy();
+    cluster.member(next).kill();
+    cluster.member(next).start();
+    assert_eq!(cluster.etcdctl(&["get", "a", "--print-value-only"]), "1\n", "the data was kept");
+    cluster.wipe();
+    assert_eq!(cluster.etcdctl(&["get", "a", "--print-value-only"]), "");
+
+    let (pid, directory) = (cluster.member(0).pid().expect("it runs"), cluster.directory().to_owned());
+    drop(cluster);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists() && !directory.exists());
+}
+
+#[test]
+fn the_proxy_does_what_it_is_told() {
+    let proxy = Proxy::before(echo());
+    let connect = || TcpStream::connect_timeout(&proxy.address(), Duration::from_secs(1));
+    let mut client = connect().expect("connected");
+    assert_eq!(echoed(&mut client), Some(b'x'));
+
+    proxy.hold(Way::ToClient);
+    assert_eq!(echoed(&mut client), None);
+    proxy.pass();
+    let mut held = [0];
+    client.read_exact(&mut held).expect("what was held");
+
+    proxy.delay(Duration::from_millis(100));
+    let begun = Instant::now();
+    assert_eq!(echoed(&mut client), Some(b'x'));
+    assert!(begun.elapsed() >= Duration::from_millis(200), "once each way");
+
+    proxy.refuse();
+    wait_for("a refusal", || connect().is_err().then_some(()));
+    proxy.pass();
+    assert_eq!(echoed(&mut client), Some(b'x'), "the connection went on");
+    let mut other = wait_for("a connection", || connect().ok());
+    assert_eq!(echoed(&mut other), Some(b'x'));
+    proxy.reset();
+    let error = wait_for("a reset", || client.write_all(b"x").and_then(|()| client.read_exact(&mut held)).err());
+    assert!(matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{error}");
+}
+
+/// Sends a byte, and gives what comes back within a while.
+fn echoed(client: &mut TcpStream) -> Option<u8> {
+    client.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    client.write_all(b"x").expect("sent");
+    let mut answer = [0];
+    client.read_exact(&mut answer).ok().map(|()| answer[0])
+}
+
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut client.try_clone().expect("a clone"), &mut client));
+        }
+    });
+    address
+}
+
+#[test]
+fn networks_are_cut_and_healed_and_leave_nothing() {
+    let mut network = Network::new(3);
+    let mut cluster = network.cluster(&[]);
+    let leader = cluster.raft_leader();
+    let (one, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    network.cut(Place::Member(leader), Place::Member(one));
+    network.cut(Place::Member(leader), Place::Member(other));
+    wait_for("the others to elect one of them", || Some(cluster.raft_leader()).filter(|now| *now != leader));
+    assert!(!cluster.member(leader).is_healthy(), "it is reached, and alone");
+    network.heal_all();
+    cluster.member(leader).wait_until_healthy();
+
+    network.cut(Place::Here, Place::Member(0));
+    assert!(!cluster.member(0).is_healthy());
+    let health = |network: &Network| {
+        let enter = network.enter(Place::Client);
+        let url = format!("--endpoints=http://{}:2379", network.address(Place::Member(0)));
+        let mut command = Command::new(&enter[0]);
+        command.args(&enter[1..]).arg(support::etcdctl_binary()).env("ETCDCTL_API", "3");
+        command.args([&url, "--dial-timeout=1s", "--command-timeout=1s", "get", "a"]).status().expect("etcdctl").success()
+    };
+    assert!(health(&network), "clients are not cut off");
+    network.isolate(Place::Member(0));
+    assert!(!health(&network));
+    network.heal_all();
+    wait_for("all to be healed", || health(&network).then_some(()));
+
+    drop(cluster);
+    let name = format!("el-{}-", std::process::id());
+    drop(network);
+    let left = Command::new("ip").args(["netns", "list"]).output().expect("ip");
+    assert!(!String::from_utf8_lossy(&left.stdout).contains(&name));
+}

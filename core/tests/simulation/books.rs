@@ -1,0 +1,403 @@
+//! What the referee knows of one crew from its requests and the replies it got: leases and how certain they are,
+//! what it has seen of the store, what it has burnt. Kept apart from the machines' own books, and far simpler.
+
+use std::time::Duration;
+
+use etcd_leader::machine::{
+    Answer, CandidateId, Input, LinkId, Op, Reply, Report, Request, RequestId, WatchId, WatchNews, member_key,
+    members_of,
+};
+use etcd_leader::member::{LeaseId, Revision, Standing};
+use etcd_leader::time::Time;
+
+use crate::referee::Claim;
+use crate::trace::{note, text};
+use crate::world::{ELECTIONS, Mood, World};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Open(usize),
+    Grant(LeaseId),
+    Renew(LeaseId),
+    Confirm,
+    Join,
+    Look,
+    Other,
+}
+
+struct Sent {
+    id: RequestId,
+    link: LinkId,
+    verb: Verb,
+    at: Time,
+    order: u64,
+    known: Revision,
+}
+
+pub(crate) struct LeaseBook {
+    pub(crate) id: LeaseId,
+    first_sent: Time,
+    ttl: Duration,
+    /// Until when it is proven to live (law 1).
+    certain: Time,
+    revoked: bool,
+}
+
+struct Renewed {
+    lease: LeaseId,
+    link: LinkId,
+    sent: Time,
+    ttl: Duration,
+    term: u64,
+    order: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Books {
+    calls: Vec<Sent>,
+    pub(crate) leases: Vec<LeaseBook>,
+    renewed: Option<Renewed>,
+    order: u64,
+    /// The highest revision seen.
+    known: Revision,
+    cluster: Option<u64>,
+    /// The store went back: nobody of this crew leads before this.
+    pub(crate) quiet_until: Option<Time>,
+    /// Endpoints asked, as bits.
+    asked: u64,
+    pub(crate) has_joined: bool,
+    /// Keys and revisions for which a leave was sent.
+    burnt: Vec<(Vec<u8>, Revision)>,
+    /// Entries of its own that its joins have shown it.
+    places: Vec<(Vec<u8>, Revision)>,
+    watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
+}
+
+impl Books {
+    /// Whether this key is one of this crew, of whatever election.
+    pub(crate) fn owns(&self, key: &[u8]) -> bool {
+        let suffix = key.rsplit(|byte| *byte == b'/').next().unwrap_or(key);
+        std::str::from_utf8(suffix)
+            .ok()
+            .and_then(|hex| i64::from_str_radix(hex, 16).ok())
+            .is_some_and(|id| self.leases.iter().any(|lease| lease.id == id && format!("{id:x}").as_bytes() == suffix))
+    }
+
+    fn lease(&mut self, id: LeaseId) -> Option<&mut LeaseBook> {
+        self.leases.iter_mut().find(|lease| lease.id == id)
+    }
+
+}
+
+impl World {
+    /// A crew has sent a request.
+    pub(crate) fn requested(&mut self, proc: usize, request: &Request) {
+        let now = self.local(proc);
+        let all = (1u64 << self.routes[proc].len()) - 1;
+        let books = &mut self.procs[proc].books;
+        let mut wrong = None;
+        let verb = match &request.op {
+            Op::Open { endpoint, .. } => {
+                books.asked |= 1 << endpoint;
+                Verb::Open(*endpoint)
+            }
+            Op::Close => {
+                books.calls.retain(|call| call.link != request.link);
+                books.watches.retain(|watch| watch.1 != request.link);
+                return;
+            }
+            Op::Grant { lease, ttl_s } => {
+                match books.lease(*lease) {
+                    Some(known) if known.revoked => wrong = Some((8, format!("lease {lease:x} granted again after a revoke"))),
+                    Some(_) => {}
+                    None => {
+                        let ttl = Duration::from_secs(u64::from(*ttl_s));
+                        let certain = Time::ZERO;
+                        books.leases.push(LeaseBook { id: *lease, first_sent: now, ttl, certain, revoked: false });
+                        if !self.referee.all_leases.insert(*lease) {
+                            wrong = Some((8, format!("lease id {lease:x} was used before")));
+                        }
+                    }
+                }
+                Verb::Grant(*lease)
+            }
+            Op::Renew { lease } => {
+                self.stats.renewals += 1;
+                self.referee.frugal.renewals += 1;
+                if books.calls.iter().any(|call| call.verb == Verb::Renew(*lease) && call.link == request.link) {
+                    wrong = Some((1, "two keepalives in flight on one link".into()));
+                }
+                Verb::Renew(*lease)
+            }
+            Op::Confirm { .. } => {
+                self.referee.frugal.confirms += 1;
+                Verb::Confirm
+            }
+            Op::Join { lease, .. } => {
+                self.stats.joins += 1;
+                if books.lease(*lease).is_none_or(|known| known.revoked || known.certain == Time::ZERO) {
+                    wrong = Some((8, format!("join under lease {lease:x}, which was revoked or never granted")));
+                }
+                if books.asked != all {
+                    wrong = Some((10, "joined before all endpoints were asked".into()));
+                }
+                Verb::Join
+            }
+            Op::Look { prefix, .. } => {
+                self.stats.looks += 1;
+                self.referee.frugal.looked(proc, prefix);
+                Verb::Look
+            }
+            Op::Leave { key, revision } => {
+                self.stats.leaves += 1;
+                books.burnt.push((key.clone(), *revision));
+                self.stats.ghosts_deleted += u64::from(!books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
+                Verb::Other
+            }
+            Op::Revoke { lease } => {
+                self.stats.revokes += 1;
+                if let Some(lease) = books.lease(*lease) {
+                    lease.revoked = true;
+                }
+                Verb::Other
+            }
+            Op::Watch { watch, from, to, .. } => {
+                books.watches.push((*watch, request.link, from.clone(), to.clone()));
+                return;
+            }
+            Op::Unwatch { watch } => {
+                books.watches.retain(|known| known.0 != *watch);
+                return;
+            }
+        };
+        books.order += 1;
+        let (order, known) = (books.order, books.known);
+        books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
+        self.referee.leaving(proc, &request.op, &self.clusters[0].store, self.now);
+        if let Some((law, what)) = wrong {
+            self.referee.accuse(law, format!("p{proc}: {what}"));
+        }
+    }
+
+    /// A crew is about to be told something.
+    pub(crate) fn before(&mut self, proc: usize, input: &Input) {
+        let now = self.local(proc);
+        match input {
+            Input::Reply { id, result } => {
+                let books = &mut self.procs[proc].books;
+                let Some(at) = books.calls.iter().position(|call| call.id == *id) else { return };
+                let call = books.calls.remove(at);
+                if books.calls.iter().any(|other| other.link == call.link && other.order < call.order) {
+                    self.stats.replies_overtaken += 1;
+                }
+                if let Ok(reply) = result {
+                    self.replied(proc, &call, reply, now);
+                }
+            }
+            Input::Watch { news: WatchNews::Changes { changes }, .. } => {
+                let books = &mut self.procs[proc].books;
+                if let Some(last) = changes.last() {
+                    books.known = books.known.max(last.at);
+                }
+                self.referee.frugal.heard(proc);
+            }
+            _ => {}
+        }
+    }
+
+    fn replied(&mut self, proc: usize, call: &Sent, reply: &Reply, now: Time) {
+        let quarantine = self.settings.ttl() + self.settings.margin;
+        let ours = self.clusters[0].id;
+        let books = &mut self.procs[proc].books;
+        let stamp = reply.stamp;
+        if books.cluster.is_none() && matches!(call.verb, Verb::Open(_)) {
+            books.cluster = Some(stamp.cluster);
+        }
+        if books.cluster != Some(stamp.cluster) {
+            if stamp.cluster != ours {
+                self.stats.foreign_replies += 1;
+                return;
+            }
+            // The cluster was built anew: the quarantine cannot begin before the first word of it.
+            (books.cluster, books.known) = (Some(ours), stamp.revision);
+            books.quiet_until = Some(now + quarantine);
+            self.stats.quarantines += 1;
+        }
+        if !matches!(reply.answer, Answer::Renewed { .. }) {
+            if stamp.revision < call.known {
+                let text = format!("p{proc}: the store went back from {} to {}: quiet for {quarantine:?}", call.known, stamp.revision);
+                if self.trace.on {
+                    self.trace.push(self.now, text);
+                }
+                books.quiet_until = Some(now + quarantine);
+                books.known = stamp.revision;
+                self.stats.quarantines += 1;
+                if self.clusters[0].history == 0 {
+                    let text = format!("p{proc}: the model went back from {} to {}", call.known, stamp.revision);
+                    self.referee.accuse(0, text);
+                    return;
+                }
+            }
+            books.known = books.known.max(stamp.revision);
+        }
+        match (call.verb, &reply.answer) {
+            (Verb::Grant(id), Answer::Granted { ttl_s }) => {
+                if let Some(lease) = books.lease(id) {
+                    lease.ttl = lease.ttl.min(Duration::from_secs(*ttl_s as u64));
+                    lease.certain = lease.first_sent + lease.ttl;
+                }
+            }
+            (Verb::Renew(id), Answer::Renewed { ttl_s }) if *ttl_s > 0 => {
+                let ttl = Duration::from_secs(*ttl_s as u64);
+                let (link, sent, term, order) = (call.link, call.at, stamp.term, books.order);
+                books.renewed = Some(Renewed { lease: id, link, sent, ttl, term, order });
+            }
+            (Verb::Confirm, Answer::Confirmed { .. }) => {
+                let Some(renewed) = &books.renewed else { return };
+                if renewed.link == call.link && call.order > renewed.order {
+                    if renewed.term == stamp.term {
+                        let (id, sent, ttl) = (renewed.lease, renewed.sent, renewed.ttl);
+                        if let Some(lease) = books.lease(id) {
+                            lease.certain = lease.certain.max(sent + lease.ttl.min(ttl));
+                        }
+                    } else {
+                        self.stats.refused_by_term += 1;
+                    }
+                }
+            }
+            (Verb::Join, Answer::Joined { created, seen }) => {
+                books.has_joined = true;
+                self.stats.else_joins += u64::from(!created);
+                if let Some(own) = &seen.own {
+                    books.places.push((own.key.clone(), own.revision));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A crew's report has changed while it handled `cause`.
+    pub(crate) fn reported(&mut self, proc: usize, id: CandidateId, report: Report, cause: &Input) {
+        let Some(cand) = self.procs[proc].cands.iter().position(|cand| cand.id == id) else { return };
+        note!(self, "p{proc} report {cand}: {}", report_words(&report));
+        let now = self.local(proc);
+        let one = &mut self.procs[proc].cands[cand];
+        let old = std::mem::replace(&mut one.report, report.clone());
+        one.user.set(report.clone());
+        let (election, stopped, inc) = (one.election, one.stopped, self.procs[proc].inc);
+        if let (None, Some(fatal)) = (&old.fatal, &report.fatal) {
+            self.stats.fatal += 1;
+            if self.procs[proc].books.has_joined || !fatal.kind().is_fatal_before_join() || !self.plan.may_be_fatal() {
+                self.referee.accuse(7, format!("p{proc} gave up: {fatal:?}"));
+            }
+        }
+        let is_mismatch = |report: &Report| {
+            report.trouble.as_ref().is_some_and(|t| t.error.kind() == etcd_leader::ErrorKind::ClusterMismatch)
+        };
+        self.stats.put_aside += u64::from(is_mismatch(&report) && !is_mismatch(&old));
+        let led = matches!(old.standing, Standing::Leading { .. });
+        let Standing::Leading { token, until } = report.standing else {
+            if led {
+                self.stats.losses += 1;
+                let why = report.lost.as_ref().map(|lost| lost.kind());
+                self.stats.lost_by_deadline += u64::from(why == Some(etcd_leader::ErrorKind::Deadline));
+                if why.is_none() {
+                    self.referee.accuse(5, format!("p{proc} lost the lead without a reason"));
+                }
+            }
+            self.referee.renounced(proc, inc, cand);
+            if report.released && !old.released {
+                let prefix = members_of(ELECTIONS[election]);
+                let store = &self.clusters[0].store;
+                let left = store.under(&prefix).find(|member| self.procs[proc].books.owns(&member.key) && member.name == self.procs[proc].cands[cand].name.as_bytes());
+                if let Some(left) = left.filter(|_| self.clusters[0].history == 0) {
+                    let what = format!("p{proc} says that its key is gone, but there is {}@{}", text(&left.key), left.revision);
+                    self.referee.accuse(8, what);
+                }
+            }
+            return;
+        };
+        if stopped {
+            self.referee.accuse(5, format!("p{proc} claims {} after its stop", ELECTIONS[election]));
+        }
+        let prefix = members_of(ELECTIONS[election]);
+        let books = &self.procs[proc].books;
+        let store = &self.clusters[0].store;
+        let key = books.places.iter().rev().find(|place| place.1 == token && place.0.starts_with(&prefix));
+        let key = key.map(|place| place.0.clone());
+        let lease = key.as_ref().and_then(|key| {
+            books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key)
+        });
+        let mut wrong = None;
+        if key.is_none() {
+            wrong = Some((2, format!("claims token {token}, which no join gave it")));
+        }
+        if let Some(lease) = lease {
+            if until + self.settings.margin > lease.certain {
+                wrong = Some((1, format!("claims until {until:?}, but its lease is certain until {:?} less the margin", lease.certain)));
+            }
+            if lease.revoked {
+                wrong = Some((8, "claims under a lease for which it sent a revoke".into()));
+            }
+        }
+        if books.burnt.iter().any(|(burnt, revision)| *revision == token && Some(burnt) == key.as_ref()) {
+            wrong = Some((8, format!("claims token {token}, for which it sent a leave")));
+        }
+        // What is left of a term may run out meanwhile; it must not grow.
+        let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
+        if grows && books.quiet_until.is_some_and(|quiet| now < quiet) {
+            wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
+        }
+        let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
+        if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) = (is_new, cause, &key) {
+            self.stats.takeovers_by_watch += 1;
+            // A key that was created anew has been deleted before.
+            let ends = |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
+            let deletes_other = changes.iter().any(|change| ends(change) && change.key != *key);
+            let deletes_own = changes.iter().any(|change| change.now.is_none() && change.key == *key);
+            let is_range = books.watches.iter().any(|(id, _, from, to)| {
+                id == watch && from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
+            });
+            if !deletes_other || deletes_own || !is_range {
+                wrong = Some((2, format!("leads by watch {} that does not prove it", watch.0)));
+            }
+        } else if is_new {
+            self.stats.takeovers_by_look += 1;
+        }
+        let until_truly = self.procs[proc].clock.truly(until);
+        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None };
+        let unaware = books.quiet_until.is_none();
+        if let Some((law, what)) = wrong {
+            self.referee.accuse(law, format!("p{proc} {what}"));
+        }
+        if is_new {
+            self.stats.leader_changes += 1;
+        }
+        let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|f| f.key == key && f.revision == token));
+        let history = self.clusters[0].history;
+        if !stopped {
+            self.referee.claims(claim, truth, unaware, history, self.now);
+        }
+        if is_new && self.mood == Mood::Quiet {
+            if let Err(what) = self.referee.frugal.elected(proc, election, self.now) {
+                self.referee.accuse(11, what);
+            }
+        }
+    }
+}
+
+fn report_words(report: &Report) -> String {
+    let mut words = format!("{:?}", report.standing);
+    for (name, error) in [("lost", &report.lost), ("fatal", &report.fatal)] {
+        if let Some(error) = error {
+            words += &format!(" {name}: {error:?}");
+        }
+    }
+    if let Some(trouble) = &report.trouble {
+        words += &format!(" trouble: {:?} at {:?}", trouble.error, trouble.endpoint);
+    }
+    if report.released {
+        words += " released";
+    }
+    words
+}

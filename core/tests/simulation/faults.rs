@@ -1,0 +1,387 @@
+//! What goes wrong, and when.
+
+use std::time::Duration;
+
+use etcd_leader::error::ErrorKind;
+use etcd_leader::machine::{Input, members_of};
+use etcd_leader::member::Standing;
+
+use crate::net::Route;
+use crate::process::Chore;
+use crate::referee::Cause;
+use crate::rng::{MS, Ns, Rng, SECOND};
+use crate::store::{Lease, Store};
+use crate::trace::{note, text};
+use crate::world::{ELECTIONS, Ev, Mood, World};
+
+macro_rules! faults {
+    ($($name:ident),* $(,)?) => {
+        /// The kinds of faults that happen at a moment; others are odds on every request.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault { $($name),* }
+
+        impl Fault {
+            pub(crate) const ALL: [Fault; Fault::COUNT] = [$(Fault::$name),*];
+            pub(crate) const COUNT: usize = [$(stringify!($name)),*].len();
+        }
+    };
+}
+
+faults! {
+    Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
+    MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
+    WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
+    ForeignEndpoint, Denied, OtherWrites, NoQuorum,
+}
+
+/// Faults that end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Heal {
+    /// No fault happens from now on.
+    Peace,
+    Route { proc: usize, endpoint: usize },
+    Up { node: usize, round: u64 },
+    Thaw { node: usize },
+    Join { node: usize },
+    Lag { node: usize },
+    Allow,
+    Foreign { key: Vec<u8> },
+}
+
+/// The unkindness of every request, in permille.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Odds {
+    pub(crate) lost_request: u64,
+    pub(crate) lost_reply: u64,
+    pub(crate) late: u64,
+    pub(crate) error_applied: u64,
+    pub(crate) error_refused: u64,
+    pub(crate) stale_watch: u64,
+    pub(crate) slow_watch: u64,
+    pub(crate) cancel_watch: u64,
+    pub(crate) lost_delete: u64,
+}
+
+/// What a seed has in store. Each enables some kinds only, so that rare combinations are not drowned by the others.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    kinds: Vec<Fault>,
+    every: Ns,
+    pub(crate) odds: Odds,
+    pub(crate) peace_at: Ns,
+    /// For restores.
+    snapshot_permille: u64,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut Rng, mood: Mood, ttl: Duration) -> Plan {
+        let ttl = ttl.as_nanos() as Ns;
+        let peace_at = ttl * rng.range(6, 20);
+        match mood {
+            Mood::Quiet => {
+                let kinds = vec![Fault::StopLeader, Fault::KillLeader, Fault::Stop, Fault::OtherWrites];
+                Plan { kinds, every: ttl * 2, odds: Odds::default(), peace_at, snapshot_permille: 0 }
+            }
+            Mood::Tampered => {
+                let kinds = vec![
+                    Fault::AdminDelete, Fault::AdminRevoke, Fault::ForeignPut, Fault::ForeignJoin, Fault::ForeignPair,
+                    Fault::OtherWrites, Fault::StopLeader,
+                ];
+                Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0 }
+            }
+            Mood::Storm => {
+                let share = *rng.pick(&[100, 300, 500, 900]);
+                let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.permille(share)).collect();
+                if kinds.is_empty() {
+                    kinds.push(*rng.pick(&Fault::ALL));
+                }
+                let mut odd = |most: u64| if rng.permille(350) { rng.below(most) + 1 } else { 0 };
+                let odds = Odds {
+                    lost_request: odd(60),
+                    lost_reply: odd(60),
+                    late: odd(60),
+                    error_applied: odd(60),
+                    error_refused: odd(60),
+                    stale_watch: odd(100),
+                    slow_watch: odd(200),
+                    cancel_watch: odd(30),
+                    lost_delete: odd(100),
+                };
+                let every = ttl / *rng.pick(&[1, 2, 4, 8]);
+                Plan { kinds, every, odds, peace_at, snapshot_permille: 300 }
+            }
+        }
+    }
+
+    /// Whether something can happen that may rightly end an election before its first join.
+    pub(crate) fn may_be_fatal(&self) -> bool {
+        self.kinds.iter().any(|kind| matches!(kind, Fault::Denied | Fault::ForeignEndpoint))
+    }
+}
+
+impl World {
+    pub(crate) fn next_fault(&mut self) {
+        if self.calm {
+            return;
+        }
+        let kinds = std::mem::take(&mut self.plan.kinds);
+        let kind = *self.rng.pick(&kinds);
+        self.plan.kinds = kinds;
+        if self.rng.permille(self.plan.snapshot_permille) {
+            self.snapshot = Some(self.clusters[0].store.clone());
+        }
+        if self.inflict(kind) {
+            note!(self, "FAULT {kind:?}");
+            self.stats.faults[kind as usize] += 1;
+            self.last_trouble = self.now;
+        }
+        let wait = self.rng.range(self.plan.every / 4, self.plan.every * 2);
+        self.after(wait, Ev::Fault);
+    }
+
+    /// A process that runs, or one that leads.
+    fn victim(&mut self, leads: bool) -> Option<usize> {
+        let fits = |proc: &crate::process::Proc| {
+            proc.crew.is_some()
+                && !proc.frozen
+                && (!leads || proc.cands.iter().any(|c| matches!(c.report.standing, Standing::Leading { .. })))
+        };
+        let all: Vec<usize> = (0..self.procs.len()).filter(|at| fits(&self.procs[*at])).collect();
+        if all.is_empty() { None } else { Some(*self.rng.pick(&all)) }
+    }
+
+    fn some_ttl(&mut self, low_permille: u64, high_permille: u64) -> Ns {
+        self.ttl() * self.rng.range(low_permille, high_permille) / 1000
+    }
+
+    /// False if there was nothing to do it to.
+    fn inflict(&mut self, kind: Fault) -> bool {
+        match kind {
+            Fault::Kill | Fault::KillLeader => {
+                let Some(proc) = self.victim(kind == Fault::KillLeader) else { return false };
+                self.kill(proc);
+            }
+            Fault::Freeze | Fault::FreezeLeader => {
+                let Some(proc) = self.victim(kind == Fault::FreezeLeader) else { return false };
+                note!(self, "p{proc} freezes");
+                self.procs[proc].frozen = true;
+                let (wait, inc) = (self.some_ttl(100, 3000), self.procs[proc].inc);
+                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Thaw });
+            }
+            Fault::Stop | Fault::StopLeader => {
+                let Some(proc) = self.victim(kind == Fault::StopLeader) else { return false };
+                let inc = self.procs[proc].inc;
+                let cand = self.rng.below(self.procs[proc].cands.len() as u64) as usize;
+                self.after(0, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
+            }
+            Fault::Jump => {
+                let Some(proc) = self.victim(false) else { return false };
+                self.stats.jumps += 1;
+                let inc = self.procs[proc].inc;
+                self.after(0, Ev::Deliver { proc, inc, link: None, input: Box::new(Input::Jumped) });
+            }
+            Fault::Silence | Fault::Refuse => {
+                let proc = self.rng.below(self.procs.len() as u64) as usize;
+                let wait = self.some_ttl(50, 3000);
+                let all = self.rng.permille(300);
+                let one = self.rng.below(self.routes[proc].len() as u64) as usize;
+                for endpoint in (0..self.routes[proc].len()).filter(|at| all || *at == one) {
+                    if self.routes[proc][endpoint] != Route::Fine {
+                        continue;
+                    }
+                    note!(self, "p{proc} cannot reach endpoint {endpoint} for {} ms", wait / MS);
+                    self.routes[proc][endpoint] =
+                        if kind == Fault::Silence { Route::Silent(self.now + wait) } else { Route::Refused };
+                    if kind == Fault::Refuse {
+                        self.break_links(proc, |link| link.endpoint == endpoint, ErrorKind::Unreachable);
+                    }
+                    self.after(wait, Ev::Heal(Heal::Route { proc, endpoint }));
+                }
+            }
+            Fault::Slow => {
+                let proc = self.rng.below(self.procs.len() as u64) as usize;
+                self.procs[proc].slow_until = self.now + self.some_ttl(100, 2000);
+            }
+            Fault::ForeignEndpoint => {
+                let Some(proc) = self.victim(false) else { return false };
+                if !self.procs[proc].books.has_joined {
+                    return false;
+                }
+                let endpoint = self.rng.below(self.routes[proc].len() as u64) as usize;
+                // A single endpoint that moves is a cluster built anew, which nobody could tell from this.
+                if self.routes[proc].len() < 2 || self.routes[proc].iter().any(|route| *route == Route::Foreign) {
+                    return false;
+                }
+                note!(self, "endpoint {endpoint} of p{proc} leads to another cluster");
+                self.routes[proc][endpoint] = Route::Foreign;
+                self.break_links(proc, |link| link.endpoint == endpoint, ErrorKind::Unreachable);
+            }
+            Fault::Denied => {
+                self.clusters[0].denied = true;
+                let wait = self.some_ttl(50, 1500);
+                self.after(wait, Ev::Heal(Heal::Allow));
+            }
+            Fault::AdminRevoke | Fault::AdminDelete | Fault::ForeignPut => return self.tamper(kind),
+            Fault::ForeignJoin | Fault::ForeignPair => self.foreign_join(kind == Fault::ForeignPair),
+            Fault::OtherWrites => {
+                let most = if self.rng.permille(100) { 3000 } else { 20 };
+                self.clusters[0].store.revision += 1 + self.rng.below(most);
+                self.clusters[0].mark(self.now);
+            }
+            Fault::Compact => {
+                let store = &mut self.clusters[0].store;
+                store.compacted = store.revision - self.rng.below(4).min(store.revision - 1);
+            }
+            _ => return self.inflict_on_cluster(kind),
+        }
+        true
+    }
+
+    pub(crate) fn kill(&mut self, proc: usize) {
+        note!(self, "p{proc} is killed");
+        self.drop_crew(proc);
+        self.procs[proc].inc += 1;
+        let inc = self.procs[proc].inc;
+        if proc < 2 || self.rng.permille(700) {
+            let wait = self.some_ttl(10, 2500);
+            self.after(wait, Ev::Chore { proc, inc, chore: Chore::Start });
+        }
+    }
+
+    fn tamper(&mut self, kind: Fault) -> bool {
+        let election = self.rng.below(self.elections as u64) as usize;
+        let prefix = members_of(ELECTIONS[election]);
+        let store = &mut self.clusters[0].store;
+        let members: Vec<_> = store.under(&prefix).cloned().collect();
+        if members.is_empty() {
+            return false;
+        }
+        // The leader's key more often than others.
+        let member = if self.rng.permille(500) {
+            members.iter().min_by(|a, b| a.rank().cmp(&b.rank())).cloned().unwrap_or_else(|| members[0].clone())
+        } else {
+            self.rng.pick(&members).clone()
+        };
+        let before = store.log.len();
+        match kind {
+            Fault::AdminRevoke => {
+                store.end_lease(member.lease);
+            }
+            Fault::AdminDelete => {
+                store.advance();
+                store.delete(&member.key);
+            }
+            _ => {
+                store.advance();
+                store.put(&member.key, b"somebody", 0);
+            }
+        }
+        note!(self, "{kind:?} of {}@{} at revision {}", text(&member.key), member.revision, self.clusters[0].store.revision);
+        self.committed(0, before, Cause::Tampering);
+        true
+    }
+
+    /// A Go-style member: another suffix, a lease of its own; later it leaves, or its lease runs out.
+    fn foreign_join(&mut self, pair: bool) {
+        let election = self.rng.below(self.elections as u64) as usize;
+        let lease = (self.rng.next() >> 2) as i64;
+        let (ttl_s, history) = (self.lease_time() as i64 / SECOND as i64, self.clusters[0].history);
+        let expires = self.now + ttl_s as u64 * SECOND;
+        let store = &mut self.clusters[0].store;
+        let before = store.log.len();
+        store.leases.insert(lease, Lease { ttl_s, expires });
+        store.advance();
+        let key = [members_of(ELECTIONS[election]), format!("{lease}").into_bytes()].concat();
+        store.put(&key, b"go", lease);
+        if pair {
+            let twin = [members_of(ELECTIONS[election]), format!("0{lease}").into_bytes()].concat();
+            store.put(&twin, b"go twin", lease);
+        }
+        note!(self, "a foreign member joins with {}", text(&key));
+        self.committed(0, before, Cause::Foreign);
+        self.at(expires, Ev::Expire { lease, history });
+        if self.rng.permille(600) {
+            let wait = self.some_ttl(50, 900);
+            self.after(wait, Ev::Heal(Heal::Foreign { key }));
+        }
+    }
+
+    pub(crate) fn heal(&mut self, heal: Heal) {
+        match heal {
+            Heal::Peace => return self.peace(),
+            Heal::Route { proc, endpoint } => {
+                if self.routes[proc][endpoint] != Route::Foreign {
+                    self.routes[proc][endpoint] = Route::Fine;
+                }
+            }
+            Heal::Up { node, round } => self.boot(node, round),
+            Heal::Thaw { node } => {
+                if self.clusters[0].nodes[node].frozen {
+                    self.clusters[0].nodes[node].frozen = false;
+                    self.reconfigured();
+                }
+            }
+            Heal::Join { node } => {
+                self.clusters[0].nodes[node].cut = false;
+                self.reconfigured();
+            }
+            Heal::Lag { node } => self.clusters[0].nodes[node].lag = 0,
+            Heal::Allow => self.clusters[0].denied = false,
+            Heal::Foreign { key } => {
+                let store = &mut self.clusters[0].store;
+                let before = store.log.len();
+                if store.entries.contains_key(&key) {
+                    store.advance();
+                    store.delete(&key);
+                    self.committed(0, before, Cause::Foreign);
+                }
+            }
+        }
+        self.last_trouble = self.now;
+    }
+
+    /// The last fault: all that lasts ends within three ttl by itself; an admin tidies up what has no owner.
+    fn peace(&mut self) {
+        note!(self, "peace");
+        self.calm = true;
+        self.last_trouble = self.now;
+        for proc in 0..self.procs.len() {
+            self.procs[proc].slow_until = self.procs[proc].slow_until.min(self.now);
+        }
+        // A stranger among the endpoints may stay; but after our cluster was built anew nobody could tell who is who.
+        let rebuilt = self.stats.faults[Fault::WipeNewId as usize] > 0;
+        for proc in 0..self.procs.len() {
+            if rebuilt || self.rng.permille(500) {
+                let strange = self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign);
+                strange.for_each(|route| *route = Route::Fine);
+                self.break_links(proc, |link| link.cluster == 1, ErrorKind::Unreachable);
+            }
+        }
+        self.tidy();
+        let wait = self.bound();
+        self.after(wait, Ev::Settled);
+    }
+
+    /// Entries without a lease whose owner is dead would stay for ever, as in a real store.
+    pub(crate) fn tidy(&mut self) {
+        let store = &self.clusters[0].store;
+        let orphans: Vec<Vec<u8>> = store
+            .entries
+            .values()
+            .filter(|member| member.lease == 0)
+            .filter(|member| !self.procs.iter().any(|proc| proc.crew.is_some() && proc.books.owns(&member.key)))
+            .map(|member| member.key.clone())
+            .collect();
+        let before = store.log.len();
+        for key in orphans {
+            self.clusters[0].store.advance();
+            self.clusters[0].store.delete(&key);
+        }
+        self.committed(0, before, Cause::Tampering);
+    }
+
+    /// The snapshot to restore, if one was taken.
+    pub(crate) fn take_snapshot(&mut self) -> Option<Store> {
+        self.snapshot.take()
+    }
+}

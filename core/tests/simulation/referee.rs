@@ -1,0 +1,343 @@
+//! The referee: watches who claims to lead and what the store says, and accuses whoever breaks a law.
+//!
+//! A claim is a report that says Leading, from the moment it is made until its `until` on the claimant's own clock, or
+//! until it is taken back, its user asks to stop, or its process dies. A frozen process claims on until its `until`.
+
+use std::collections::BTreeSet;
+
+use etcd_leader::config::SessionSettings;
+use etcd_leader::machine::{Op, members_of};
+use etcd_leader::member::{LeaseId, Revision};
+
+use crate::books::Books;
+use crate::frugal::Frugal;
+use crate::rng::{MS, Ns};
+use crate::store::Store;
+use crate::trace::text;
+use crate::world::{ELECTIONS, Mood};
+
+/// Who changed the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Client(usize),
+    Expiry,
+    /// An admin deleted a key, revoked a lease, or put over a key: the claim on it is excused for a while.
+    Tampering,
+    /// Wiped or restored.
+    Reset,
+    Foreign,
+}
+
+/// A broken law, and how.
+pub(crate) struct Verdict {
+    pub(crate) law: u32,
+    pub(crate) what: String,
+}
+
+/// Somebody says that it leads.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) proc: usize,
+    pub(crate) inc: u32,
+    pub(crate) cand: usize,
+    pub(crate) election: usize,
+    pub(crate) token: Revision,
+    pub(crate) until: Ns,
+    /// Since when an admin's deed has made it untrue.
+    pub(crate) broken: Option<(Ns, Cause)>,
+}
+
+/// A stop whose user believes to lead: the key stays until the user has heard (law 6).
+struct Hold {
+    proc: usize,
+    inc: u32,
+    cand: usize,
+    election: usize,
+    token: Revision,
+    deadline: Ns,
+    entered: bool,
+    heard: bool,
+}
+
+/// In calm weather a loss must be noticed soon.
+#[derive(Clone, Debug)]
+pub(crate) struct Recheck {
+    proc: usize,
+    inc: u32,
+    cand: usize,
+    token: Revision,
+}
+
+/// In calm weather, the time from an admin's deed to the end of the claim: news of the watch (2 ms), two ways (3 ms),
+/// a late timer; a watch that was just being made passes through etcd's 100 ms loop.
+const REACTION: Ns = 150 * MS;
+
+pub(crate) struct Referee {
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) all_leases: BTreeSet<LeaseId>,
+    pub(crate) frugal: Frugal,
+    claims: Vec<Claim>,
+    holds: Vec<Hold>,
+    rechecks: Vec<(Ns, Recheck)>,
+    /// The highest token claimed in each election in this history, and by whom.
+    fences: Vec<(u32, Revision)>,
+    /// Crews that said they were over: process, incarnation, history.
+    over: Vec<(usize, u32, u32)>,
+    prefixes: Vec<Vec<u8>>,
+    /// What admins have undone: a claim may even begin after that, as long as it does not know.
+    undone: Vec<(usize, Revision, Ns, Cause)>,
+    last_reset: Option<Ns>,
+    /// How long a claim may outlive its truth after an admin's deed: the session was confirmed before the deed, so
+    /// its `until` is at most ttl - margin after it, on a clock that is a little slow.
+    excuse: Ns,
+    mood: Mood,
+}
+
+impl Referee {
+    pub(crate) fn new(settings: &SessionSettings, elections: usize, mood: Mood) -> Referee {
+        let ttl = settings.ttl().as_nanos() as Ns;
+        Referee {
+            verdict: None,
+            all_leases: BTreeSet::new(),
+            frugal: Frugal::new(settings, mood),
+            claims: Vec::new(),
+            holds: Vec::new(),
+            rechecks: Vec::new(),
+            fences: vec![(0, 0); elections],
+            over: Vec::new(),
+            prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),
+            undone: Vec::new(),
+            last_reset: None,
+            excuse: ttl - settings.margin.as_nanos() as Ns + ttl / 500,
+            mood,
+        }
+    }
+
+    /// The first accusation counts; what follows may be its consequence.
+    pub(crate) fn accuse(&mut self, law: u32, what: String) {
+        self.verdict.get_or_insert(Verdict { law, what });
+    }
+
+    /// Who claims to lead an election now, and with which token.
+    pub(crate) fn leaders(&self, election: usize, now: Ns) -> Vec<(usize, Revision)> {
+        let live = self.claims.iter().filter(|claim| claim.election == election && now < claim.until);
+        live.map(|claim| (claim.proc, claim.token)).collect()
+    }
+
+    /// A claim is made or prolonged. `truth`: its key is first in the store. `unaware`: this crew cannot know that
+    /// the store went back.
+    pub(crate) fn claims(&mut self, mut claim: Claim, truth: bool, unaware: bool, history: u32, now: Ns) {
+        let who = format!("p{} claims {} with token {}", claim.proc, ELECTIONS[claim.election], claim.token);
+        let same = |other: &Claim| (other.proc, other.inc, other.cand) == (claim.proc, claim.inc, claim.cand);
+        if let Some(at) = self.claims.iter().position(same) {
+            let old = self.claims.swap_remove(at);
+            if old.token == claim.token {
+                claim.broken = old.broken;
+            }
+        }
+        if now >= claim.until {
+            return;
+        }
+        if truth {
+            claim.broken = None;
+            let (known, highest) = self.fences[claim.election];
+            if known == history && claim.token < highest {
+                self.accuse(4, format!("{who}, but {highest} came before"));
+            }
+            self.fences[claim.election] = (history, claim.token);
+        } else {
+            if claim.broken.is_none() {
+                let same = |deed: &&(usize, Revision, Ns, Cause)| (deed.0, deed.1) == (claim.election, claim.token);
+                claim.broken = self.undone.iter().rev().find(same).map(|deed| (deed.2, deed.3));
+                // Revisions begin anew after a reset: what came before it says nothing.
+                let reset = self.last_reset.map(|at| (at, Cause::Reset));
+                claim.broken = claim.broken.filter(|deed| reset.is_none_or(|reset| deed.0 > reset.0)).or(reset);
+            }
+            match claim.broken {
+                None => self.accuse(2, format!("{who}, but its key is not the first")),
+                Some((since, cause)) if claim.until > since + self.excuse => {
+                    let late = (claim.until - since) / MS;
+                    self.accuse(3, format!("{who} until {late} ms after {cause:?} made that untrue"));
+                }
+                Some(_) => {}
+            }
+        }
+        for other in self.claims.iter().filter(|other| other.election == claim.election && now < other.until) {
+            let excused = match (other.broken, claim.broken) {
+                (Some((_, Cause::Reset)), _) | (_, Some((_, Cause::Reset))) => unaware || claim.broken.is_some(),
+                (Some(_), _) | (_, Some(_)) => true,
+                (None, None) => false,
+            };
+            if !excused {
+                let what = format!("{who}, while p{} claims it with token {} ({:?})", other.proc, other.token, other.broken);
+                self.verdict.get_or_insert(Verdict { law: 2, what });
+            }
+        }
+        self.claims.push(claim);
+    }
+
+    pub(crate) fn renounced(&mut self, proc: usize, inc: u32, cand: usize) {
+        self.claims.retain(|claim| (claim.proc, claim.inc, claim.cand) != (proc, inc, cand));
+    }
+
+    /// The process died, or let go of its crew.
+    pub(crate) fn gone(&mut self, proc: usize) {
+        self.claims.retain(|claim| claim.proc != proc);
+        self.holds.retain(|hold| hold.proc != proc);
+    }
+
+    /// The store has changed: every claim must still be true, unless an admin is to blame.
+    pub(crate) fn committed(&mut self, store: &Store, from: usize, cause: Cause, now: Ns) {
+        let mut accused = None;
+        if cause == Cause::Reset {
+            self.last_reset = Some(now);
+        }
+        if cause == Cause::Tampering {
+            for change in store.log.get(from..).unwrap_or(&[]).iter().filter(|change| change.now.is_none()) {
+                let created = store.log[..from].iter().rev().find(|old| old.key == change.key);
+                let Some(created) = created.and_then(|old| old.now.as_ref()) else { continue };
+                let election = self.prefixes.iter().position(|prefix| change.key.starts_with(prefix)).unwrap_or(0);
+                self.undone.push((election, created.revision, now, cause));
+            }
+        }
+        for claim in &mut self.claims {
+            let prefix = &self.prefixes[claim.election];
+            let log = store.log.get(from..).unwrap_or(&[]);
+            let touched: Vec<_> = log.iter().filter(|change| change.key.starts_with(prefix)).collect();
+            if now >= claim.until || (touched.is_empty() && cause != Cause::Reset) {
+                continue;
+            }
+            let truth = store.first(prefix).is_some_and(|first| first.revision == claim.token);
+            if self.mood == Mood::Tampered && cause == Cause::Tampering {
+                let hit = touched.iter().any(|c| c.now.as_ref().is_none_or(|m| m.revision == claim.token && m.lease == 0));
+                if hit && (!truth || touched.iter().any(|c| c.now.is_some())) {
+                    let Claim { proc, inc, cand, token, .. } = *claim;
+                    self.rechecks.push((now + REACTION, Recheck { proc, inc, cand, token }));
+                }
+            }
+            if truth {
+                continue;
+            }
+            match cause {
+                Cause::Tampering | Cause::Reset => {
+                    claim.broken.get_or_insert((now, cause));
+                    if let Some((since, _)) = claim.broken
+                        && claim.until > since + self.excuse
+                    {
+                        accused.get_or_insert(format!("p{} claims for too long after {cause:?}", claim.proc));
+                    }
+                }
+                _ if claim.broken.is_some() => {}
+                _ => {
+                    let left = (claim.until - now) / MS;
+                    let key = touched.first().map(|change| text(&change.key).into_owned());
+                    accused.get_or_insert(format!(
+                        "p{} claims {} with token {} for {left} ms more, but {cause:?} has just changed {key:?} and its key is not the first",
+                        claim.proc, ELECTIONS[claim.election], claim.token
+                    ));
+                }
+            }
+        }
+        if let Some(what) = accused {
+            self.accuse(1, what);
+        }
+        self.frugal.committed(store, from, cause, now);
+    }
+
+    pub(crate) fn take_rechecks(&mut self) -> Vec<(Ns, Recheck)> {
+        std::mem::take(&mut self.rechecks)
+    }
+
+    /// Some time after an admin's deed in calm weather.
+    pub(crate) fn recheck(&mut self, check: Recheck, now: Ns) {
+        let same = |claim: &&Claim| {
+            (claim.proc, claim.inc, claim.cand, claim.token) == (check.proc, check.inc, check.cand, check.token)
+        };
+        if self.claims.iter().find(same).is_some_and(|claim| now < claim.until) {
+            let what = format!("p{} still claims token {} {} ms after an admin undid it", check.proc, check.token, REACTION / MS);
+            self.accuse(3, what);
+        }
+    }
+
+    /// A user asks to stop; the claim ends with this very call.
+    pub(crate) fn stopping(&mut self, proc: usize, inc: u32, cand: usize, led: bool, now: Ns, timeout: Ns) {
+        let same = |claim: &Claim| (claim.proc, claim.inc, claim.cand) == (proc, inc, cand);
+        if let Some(at) = self.claims.iter().position(same) {
+            let claim = self.claims.swap_remove(at);
+            if led && now < claim.until && claim.broken.is_none() {
+                let (election, token) = (claim.election, claim.token);
+                let deadline = now + timeout;
+                self.holds.push(Hold { proc, inc, cand, election, token, deadline, entered: false, heard: false });
+            }
+        }
+    }
+
+    fn hold(&mut self, proc: usize, inc: u32, cand: usize) -> Option<&mut Hold> {
+        self.holds.iter_mut().find(|hold| (hold.proc, hold.inc, hold.cand) == (proc, inc, cand))
+    }
+
+    pub(crate) fn entered(&mut self, proc: usize, inc: u32, cand: usize, now: Ns) {
+        if let Some(hold) = self.hold(proc, inc, cand)
+            && now < hold.deadline
+        {
+            hold.entered = true;
+        }
+    }
+
+    pub(crate) fn acknowledged(&mut self, proc: usize, inc: u32, cand: usize) {
+        if let Some(hold) = self.hold(proc, inc, cand) {
+            hold.heard = true;
+        }
+    }
+
+    /// A crew sends a leave or a revoke: not while a user has still to hear of it (law 6).
+    pub(crate) fn leaving(&mut self, proc: usize, op: &Op, store: &Store, now: Ns) {
+        let (Op::Leave { .. } | Op::Revoke { .. }) = op else { return };
+        let mut accused = None;
+        let mood = self.mood;
+        let prefixes = &self.prefixes;
+        self.holds.retain(|hold| {
+            if hold.proc != proc {
+                return true;
+            }
+            let entry = store.under(&prefixes[hold.election]).find(|member| member.revision == hold.token);
+            let hits = match op {
+                Op::Leave { key, revision } => *revision == hold.token && key.starts_with(&prefixes[hold.election]),
+                Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
+                _ => false,
+            };
+            // The clock of the process may be a little fast.
+            let slack = (hold.deadline / 500).min(20 * MS);
+            let may_wait = !hold.heard && (hold.entered || now + slack < hold.deadline);
+            // A lease that has run out, though its entry is still there, cannot be held.
+            let lives = |entry: &&etcd_leader::member::Member| store.leases.get(&entry.lease).is_some_and(|l| now < l.expires);
+            if hits && may_wait && entry.filter(lives).is_some() {
+                accused.get_or_insert(format!("p{proc} gives up token {} before its user has heard", hold.token));
+            }
+            if hits && entry.is_none() && mood == Mood::Quiet {
+                accused.get_or_insert(format!("p{proc} let token {} run out while its user had still to hear", hold.token));
+            }
+            !hits
+        });
+        if let Some(what) = accused {
+            self.accuse(6, what);
+        }
+    }
+
+    /// A crew says that nothing of it is left.
+    pub(crate) fn crew_over(&mut self, proc: usize, inc: u32, books: &Books, store: &Store, history: u32) {
+        self.over.push((proc, inc, history));
+        let left = self.prefixes.iter().flat_map(|prefix| store.under(prefix)).find(|member| books.owns(&member.key));
+        if let Some(left) = left.filter(|_| history == 0) {
+            let what = format!("p{proc} is over, but there is {}@{}", text(&left.key), left.revision);
+            self.accuse(8, what);
+        }
+    }
+
+    /// A join of this crew has created a key.
+    pub(crate) fn joined(&mut self, proc: usize, inc: u32, own: &[u8], history: u32) {
+        if self.over.contains(&(proc, inc, history)) && history == 0 {
+            self.accuse(8, format!("{} appears although p{proc} was over", text(own)));
+        }
+    }
+}

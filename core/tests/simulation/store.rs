@@ -1,0 +1,89 @@
+//! The committed state of one etcd cluster: keys, leases, revisions, and the log that watches read.
+
+use std::collections::BTreeMap;
+
+use etcd_leader::machine::{Change, Seen};
+use etcd_leader::member::{LeaseId, Member, Revision};
+
+use crate::rng::Ns;
+
+/// A lease as the raft leader's lessor holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) ttl_s: i64,
+    pub(crate) expires: Ns,
+}
+
+/// What all members agree on.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) revision: Revision,
+    /// Watches from this revision or an earlier one are refused.
+    pub(crate) compacted: Revision,
+    pub(crate) entries: BTreeMap<Vec<u8>, Member>,
+    pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// Every change of every entry, oldest first; never truncated but by a restore, compaction only forbids access.
+    pub(crate) log: Vec<Change>,
+}
+
+impl Store {
+    pub(crate) fn empty() -> Store {
+        Store { revision: 1, compacted: 0, entries: BTreeMap::new(), leases: BTreeMap::new(), log: Vec::new() }
+    }
+
+    /// The entries under a prefix, in the order of their keys.
+    pub(crate) fn under<'a, 'p>(&'a self, prefix: &'p [u8]) -> impl Iterator<Item = &'a Member> + use<'a, 'p> {
+        self.entries.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix)).map(|(_, member)| member)
+    }
+
+    /// The entry of lowest rank under a prefix: who leads.
+    pub(crate) fn first(&self, prefix: &[u8]) -> Option<&Member> {
+        self.under(prefix).min_by(|a, b| a.rank().cmp(&b.rank()))
+    }
+
+    /// What one read transaction sees.
+    pub(crate) fn seen(&self, prefix: &[u8], own: &[u8], up_to: Revision) -> Seen {
+        let mut all: Vec<&Member> = self.under(prefix).collect();
+        all.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        Seen {
+            own: self.entries.get(own).cloned(),
+            first: all.iter().take(2).map(|member| (*member).clone()).collect(),
+            latest: all.iter().rev().filter(|m| m.revision <= up_to).take(2).map(|m| (*m).clone()).collect(),
+        }
+    }
+
+    /// Begins a write: its revision.
+    pub(crate) fn advance(&mut self) -> Revision {
+        self.revision += 1;
+        self.revision
+    }
+
+    /// Puts a key as part of the write at the current revision.
+    pub(crate) fn put(&mut self, key: &[u8], name: &[u8], lease: LeaseId) {
+        let at = self.revision;
+        let created = self.entries.get(key).map_or(at, |old| old.revision);
+        let member = Member { key: key.to_vec(), name: name.to_vec(), revision: created, lease };
+        self.entries.insert(key.to_vec(), member.clone());
+        self.log.push(Change { at, key: key.to_vec(), now: Some(member) });
+    }
+
+    /// Deletes a key as part of the write at the current revision.
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        if self.entries.remove(key).is_some() {
+            self.log.push(Change { at: self.revision, key: key.to_vec(), now: None });
+        }
+    }
+
+    /// Ends a lease and deletes all that hangs on it, in one revision. False if there is no such lease.
+    pub(crate) fn end_lease(&mut self, lease: LeaseId) -> bool {
+        if self.leases.remove(&lease).is_none() {
+            return false;
+        }
+        let keys: Vec<Vec<u8>> = self.entries.values().filter(|m| m.lease == lease).map(|m| m.key.clone()).collect();
+        if !keys.is_empty() {
+            self.advance();
+            keys.iter().for_each(|key| self.delete(key));
+        }
+        true
+    }
+}

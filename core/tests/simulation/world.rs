@@ -1,0 +1,321 @@
+//! The world of one seed: virtual time, the queue of what will happen, and the loop that makes it happen.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use etcd_leader::config::{Config, SessionSettings};
+use etcd_leader::machine::{Input, LinkId};
+
+use crate::cluster::Cluster;
+use crate::faults::{Heal, Plan};
+use crate::net::{Call, NewWatch, Route, Watcher};
+use crate::process::{Actor, Chore, Proc};
+use crate::referee::Referee;
+use crate::rng::{MS, Ns, Rng, SECOND};
+use crate::stats::Stats;
+use crate::trace::{Trace, note};
+
+/// What will happen.
+pub(crate) enum Ev {
+    /// A crew's timer.
+    Wake { proc: usize, inc: u32, due: Ns },
+    /// Something reaches a process.
+    Deliver { proc: usize, inc: u32, link: Option<LinkId>, input: Box<Input> },
+    /// A request reaches a member.
+    Exec(Box<Call>),
+    /// A request for a watch reaches a member.
+    NewWatch(Box<NewWatch>),
+    /// A member hears that a watch, or a link with all its watches, is not wanted any more.
+    Forget { proc: usize, inc: u32, link: LinkId, watch: Option<etcd_leader::machine::WatchId> },
+    /// A watcher sends what it has.
+    Pump { cluster: usize, watcher: u64 },
+    /// A lease may have run out.
+    Expire { lease: i64, history: u32 },
+    /// The members elect a raft leader.
+    Elect { round: u64 },
+    /// A leader that hears nobody gives up.
+    StepDown { node: usize, round: u64 },
+    /// Time for the next fault.
+    Fault,
+    /// A lasting fault ends.
+    Heal(Heal),
+    /// Something a process or its user does.
+    Chore { proc: usize, inc: u32, chore: Chore },
+    /// The referee has asked to look at a claim again.
+    Check(crate::referee::Recheck),
+    /// Peace has lasted long enough: somebody must lead.
+    Settled,
+    /// It must have stayed so; everybody stops.
+    Finale,
+    /// Nothing of anybody may be left.
+    End,
+}
+
+/// How unkind a seed is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    /// Nothing fails; leaders stop and start. For what the election may cost at most.
+    Quiet,
+    /// The network is well, but admins delete keys and revoke leases. For how fast a loss must be noticed.
+    Tampered,
+    /// Everything at once.
+    Storm,
+}
+
+pub(crate) const ELECTIONS: [&str; 3] = ["/e/a", "/e/ab", "/f"];
+
+pub(crate) struct World {
+    pub(crate) now: Ns,
+    pub(crate) rng: Rng,
+    pub(crate) mood: Mood,
+    pub(crate) settings: SessionSettings,
+    pub(crate) elections: usize,
+    /// The first is ours; the second is a stranger.
+    pub(crate) clusters: [Cluster; 2],
+    pub(crate) watchers: [Vec<Watcher>; 2],
+    pub(crate) procs: Vec<Proc>,
+    /// How each process reaches each endpoint.
+    pub(crate) routes: Vec<Vec<Route>>,
+    pub(crate) plan: Plan,
+    pub(crate) referee: Referee,
+    pub(crate) stats: Stats,
+    pub(crate) trace: Trace,
+    /// When the last unkindness happened, or its last effect.
+    pub(crate) last_trouble: Ns,
+    pub(crate) calm: bool,
+    pub(crate) ending: bool,
+    pub(crate) rounds: u64,
+    pub(crate) next_watcher: u64,
+    /// What a restore would bring back.
+    pub(crate) snapshot: Option<crate::store::Store>,
+    pub(crate) digest: u64,
+    pub(crate) over: bool,
+    pub(crate) make: fn(SessionSettings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>,
+    queue: BinaryHeap<Reverse<(Ns, u64, usize)>>,
+    slots: Vec<Option<Ev>>,
+    free: Vec<usize>,
+    seq: u64,
+}
+
+/// Makes the actor under test.
+pub(crate) type Make = fn(SessionSettings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>;
+
+impl World {
+    pub(crate) fn new(seed: u64, mood: Option<Mood>, tracing: bool, make: Make) -> World {
+        let mut rng = Rng::new(seed);
+        let mood = mood.unwrap_or_else(|| match rng.below(10) {
+            0 => Mood::Quiet,
+            1 => Mood::Tampered,
+            _ => Mood::Storm,
+        });
+        let members = if rng.permille(700) { 3 } else { 1 };
+        let ttl_s = *rng.pick(&[1, 2, 2, 3, 3, 5, 10]);
+        let count = rng.range(2, 8) as usize;
+        let elections = *rng.pick(&[1, 1, 1, 2, 3]);
+        let key = ELECTIONS[0].to_string();
+        let endpoints = (0..members).map(|at| format!("http://10.0.0.{at}:2379")).collect();
+        let config = Config { endpoints, key, name: "n".into(), ttl_s, ..Config::default() };
+        let settings = config.validate().expect("a good config").session;
+        let plan = Plan::draw(&mut rng, mood, settings.ttl());
+        let mut world = World {
+            now: 0,
+            mood,
+            elections,
+            clusters: [Cluster::new(0xc1, members), Cluster::new(0xf0, 1)],
+            watchers: [Vec::new(), Vec::new()],
+            procs: Vec::new(),
+            routes: vec![vec![Route::Fine; members]; count],
+            referee: Referee::new(&settings, elections, mood),
+            settings,
+            plan,
+            stats: Stats::default(),
+            trace: Trace::new(tracing),
+            last_trouble: 0,
+            calm: false,
+            ending: false,
+            rounds: 0,
+            next_watcher: 0,
+            snapshot: None,
+            digest: seed,
+            over: false,
+            make,
+            queue: BinaryHeap::with_capacity(256),
+            slots: Vec::with_capacity(256),
+            free: Vec::new(),
+            seq: 0,
+            rng,
+        };
+        world.stats.seeds = 1;
+        note!(world, "seed {seed}: {mood:?}, {count} processes, {members} members, ttl {ttl_s} s, {:?}", world.plan);
+        for at in 0..count {
+            let proc = Proc::new(at, &mut world.rng);
+            world.procs.push(proc);
+            let wait = world.rng.below(if at < 2 { 20 * MS } else { 2 * world.ttl() });
+            world.at(wait, Ev::Chore { proc: at, inc: 0, chore: Chore::Start });
+        }
+        let first = world.ttl() * 2;
+        world.at(first, Ev::Fault);
+        world.at(world.plan.peace_at, Ev::Heal(Heal::Peace));
+        world
+    }
+
+    pub(crate) fn ttl(&self) -> Ns {
+        self.settings.ttl().as_nanos() as Ns
+    }
+
+    /// The time to live that the server gives.
+    pub(crate) fn lease_time(&self) -> Ns {
+        self.ttl().max(crate::cluster::MIN_TTL_S as u64 * SECOND)
+    }
+
+    pub(crate) fn at(&mut self, time: Ns, ev: Ev) {
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(ev);
+                slot
+            }
+            None => {
+                self.slots.push(Some(ev));
+                self.slots.len() - 1
+            }
+        };
+        self.seq += 1;
+        self.queue.push(Reverse((time.max(self.now), self.seq, slot)));
+    }
+
+    pub(crate) fn after(&mut self, wait: Ns, ev: Ev) {
+        self.at(self.now + wait, ev);
+    }
+
+    /// Runs until the end, or until a law is broken.
+    pub(crate) fn run(&mut self) {
+        while let Some(Reverse((time, _, slot))) = self.queue.pop() {
+            self.now = time;
+            self.stats.events += 1;
+            let ev = self.slots[slot].take().expect("a slot is used once");
+            self.free.push(slot);
+            self.digest = (self.digest ^ time).wrapping_mul(0x100_0000_01b3).rotate_left(23);
+            self.happen(ev);
+            if self.over || self.referee.verdict.is_some() {
+                break;
+            }
+        }
+        self.stats.virtual_ns = self.now;
+        self.stats.stale_renewals = self.clusters[0].stale_renewals;
+    }
+
+    fn happen(&mut self, ev: Ev) {
+        match ev {
+            Ev::Wake { proc, inc, due } => self.wake(proc, inc, due),
+            Ev::Deliver { proc, inc, link, input } => self.deliver(proc, inc, link, *input),
+            Ev::Exec(call) => self.exec(call),
+            Ev::NewWatch(new) => self.new_watch(new),
+            Ev::Forget { proc, inc, link, watch } => {
+                for watchers in &mut self.watchers {
+                    watchers.retain(|w| {
+                        w.proc != proc || w.inc != inc || w.link != link || watch.is_some_and(|id| w.watch != id)
+                    });
+                }
+            }
+            Ev::Pump { cluster, watcher } => self.pump(cluster, watcher),
+            Ev::Expire { lease, history } => self.expire(lease, history),
+            Ev::Elect { round } => self.elect(round),
+            Ev::StepDown { node, round } => self.step_down(node, round),
+            Ev::Fault => self.next_fault(),
+            Ev::Heal(heal) => self.heal(heal),
+            Ev::Chore { proc, inc, chore } => self.chore(proc, inc, chore),
+            Ev::Check(check) => {
+                self.referee.recheck(check, self.now);
+            }
+            Ev::Settled => self.settled(),
+            Ev::Finale => self.finale(),
+            Ev::End => self.end(),
+        }
+    }
+
+    /// All that peace needs: leases of the dead run out, a store that went back is sat out (ttl + margin), waits
+    /// between retries are over (a quarter of the ttl), deadlines of lost requests pass, a lost delete is made up for
+    /// by the look after a ttl; each a ttl or less, some of them one after the other.
+    pub(crate) fn bound(&self) -> Ns {
+        4 * self.lease_time() + 2 * self.ttl() + 3 * SECOND
+    }
+
+    fn settled(&mut self) {
+        let quiet_for = self.now - self.last_trouble;
+        if quiet_for < self.bound() {
+            self.after(self.bound() - quiet_for, Ev::Settled);
+            return;
+        }
+        note!(self, "it has been quiet for {} ms: somebody must lead", quiet_for / MS);
+        for election in 0..self.elections {
+            self.must_be_led(election);
+        }
+        self.after(3 * self.ttl(), Ev::Finale);
+    }
+
+    fn must_be_led(&mut self, election: usize) {
+        let candidates: Vec<(usize, usize)> = self.campaigners(election);
+        if candidates.is_empty() {
+            return;
+        }
+        let now = self.now;
+        let leaders = self.referee.leaders(election, now);
+        if leaders.is_empty() {
+            let who: Vec<String> = candidates
+                .iter()
+                .map(|(p, c)| format!("p{p}: {:?}", self.procs[*p].cands[*c].report))
+                .collect();
+            self.referee.accuse(7, format!("nobody leads {} though all is well: {}", ELECTIONS[election], who.join("; ")));
+            return;
+        }
+        let token = leaders[0].1;
+        for (p, c) in candidates {
+            let report = &self.procs[p].cands[c].report;
+            let knows = match &report.standing {
+                etcd_leader::member::Standing::Leading { token: ours, .. } => *ours == token,
+                etcd_leader::member::Standing::Following(Some(leader)) => leader.token == token,
+                _ => false,
+            };
+            if !knows {
+                let text = format!("p{p} does not know that {token} leads {}: {report:?}", ELECTIONS[election]);
+                self.referee.accuse(7, text);
+            } else if report.trouble.is_some() && self.routes[p].iter().all(|route| !matches!(route, Route::Foreign)) {
+                self.referee.accuse(7, format!("p{p} is still troubled though all is well: {report:?}"));
+            }
+        }
+    }
+
+    /// Still led by the same; then all stop.
+    fn finale(&mut self) {
+        for election in 0..self.elections {
+            self.must_be_led(election);
+        }
+        self.ending = true;
+        note!(self, "finale: all stop");
+        for proc in 0..self.procs.len() {
+            let inc = self.procs[proc].inc;
+            for cand in 0..self.procs[proc].cands.len() {
+                let wait = self.rng.below(20 * MS);
+                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
+            }
+        }
+        let stop_timeout = self.ttl();
+        self.after(stop_timeout + self.ttl() + 2 * SECOND, Ev::End);
+    }
+
+    fn end(&mut self) {
+        for (at, proc) in self.procs.iter().enumerate() {
+            if proc.crew.is_some() {
+                let text = format!("p{at} has stopped but is not over: {:?}", proc.cands.iter().map(|c| &c.report).collect::<Vec<_>>());
+                self.referee.accuse(8, text);
+            }
+        }
+        let left: Vec<String> =
+            self.clusters[0].store.entries.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+        if !left.is_empty() {
+            self.referee.accuse(8, format!("all have stopped, but there remain {left:?}"));
+        }
+        (0..self.procs.len()).for_each(|proc| self.drop_crew(proc));
+        self.over = true;
+    }
+}

@@ -1,0 +1,70 @@
+//! What tests against a real etcd need: members, a proxy that breaks connections, and networks that can be cut.
+//!
+//! Everything blocks; what runs on a runtime of the test's own stands still meanwhile.
+
+// Each test file uses a part of it.
+#![allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::print_stderr)]
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+pub mod etcd;
+pub mod netns;
+pub mod proxy;
+mod spawn;
+
+pub use etcd::{Cluster, Member};
+pub use proxy::Proxy;
+
+/// How long anything may take on a busy machine before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `what` gives something.
+pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The endpoints that these URLs name.
+pub fn endpoints(urls: &[String]) -> Vec<etcd_leader::config::Endpoint> {
+    let config = etcd_leader::Config {
+        endpoints: urls.to_vec(),
+        key: "k".into(),
+        name: "n".into(),
+        ..etcd_leader::Config::default()
+    };
+    config.validate().expect("good URLs").session.endpoints
+}
+
+/// The etcd server to test against.
+pub fn etcd_binary() -> PathBuf {
+    find("etcd", "ETCD_BIN")
+}
+
+/// The client that belongs to it.
+pub fn etcdctl_binary() -> PathBuf {
+    find("etcdctl", "ETCDCTL_BIN")
+}
+
+fn find(name: &str, variable: &str) -> PathBuf {
+    if let Some(given) = env::var_os(variable).filter(|given| !given.is_empty()) {
+        let given = PathBuf::from(given);
+        assert!(given.is_file(), "{variable} is {}, and there is no such file", given.display());
+        return given;
+    }
+    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/etcd/usr/bin");
+    env::split_paths(&path)
+        .chain([cached])
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("no {name} found: set {variable} to one, put one on PATH, or run `make etcd`"))
+}
