@@ -100,7 +100,11 @@ fn networks_are_cut_and_healed_and_leave_nothing() {
         let url = format!("--endpoints=http://{}:2379", network.address(Place::Member(0)));
         let mut command = Command::new(&enter[0]);
         command.args(&enter[1..]).arg(support::etcdctl_binary()).env("ETCDCTL_API", "3");
-        command.args([&url, "--dial-timeout=1s", "--command-timeout=1s", "get", "a"]).status().expect("etcdctl").success()
+        command
+            .args([&url, "--dial-timeout=1s", "--command-timeout=1s", "get", "a"])
+            .status()
+            .expect("etcdctl")
+            .success()
     };
     assert!(health(&network), "clients are not cut off");
     network.isolate(Place::Member(0));

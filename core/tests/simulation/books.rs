@@ -83,10 +83,13 @@ impl Books {
             .is_some_and(|id| self.leases.iter().any(|lease| lease.id == id && format!("{id:x}").as_bytes() == suffix))
     }
 
+    pub(crate) fn has_burnt(&self, key: &[u8], revision: Revision) -> bool {
+        self.burnt.iter().any(|burnt| burnt.0 == key && burnt.1 == revision)
+    }
+
     fn lease(&mut self, id: LeaseId) -> Option<&mut LeaseBook> {
         self.leases.iter_mut().find(|lease| lease.id == id)
     }
-
 }
 
 impl World {
@@ -108,7 +111,9 @@ impl World {
             }
             Op::Grant { lease, ttl_s } => {
                 match books.lease(*lease) {
-                    Some(known) if known.revoked => wrong = Some((8, format!("lease {lease:x} granted again after a revoke"))),
+                    Some(known) if known.revoked => {
+                        wrong = Some((8, format!("lease {lease:x} granted again after a revoke")))
+                    }
                     Some(_) => {}
                     None => {
                         let ttl = Duration::from_secs(u64::from(*ttl_s));
@@ -151,7 +156,8 @@ impl World {
             Op::Leave { key, revision } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
-                self.stats.ghosts_deleted += u64::from(!books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
+                self.stats.ghosts_deleted +=
+                    u64::from(!books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
                 Verb::Other
             }
             Op::Revoke { lease } => {
@@ -194,7 +200,10 @@ impl World {
                     self.replied(proc, &call, reply, now);
                 }
             }
-            Input::Watch { news: WatchNews::Changes { changes }, .. } => {
+            Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {
+                let books = &mut self.procs[proc].books;
+                let range = books.watches.iter().find(|known| known.0 == *watch);
+                self.procs[proc].range = range.map(|known| (known.2.clone(), known.3.clone()));
                 let books = &mut self.procs[proc].books;
                 if let Some(last) = changes.last() {
                     books.known = books.known.max(last.at);
@@ -210,10 +219,11 @@ impl World {
         let ours = self.clusters[0].id;
         let books = &mut self.procs[proc].books;
         let stamp = reply.stamp;
-        if books.cluster.is_none() && matches!(call.verb, Verb::Open(_)) {
+        // Not at the first word of it: the crew may be asking all endpoints, and choose another.
+        if books.cluster.is_none() && matches!(call.verb, Verb::Grant(_)) {
             books.cluster = Some(stamp.cluster);
         }
-        if books.cluster != Some(stamp.cluster) {
+        if books.cluster.is_some_and(|known| known != stamp.cluster) {
             if stamp.cluster != ours {
                 self.stats.foreign_replies += 1;
                 return;
@@ -225,7 +235,10 @@ impl World {
         }
         if !matches!(reply.answer, Answer::Renewed { .. }) {
             if stamp.revision < call.known {
-                let text = format!("p{proc}: the store went back from {} to {}: quiet for {quarantine:?}", call.known, stamp.revision);
+                let text = format!(
+                    "p{proc}: the store went back from {} to {}: quiet for {quarantine:?}",
+                    call.known, stamp.revision
+                );
                 if self.trace.on {
                     self.trace.push(self.now, text);
                 }
@@ -238,7 +251,10 @@ impl World {
                     return;
                 }
             }
-            books.known = books.known.max(stamp.revision);
+            // What an endpoint says that is asked but not chosen need not count.
+            if !matches!(call.verb, Verb::Open(_)) {
+                books.known = books.known.max(stamp.revision);
+            }
         }
         match (call.verb, &reply.answer) {
             (Verb::Grant(id), Answer::Granted { ttl_s }) => {
@@ -309,9 +325,16 @@ impl World {
             if report.released && !old.released {
                 let prefix = members_of(ELECTIONS[election]);
                 let store = &self.clusters[0].store;
-                let left = store.under(&prefix).find(|member| self.procs[proc].books.owns(&member.key) && member.name == self.procs[proc].cands[cand].name.as_bytes());
+                let left = store.under(&prefix).find(|member| {
+                    self.procs[proc].books.owns(&member.key)
+                        && member.name == self.procs[proc].cands[cand].name.as_bytes()
+                });
                 if let Some(left) = left.filter(|_| self.clusters[0].history == 0) {
-                    let what = format!("p{proc} says that its key is gone, but there is {}@{}", text(&left.key), left.revision);
+                    let what = format!(
+                        "p{proc} says that its key is gone, but there is {}@{}",
+                        text(&left.key),
+                        left.revision
+                    );
                     self.referee.accuse(8, what);
                 }
             }
@@ -325,16 +348,21 @@ impl World {
         let store = &self.clusters[0].store;
         let key = books.places.iter().rev().find(|place| place.1 == token && place.0.starts_with(&prefix));
         let key = key.map(|place| place.0.clone());
-        let lease = key.as_ref().and_then(|key| {
-            books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key)
-        });
+        let lease =
+            key.as_ref().and_then(|key| books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key));
         let mut wrong = None;
         if key.is_none() {
             wrong = Some((2, format!("claims token {token}, which no join gave it")));
         }
         if let Some(lease) = lease {
             if until + self.settings.margin > lease.certain {
-                wrong = Some((1, format!("claims until {until:?}, but its lease is certain until {:?} less the margin", lease.certain)));
+                wrong = Some((
+                    1,
+                    format!(
+                        "claims until {until:?}, but its lease is certain until {:?} less the margin",
+                        lease.certain
+                    ),
+                ));
             }
             if lease.revoked {
                 wrong = Some((8, "claims under a lease for which it sent a revoke".into()));
@@ -348,15 +376,19 @@ impl World {
         if grows && books.quiet_until.is_some_and(|quiet| now < quiet) {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
         }
+        let range = self.procs[proc].range.as_ref();
         let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
-        if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) = (is_new, cause, &key) {
+        if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
+            (is_new, cause, &key)
+        {
             self.stats.takeovers_by_watch += 1;
             // A key that was created anew has been deleted before.
-            let ends = |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
+            let ends =
+                |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
             let deletes_other = changes.iter().any(|change| ends(change) && change.key != *key);
             let deletes_own = changes.iter().any(|change| change.now.is_none() && change.key == *key);
-            let is_range = books.watches.iter().any(|(id, _, from, to)| {
-                id == watch && from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
+            let is_range = range.is_some_and(|(from, to)| {
+                from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
             });
             if !deletes_other || deletes_own || !is_range {
                 wrong = Some((2, format!("leads by watch {} that does not prove it", watch.0)));

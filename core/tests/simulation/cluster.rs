@@ -64,8 +64,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(id: u64, members: usize) -> Cluster {
-        let node =
-            Node { up: true, frozen: false, cut: false, believes: false, term: 2, lag: 0, floor: 0, boots: 0 };
+        let node = Node { up: true, frozen: false, cut: false, believes: false, term: 2, lag: 0, floor: 0, boots: 0 };
         let mut nodes = vec![node; members];
         nodes[0].believes = true;
         let store = Store::empty();
@@ -160,12 +159,18 @@ impl Cluster {
         if self.leader != Some(at) && !(node.active() && self.serves()) {
             return Outcome::Stuck;
         }
+        let serves = self.serves();
         match self.store.leases.get_mut(&id) {
             Some(lease) if lease.expires > now => {
                 lease.expires = now + lease.ttl_s as u64 * SECOND;
                 known(lease.ttl_s)
             }
-            _ => known(0),
+            // The answer waits for the end of an expired lease to be committed.
+            Some(_) if !serves => Outcome::Stuck,
+            _ => {
+                self.store.end_lease(id);
+                known(0)
+            }
         }
     }
 

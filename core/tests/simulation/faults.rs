@@ -39,13 +39,27 @@ faults! {
 pub(crate) enum Heal {
     /// No fault happens from now on.
     Peace,
-    Route { proc: usize, endpoint: usize },
-    Up { node: usize, round: u64 },
-    Thaw { node: usize },
-    Join { node: usize },
-    Lag { node: usize },
+    Route {
+        proc: usize,
+        endpoint: usize,
+    },
+    Up {
+        node: usize,
+        round: u64,
+    },
+    Thaw {
+        node: usize,
+    },
+    Join {
+        node: usize,
+    },
+    Lag {
+        node: usize,
+    },
     Allow,
-    Foreign { key: Vec<u8> },
+    Foreign {
+        key: Vec<u8>,
+    },
 }
 
 /// The unkindness of every request, in permille.
@@ -84,8 +98,13 @@ impl Plan {
             }
             Mood::Tampered => {
                 let kinds = vec![
-                    Fault::AdminDelete, Fault::AdminRevoke, Fault::ForeignPut, Fault::ForeignJoin, Fault::ForeignPair,
-                    Fault::OtherWrites, Fault::StopLeader,
+                    Fault::AdminDelete,
+                    Fault::AdminRevoke,
+                    Fault::ForeignPut,
+                    Fault::ForeignJoin,
+                    Fault::ForeignPair,
+                    Fault::OtherWrites,
+                    Fault::StopLeader,
                 ];
                 Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0 }
             }
@@ -276,7 +295,13 @@ impl World {
                 store.put(&member.key, b"somebody", 0);
             }
         }
-        note!(self, "{kind:?} of {}@{} at revision {}", text(&member.key), member.revision, self.clusters[0].store.revision);
+        note!(
+            self,
+            "{kind:?} of {}@{} at revision {}",
+            text(&member.key),
+            member.revision,
+            self.clusters[0].store.revision
+        );
         self.committed(0, before, Cause::Tampering);
         true
     }
@@ -362,14 +387,20 @@ impl World {
         self.after(wait, Ev::Settled);
     }
 
-    /// Entries without a lease whose owner is dead would stay for ever, as in a real store.
+    /// Deletes what would stay for ever, as in a real store.
     pub(crate) fn tidy(&mut self) {
         let store = &self.clusters[0].store;
         let orphans: Vec<Vec<u8>> = store
             .entries
             .values()
-            .filter(|member| member.lease == 0)
-            .filter(|member| !self.procs.iter().any(|proc| proc.crew.is_some() && proc.books.owns(&member.key)))
+            .filter(|member| {
+                // Entries without a lease whose owner is dead, and those that a restore brought back under a lease
+                // which a session of the same process still keeps: nobody could know of these.
+                let owner = self.procs.iter().find(|proc| proc.crew.is_some() && proc.books.owns(&member.key));
+                owner.map_or(member.lease == 0, |proc| {
+                    self.clusters[0].history > 0 && proc.books.has_burnt(&member.key, member.revision)
+                })
+            })
             .map(|member| member.key.clone())
             .collect();
         let before = store.log.len();

@@ -121,9 +121,15 @@ fn the_laws_hold() {
 
 fn print_stats(stats: &Stats, seconds: f64) {
     let hours = stats.candidate_ns as f64 / 3.6e12;
-    println!("{} seeds in {seconds:.1} s, {:.0} candidate-hours ({:.0} a core-minute)", stats.seeds, hours, hours / (2.0 * seconds / 60.0));
+    println!(
+        "{} seeds in {seconds:.1} s, {:.0} candidate-hours ({:.0} a core-minute)",
+        stats.seeds,
+        hours,
+        hours / (2.0 * seconds / 60.0)
+    );
     let named: Vec<String> = stats.named().iter().map(|(name, count)| format!("{name} {count}")).collect();
     println!("{}", named.join(", "));
-    let faults: Vec<String> = Fault::ALL.iter().zip(stats.faults).map(|(kind, count)| format!("{kind:?} {count}")).collect();
+    let faults: Vec<String> =
+        Fault::ALL.iter().zip(stats.faults).map(|(kind, count)| format!("{kind:?} {count}")).collect();
     println!("faults: {}", faults.join(", "));
 }

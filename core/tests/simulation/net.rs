@@ -105,7 +105,8 @@ impl World {
                 self.after(wait, Ev::Forget { proc, inc, link, watch: None });
             }
             Op::Open { endpoint, key } => {
-                let (cluster, node) = if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
+                let (cluster, node) =
+                    if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
                 let boots = self.clusters[cluster].nodes[node].boots;
                 let open = Link { id: link, endpoint, cluster, node, boots, broken: false };
                 self.procs[proc].links.push(open);
@@ -117,8 +118,20 @@ impl World {
                 self.next_watcher += 1;
                 let serial = self.next_watcher;
                 let last_sent = self.now;
-                let watcher =
-                    Watcher { serial, proc, inc, link, endpoint, node, watch, from, to, next: start, pumping: false, last_sent };
+                let watcher = Watcher {
+                    serial,
+                    proc,
+                    inc,
+                    link,
+                    endpoint,
+                    node,
+                    watch,
+                    from,
+                    to,
+                    next: start,
+                    pumping: false,
+                    last_sent,
+                };
                 let wait = self.delay(proc);
                 self.after(wait, Ev::NewWatch(Box::new(NewWatch { watcher, boots })));
             }
@@ -176,7 +189,13 @@ impl World {
         }
         if self.chance(odds.error_applied) {
             self.stats.errors_applied += 1;
-            let kinds = [ErrorKind::NoSpace, ErrorKind::Timeout, ErrorKind::NoQuorum, ErrorKind::Server, ErrorKind::Unreachable];
+            let kinds = [
+                ErrorKind::NoSpace,
+                ErrorKind::Timeout,
+                ErrorKind::NoQuorum,
+                ErrorKind::Server,
+                ErrorKind::Unreachable,
+            ];
             call.error = Some(*self.rng.pick(&kinds));
         } else if self.chance(odds.error_refused) {
             let kinds = [ErrorKind::NoSpace, ErrorKind::Server, ErrorKind::NoQuorum, ErrorKind::Protocol];
@@ -231,7 +250,9 @@ impl World {
                 if call.cluster == 0 {
                     self.performed(&call, &result, revision);
                 }
-                self.committed(call.cluster, before, Cause::Client(call.proc));
+                let expired = matches!(call.op, Op::Renew { .. });
+                let cause = if expired { Cause::Expiry } else { Cause::Client(call.proc) };
+                self.committed(call.cluster, before, cause);
                 self.answer(&call, result);
             }
         }
@@ -304,7 +325,10 @@ impl World {
         };
         self.tell(&mut watcher, WatchNews::Created { revision });
         if watcher.next <= self.clusters[cluster].store.compacted || self.clusters[cluster].denied {
-            self.tell(&mut watcher, WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() });
+            self.tell(
+                &mut watcher,
+                WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() },
+            );
             self.stats.watch_cancels += 1;
             return;
         }
@@ -370,7 +394,10 @@ impl World {
         changes.reverse();
         if changes.first().is_some_and(|first| first.at <= self.clusters[cluster].store.compacted) {
             self.stats.watch_cancels += 1;
-            return self.tell(&mut watcher, WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() });
+            return self.tell(
+                &mut watcher,
+                WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() },
+            );
         }
         if self.chance(self.plan.odds.cancel_watch) {
             self.stats.watch_cancels += 1;
@@ -462,11 +489,19 @@ pub(crate) fn answer_words(answer: &etcd_leader::machine::Answer) -> String {
         let list = |members: &[etcd_leader::member::Member]| {
             members.iter().map(|m| format!("{}@{}", text(&m.key), m.revision)).collect::<Vec<_>>().join(" ")
         };
-        format!("own {:?} latest [{}] first [{}]", seen.own.as_ref().map(|m| m.revision), list(&seen.latest), list(&seen.first))
+        format!(
+            "own {:?} latest [{}] first [{}]",
+            seen.own.as_ref().map(|m| m.revision),
+            list(&seen.latest),
+            list(&seen.first)
+        )
     };
     match answer {
         Answer::Confirmed { found } => {
-            format!("confirmed {:?}", found.iter().map(|m| m.as_ref().map(|m| (m.revision, m.lease))).collect::<Vec<_>>())
+            format!(
+                "confirmed {:?}",
+                found.iter().map(|m| m.as_ref().map(|m| (m.revision, m.lease))).collect::<Vec<_>>()
+            )
         }
         Answer::Joined { created, seen } => format!("joined created={created} {}", seen_words(seen)),
         Answer::Looked(seen) => format!("looked {}", seen_words(seen)),

@@ -79,7 +79,8 @@ impl World {
                     return false;
                 }
                 let to = self.rng.below(count as u64) as usize;
-                if !self.clusters[0].nodes[to].up || self.clusters[0].nodes[to].frozen || self.clusters[0].nodes[to].cut {
+                if !self.clusters[0].nodes[to].up || self.clusters[0].nodes[to].frozen || self.clusters[0].nodes[to].cut
+                {
                     return false;
                 }
                 self.clusters[0].elect(to, self.now);
@@ -149,7 +150,8 @@ impl World {
         for node in 0..self.clusters[0].nodes.len() {
             self.after(down, Ev::Heal(Heal::Up { node, round }));
         }
-        let leases: Vec<(i64, i64)> = self.clusters[0].store.leases.iter().map(|(id, lease)| (*id, lease.ttl_s)).collect();
+        let leases: Vec<(i64, i64)> =
+            self.clusters[0].store.leases.iter().map(|(id, lease)| (*id, lease.ttl_s)).collect();
         for (lease, ttl_s) in leases {
             let full = self.now + down + ttl_s as u64 * SECOND;
             if let Some(lease) = self.clusters[0].store.leases.get_mut(&lease) {

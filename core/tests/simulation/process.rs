@@ -70,7 +70,8 @@ impl Clock {
     /// The first true moment at which this clock shows `time` or more.
     pub(crate) fn truly(&self, time: Time) -> Ns {
         let nanos = time.as_nanos().saturating_sub(self.offset);
-        let mut at = nanos.saturating_add_signed(-((nanos / MS) as i64).saturating_mul(self.ppm)).saturating_sub(10_000);
+        let mut at =
+            nanos.saturating_add_signed(-((nanos / MS) as i64).saturating_mul(self.ppm)).saturating_sub(10_000);
         while self.local(at) < time {
             at += (time.as_nanos() - self.local(at).as_nanos()).max(1);
         }
@@ -83,12 +84,22 @@ impl Clock {
 pub(crate) enum Chore {
     Start,
     /// The user asks for events.
-    Poll { cand: usize },
-    Stop { cand: usize },
-    Entered { cand: usize },
-    Acknowledge { cand: usize },
+    Poll {
+        cand: usize,
+    },
+    Stop {
+        cand: usize,
+    },
+    Entered {
+        cand: usize,
+    },
+    Acknowledge {
+        cand: usize,
+    },
     /// An ended election is started again.
-    Again { election: usize },
+    Again {
+        election: usize,
+    },
     Thaw,
 }
 
@@ -113,6 +124,8 @@ pub(crate) struct Proc {
     pub(crate) cands: Vec<Cand>,
     pub(crate) books: Books,
     pub(crate) slow_until: Ns,
+    /// What the watch covers that is just telling something.
+    pub(crate) range: Option<(Vec<u8>, Vec<u8>)>,
     /// Elections this process campaigns in, as bits.
     mask: u64,
     started: Ns,
@@ -122,7 +135,10 @@ pub(crate) struct Proc {
 
 impl Proc {
     pub(crate) fn new(at: usize, rng: &mut Rng) -> Proc {
-        let clock = Clock { offset: rng.below(3600) * SECOND, ppm: if rng.permille(300) { 0 } else { rng.below(2001) as i64 - 1000 } };
+        let clock = Clock {
+            offset: rng.below(3600) * SECOND,
+            ppm: if rng.permille(300) { 0 } else { rng.below(2001) as i64 - 1000 },
+        };
         Proc {
             inc: 0,
             crew: None,
@@ -133,6 +149,7 @@ impl Proc {
             cands: Vec::new(),
             books: Books::default(),
             slow_until: 0,
+            range: None,
             mask: if at < 2 { 7 } else { rng.range(1, 8) },
             started: 0,
             wake_due: Ns::MAX,
@@ -460,7 +477,14 @@ fn input_words(input: &Input) -> String {
         Input::Watch { watch, news: etcd_leader::machine::WatchNews::Changes { changes }, .. } => {
             let words: Vec<String> = changes
                 .iter()
-                .map(|c| format!("{}@{} {:?}", crate::trace::text(&c.key), c.at, c.now.as_ref().map(|m| (m.revision, m.lease))))
+                .map(|c| {
+                    format!(
+                        "{}@{} {:?}",
+                        crate::trace::text(&c.key),
+                        c.at,
+                        c.now.as_ref().map(|m| (m.revision, m.lease))
+                    )
+                })
                 .collect();
             format!("watch {}: {}", watch.0, words.join(", "))
         }

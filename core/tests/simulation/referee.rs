@@ -169,7 +169,8 @@ impl Referee {
                 (None, None) => false,
             };
             if !excused {
-                let what = format!("{who}, while p{} claims it with token {} ({:?})", other.proc, other.token, other.broken);
+                let what =
+                    format!("{who}, while p{} claims it with token {} ({:?})", other.proc, other.token, other.broken);
                 self.verdict.get_or_insert(Verdict { law: 2, what });
             }
         }
@@ -209,7 +210,8 @@ impl Referee {
             }
             let truth = store.first(prefix).is_some_and(|first| first.revision == claim.token);
             if self.mood == Mood::Tampered && cause == Cause::Tampering {
-                let hit = touched.iter().any(|c| c.now.as_ref().is_none_or(|m| m.revision == claim.token && m.lease == 0));
+                let hit =
+                    touched.iter().any(|c| c.now.as_ref().is_none_or(|m| m.revision == claim.token && m.lease == 0));
                 if hit && (!truth || touched.iter().any(|c| c.now.is_some())) {
                     let Claim { proc, inc, cand, token, .. } = *claim;
                     self.rechecks.push((now + REACTION, Recheck { proc, inc, cand, token }));
@@ -254,7 +256,12 @@ impl Referee {
             (claim.proc, claim.inc, claim.cand, claim.token) == (check.proc, check.inc, check.cand, check.token)
         };
         if self.claims.iter().find(same).is_some_and(|claim| now < claim.until) {
-            let what = format!("p{} still claims token {} {} ms after an admin undid it", check.proc, check.token, REACTION / MS);
+            let what = format!(
+                "p{} still claims token {} {} ms after an admin undid it",
+                check.proc,
+                check.token,
+                REACTION / MS
+            );
             self.accuse(3, what);
         }
     }
@@ -310,12 +317,16 @@ impl Referee {
             let slack = (hold.deadline / 500).min(20 * MS);
             let may_wait = !hold.heard && (hold.entered || now + slack < hold.deadline);
             // A lease that has run out, though its entry is still there, cannot be held.
-            let lives = |entry: &&etcd_leader::member::Member| store.leases.get(&entry.lease).is_some_and(|l| now < l.expires);
+            let lives =
+                |entry: &&etcd_leader::member::Member| store.leases.get(&entry.lease).is_some_and(|l| now < l.expires);
             if hits && may_wait && entry.filter(lives).is_some() {
                 accused.get_or_insert(format!("p{proc} gives up token {} before its user has heard", hold.token));
             }
             if hits && entry.is_none() && mood == Mood::Quiet {
-                accused.get_or_insert(format!("p{proc} let token {} run out while its user had still to hear", hold.token));
+                accused.get_or_insert(format!(
+                    "p{proc} let token {} run out while its user had still to hear",
+                    hold.token
+                ));
             }
             !hits
         });

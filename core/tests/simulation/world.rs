@@ -13,7 +13,7 @@ use crate::process::{Actor, Chore, Proc};
 use crate::referee::Referee;
 use crate::rng::{MS, Ns, Rng, SECOND};
 use crate::stats::Stats;
-use crate::trace::{Trace, note};
+use crate::trace::{Trace, note, text};
 
 /// What will happen.
 pub(crate) enum Ev {
@@ -261,11 +261,10 @@ impl World {
         let now = self.now;
         let leaders = self.referee.leaders(election, now);
         if leaders.is_empty() {
-            let who: Vec<String> = candidates
-                .iter()
-                .map(|(p, c)| format!("p{p}: {:?}", self.procs[*p].cands[*c].report))
-                .collect();
-            self.referee.accuse(7, format!("nobody leads {} though all is well: {}", ELECTIONS[election], who.join("; ")));
+            let who: Vec<String> =
+                candidates.iter().map(|(p, c)| format!("p{p}: {:?}", self.procs[*p].cands[*c].report)).collect();
+            self.referee
+                .accuse(7, format!("nobody leads {} though all is well: {}", ELECTIONS[election], who.join("; ")));
             return;
         }
         let token = leaders[0].1;
@@ -306,12 +305,19 @@ impl World {
     fn end(&mut self) {
         for (at, proc) in self.procs.iter().enumerate() {
             if proc.crew.is_some() {
-                let text = format!("p{at} has stopped but is not over: {:?}", proc.cands.iter().map(|c| &c.report).collect::<Vec<_>>());
+                let text = format!(
+                    "p{at} has stopped but is not over: {:?}",
+                    proc.cands.iter().map(|c| &c.report).collect::<Vec<_>>()
+                );
                 self.referee.accuse(8, text);
             }
         }
-        let left: Vec<String> =
-            self.clusters[0].store.entries.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect();
+        let left: Vec<String> = self.clusters[0]
+            .store
+            .entries
+            .values()
+            .map(|m| format!("{}@{} lease {:x}", text(&m.key), m.revision, m.lease))
+            .collect();
         if !left.is_empty() {
             self.referee.accuse(8, format!("all have stopped, but there remain {left:?}"));
         }

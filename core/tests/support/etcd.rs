@@ -1,21 +1,15 @@
-//! Real etcd members: started, killed, frozen, wiped, and gone with the test.
+//! Clusters of real etcd members, gone with the test.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
-use std::time::Duration;
-use std::{io, thread};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Output;
+use std::thread;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{etcd_binary, etcdctl_binary, spawn::spawn, wait_for};
+use super::member::{Member, etcdctl, tail};
+use super::wait_for;
 
-/// Lines of a member's log that are shown when a test fails.
-const LOG_LINES: usize = 40;
 /// Between choosing a free port and etcd's binding it, somebody else may take it.
 const PORT_TRIES: usize = 5;
 
@@ -41,18 +35,6 @@ impl Host {
 pub struct Cluster {
     members: Vec<Member>,
     directory: TempDir,
-}
-
-/// One etcd member.
-pub struct Member {
-    name: String,
-    client: SocketAddr,
-    peer: SocketAddr,
-    enter: Vec<String>,
-    arguments: Vec<String>,
-    data: PathBuf,
-    log: PathBuf,
-    process: Option<Child>,
 }
 
 impl Cluster {
@@ -242,138 +224,10 @@ impl Drop for Cluster {
     }
 }
 
-impl Member {
-    /// Where it listens for clients.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.client)
-    }
-
-    /// Where it listens for clients.
-    pub fn client_address(&self) -> SocketAddr {
-        self.client
-    }
-
-    /// Where it listens for the other members.
-    pub fn peer_address(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// Its process, if it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Child::id)
-    }
-
-    /// Starts it with the data it has, and waits until it is healthy.
-    pub fn start(&mut self) {
-        self.launch();
-        self.wait_until_healthy();
-    }
-
-    /// Starts it and does not wait.
-    pub fn launch(&mut self) {
-        assert!(self.process.is_none(), "{} runs already", self.name);
-        let mut words = self.enter.clone();
-        words.push(etcd_binary().display().to_string());
-        words.extend(self.arguments.iter().cloned());
-        let mut command = Command::new(&words[0]);
-        let log = || File::options().append(true).create(true).open(&self.log).expect("open the log");
-        command.args(&words[1..]).stdin(std::process::Stdio::null()).stdout(log()).stderr(log());
-        // Variables that begin with ETCD are flags to etcd.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
-            command.env_remove(name);
-        }
-        self.process = Some(spawn(command).unwrap_or_else(|error| panic!("cannot start {}: {error}", words[0])));
-    }
-
-    /// Kills it (-9), and waits until it is dead.
-    pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().expect("kill");
-            process.wait().expect("wait");
-        }
-    }
-
-    /// Takes away the data of a member that does not run. One of several cannot start again without it.
-    pub fn wipe(&mut self) {
-        assert!(self.process.is_none(), "{} runs", self.name);
-        match fs::remove_dir_all(&self.data) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{}: {error}", self.data.display()),
-            _ => {}
-        }
-    }
-
-    /// Stops it where it is (SIGSTOP): it answers nothing, and its connections stay.
-    pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
-    }
-
-    /// Lets it go on after [`Member::freeze`].
-    pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
-        kill(Pid::from_raw(pid.cast_signed()), signal).expect("signal");
-    }
-
-    /// Waits until it serves linearizable reads.
-    pub fn wait_until_healthy(&mut self) {
-        wait_for(&format!("{} to be healthy", self.name), || {
-            if let Some(ended) = self.process.as_mut().and_then(|process| process.try_wait().expect("wait")) {
-                panic!("etcd {} ended ({ended}):\n{}", self.name, tail(&self.log_text()));
-            }
-            self.is_healthy().then_some(())
-        });
-    }
-
-    /// Whether it serves linearizable reads: etcd's /health makes one.
-    pub fn is_healthy(&self) -> bool {
-        let ask = || -> io::Result<String> {
-            let mut stream = TcpStream::connect_timeout(&self.client, Duration::from_secs(1))?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.client)?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        ask().is_ok_and(|answer| answer.contains(r#""health":"true""#))
-    }
-
-    fn status(&self) -> Option<serde_json::Value> {
-        let output = etcdctl(&self.url(), &["endpoint", "status", "--write-out=json", "--command-timeout=1s"]);
-        let said: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-        said.get(0).cloned()
-    }
-
-    /// What it wrote into its log since it was made.
-    pub fn log_text(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-fn etcdctl(endpoints: &str, arguments: &[&str]) -> Output {
-    let binary = etcdctl_binary();
-    let mut command = Command::new(&binary);
-    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={endpoints}")).args(arguments);
-    command.output().unwrap_or_else(|error| panic!("cannot run {}: {error}", binary.display()))
-}
-
 /// In memory where that is to be had: etcd waits for the disk at every step.
 fn temporary_directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let mut names = tempfile::Builder::new();
     names.prefix("etcd-leader-");
     if memory.is_dir() { names.tempdir_in(memory) } else { names.tempdir() }.expect("a temporary directory")
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
 }

@@ -5,17 +5,18 @@
 // Each test file uses a part of it.
 #![allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::print_stderr)]
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
 pub mod etcd;
+pub mod member;
 pub mod netns;
 pub mod proxy;
 mod spawn;
 
-pub use etcd::{Cluster, Member};
+pub use etcd::Cluster;
+pub use member::Member;
 pub use proxy::Proxy;
 
 /// How long anything may take on a busy machine before a test gives up on it.
@@ -60,7 +61,7 @@ fn find(name: &str, variable: &str) -> PathBuf {
         assert!(given.is_file(), "{variable} is {}, and there is no such file", given.display());
         return given;
     }
-    let path = env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = env::var_os("PATH").unwrap_or_default();
     let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/etcd/usr/bin");
     env::split_paths(&path)
         .chain([cached])

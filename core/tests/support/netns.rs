@@ -228,7 +228,8 @@ fn require() {
 fn remove_stale() {
     let listed = try_run(&["ip", "netns", "list"]);
     for name in String::from_utf8_lossy(&listed.stdout).lines().filter_map(|line| line.split_whitespace().next()) {
-        let pid = name.strip_prefix("el-").and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        let pid =
+            name.strip_prefix("el-").and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             // Its cables go with it.
             let _ = try_run(&["ip", "netns", "delete", name]);

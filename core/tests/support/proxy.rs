@@ -194,7 +194,10 @@ async fn until(mode: &mut watch::Receiver<Mode>, holds: impl FnMut(&Mode) -> boo
     let _ = mode.wait_for(holds).await;
 }
 
-async fn both(one: impl Future<Output = io::Result<()>>, other: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+async fn both(
+    one: impl Future<Output = io::Result<()>>,
+    other: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
     // When one side has ended there is nothing more to expect of the other: etcd and its clients do not half-close.
     tokio::select! {
         ended = one => ended,

@@ -17,7 +17,7 @@ pub(super) struct NotGrpc {
 
 impl fmt::Display for NotGrpc {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "not an etcd server: HTTP {} without a gRPC answer", self.status)
+        write!(out, "HTTP {} without a gRPC answer", self.status)
     }
 }
 
@@ -38,7 +38,9 @@ pub(super) fn refused(endpoint: &Endpoint, status: &Status) -> Failure {
 
 /// The failure of the connection.
 pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
-    Failure::new(kind_of_transport(error), format!("{endpoint}: {}", causes(error)))
+    let kind = kind_of_transport(error);
+    let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP/2 as etcd does: " } else { "" };
+    Failure::new(kind, format!("{endpoint}: {remark}{}", causes(error)))
 }
 
 /// An answer that etcd does not give.
@@ -69,7 +71,7 @@ pub(super) fn foreign_watch(endpoint: &Endpoint) -> Failure {
 
 /// By what the server says: etcd's codes alone do not tell its errors apart.
 fn kind_of(code: Code, said: &str) -> ErrorKind {
-    const BY_WORDS: [(&str, ErrorKind); 18] = [
+    const BY_WORDS: [(&str, ErrorKind); 19] = [
         ("no leader", ErrorKind::NoQuorum),
         ("leader changed", ErrorKind::NoQuorum),
         ("not leader", ErrorKind::NoQuorum),
@@ -87,7 +89,8 @@ fn kind_of(code: Code, said: &str) -> ErrorKind {
         ("authentication failed", ErrorKind::Denied),
         // The users were changed meanwhile: the same request again may well be served.
         ("revision of auth store is old", ErrorKind::Server),
-        // Said by tonic, of what it was sent.
+        // Said by tonic, of what it was sent. An answer may lose its end to a proxy or a dying server.
+        ("missing grpc-status", ErrorKind::Unreachable),
         ("failed to decode Protobuf", ErrorKind::Protocol),
         ("decoded message length too large", ErrorKind::Protocol),
     ];

@@ -229,6 +229,7 @@ impl Links {
         let clusters = clusters_of(&tries);
         if self.cluster.is_none() && clusters.len() > 1 {
             tries.iter().for_each(|one| out.close(one.link));
+            self.state = State::Down { retry_at: Time::NEVER };
             let endpoints: Vec<usize> = clusters.values().copied().collect();
             return vec![LinkNews::Fatal(Error::new(
                 ErrorKind::ClusterMismatch,
@@ -262,8 +263,9 @@ impl Links {
             _ => {
                 self.failures = self.failures.saturating_add(1);
                 self.state = State::Down { retry_at: now + self.backoff(out) };
-                if !has_joined {
-                    news.extend(self.verdict(&tries).map(LinkNews::Fatal));
+                if let (false, Some(error)) = (has_joined, self.verdict(&tries)) {
+                    self.state = State::Down { retry_at: Time::NEVER };
+                    news.push(LinkNews::Fatal(error));
                 }
                 self.refused.clear();
             }
