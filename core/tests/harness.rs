@@ -102,8 +102,9 @@ fn networks_are_cut_and_healed_and_leave_nothing() {
         command.args(&enter[1..]).arg(support::etcdctl_binary()).env("ETCDCTL_API", "3");
         command
             .args([&url, "--dial-timeout=1s", "--command-timeout=1s", "get", "a"])
-            .status()
+            .output()
             .expect("etcdctl")
+            .status
             .success()
     };
     assert!(health(&network), "clients are not cut off");

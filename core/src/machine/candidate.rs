@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::{
-    Answer, Facts, Failure, LinkId, Op, Plea, Reply, Report, RequestId, Seen, Trouble, member_key, members_of,
-};
+use super::{Facts, Failure, LinkId, Op, Plea, Report, RequestId, Trouble, member_key, members_of};
 use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Member, Membership, Revision, Standing, View};
 use crate::time::Time;
 
+mod replies;
 mod watching;
 use watching::Watching;
 
@@ -205,28 +204,6 @@ impl Candidate {
         }
     }
 
-    pub(super) fn reply(&mut self, id: RequestId, result: Result<Reply, Failure>, now: Time, out: &mut Outbox) {
-        let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
-        match result {
-            Err(failure) => self.failed(pending.verb, failure, now, out),
-            Ok(reply) => {
-                self.failures = 0;
-                self.trouble = None;
-                match (pending.verb, reply.answer) {
-                    (Verb::Join, Answer::Joined { created, seen }) => {
-                        self.joined(created, seen, reply.stamp.revision, now, out);
-                    }
-                    (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
-                    (Verb::Leave, Answer::Left) => self.burn = None,
-                    (verb, answer) => {
-                        let detail = format!("the backend answered {answer:?} to {verb:?}");
-                        self.failed(verb, Failure::new(ErrorKind::Internal, detail), now, out);
-                    }
-                }
-            }
-        }
-    }
-
     /// Notices what the session says now, lets times pass, and does what is missing.
     pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
         if self.ended {
@@ -350,76 +327,6 @@ impl Candidate {
         [agree_by, told_by, lapse, quiet, retry, look, request, watch].into_iter().min().unwrap_or(Time::NEVER)
     }
 
-    fn joined(&mut self, created: bool, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
-        let Some(own) = seen.own.clone() else {
-            self.must_look = true;
-            return;
-        };
-        let is_adoptable = Some(own.lease) == self.lease && own.revision > self.burnt && own.name == self.name;
-        if !created && !is_adoptable {
-            self.burn = Some(own.revision);
-            return;
-        }
-        self.place = Some(Membership { key: own.key, revision: own.revision });
-        self.seen = self.seen.max(own.revision);
-        if created {
-            self.looked(seen, at, now, out);
-        } else {
-            self.must_look = true;
-        }
-    }
-
-    fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
-        let Some(place) = self.place.clone() else { return };
-        if at < self.seen {
-            self.must_look = true;
-            return;
-        }
-        if !self.is_ours(seen.own.as_ref()) {
-            self.lose(seen.own.is_some(), out);
-            return;
-        }
-        let rank = (place.revision, place.key.as_slice());
-        let Some(first) = seen.first.iter().min_by_key(|member| member.rank()).cloned() else {
-            let failure = Failure::new(ErrorKind::Protocol, "a look showed our entry but no first one");
-            self.failed(Verb::Look, failure, now, out);
-            return;
-        };
-        let before = seen.latest.iter().filter(|member| member.rank() < rank).max_by_key(|member| member.rank());
-        let next_in_line = seen.first.get(1).is_some_and(|second| second.key == place.key);
-        self.seen = at;
-        self.look_at = Time::NEVER;
-        self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
-        if first.key == place.key {
-            self.proof = Some(Proof::Looked);
-        } else {
-            if self.proof.take().is_some() {
-                self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
-            }
-            self.look_at = now + self.pace.ttl;
-        }
-        self.view = Some(View { at, first, before: before.cloned(), next_in_line });
-        self.watch_view(now, out);
-    }
-
-    fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut Outbox) {
-        let is_definite = failure.kind.is_definite_refusal();
-        match verb {
-            Verb::Join => self.join_in_doubt |= !is_definite,
-            Verb::Look => self.must_look = true,
-            Verb::Leave => {}
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);
-        self.trouble =
-            Some(Arc::new(Trouble { error: Error::new(failure.kind, failure.detail.clone()), endpoint: None }));
-        match (failure.kind, self.lease, self.link) {
-            (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
-            (kind, _, Some(link)) if kind.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
-            _ => {}
-        }
-    }
-
     /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
     fn lose(&mut self, is_left: bool, out: &mut Outbox) {
         let Some(place) = self.place.clone() else { return };
@@ -459,21 +366,6 @@ impl Candidate {
         self.report.ended = true;
         self.report.released = self.doubt().is_none();
         self.report.trouble = None;
-    }
-
-    /// A member whose own part of the key has a slash belongs to another election, nested in ours by mistake.
-    fn is_nested(&self, member: &Member) -> bool {
-        member.key.get(self.prefix.len()..).is_some_and(|suffix| suffix.contains(&b'/'))
-    }
-
-    fn warn_of_nesting(&mut self, nested: Option<Member>) {
-        self.warning = nested.map(|member| {
-            let detail = format!(
-                "the key {:?} lies inside this election and is ahead of us; is another election nested in it?",
-                String::from_utf8_lossy(&member.key)
-            );
-            Arc::new(Trouble { error: Error::new(ErrorKind::Nested, detail), endpoint: None })
-        });
     }
 
     fn leader(&self) -> Option<Leader> {

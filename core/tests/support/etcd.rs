@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
-use std::thread;
+use std::{fs, thread};
 
 use tempfile::TempDir;
 
@@ -226,8 +226,18 @@ impl Drop for Cluster {
 
 /// In memory where that is to be had: etcd waits for the disk at every step.
 fn temporary_directory() -> TempDir {
+    const START: &str = "etcd-leader-test-";
     let memory = Path::new("/dev/shm");
-    let mut names = tempfile::Builder::new();
-    names.prefix("etcd-leader-");
-    if memory.is_dir() { names.tempdir_in(memory) } else { names.tempdir() }.expect("a temporary directory")
+    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    // Tests that were killed left theirs behind.
+    for left in fs::read_dir(&parent).into_iter().flatten().flatten() {
+        let name = left.file_name().to_string_lossy().into_owned();
+        let owner =
+            name.strip_prefix(START).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(left.path());
+        }
+    }
+    let start = format!("{START}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&start).tempdir_in(parent).expect("a temporary directory")
 }
