@@ -106,7 +106,8 @@ const MIN_ATTEMPT: Duration = Duration::from_millis(20);
 const MAX_STOP_TIMEOUT_MS: u32 = 3_600_000;
 const MAX_KEY_BYTES: usize = 1024;
 const MAX_NAME_BYTES: usize = 1024;
-const MAX_ENDPOINTS: usize = 64;
+/// More members than this no cluster has.
+pub const MAX_ENDPOINTS: usize = 64;
 
 impl Config {
     /// Checks every field and fills in the defaults. Touches no network.

@@ -41,6 +41,8 @@ pub(crate) struct LeaseBook {
     /// Until when it is proven to live (law 1).
     certain: Time,
     revoked: bool,
+    /// In which cluster; a term that began in the old one may run out there.
+    cluster: u64,
 }
 
 struct Renewed {
@@ -118,7 +120,14 @@ impl World {
                     None => {
                         let ttl = Duration::from_secs(u64::from(*ttl_s));
                         let certain = Time::ZERO;
-                        books.leases.push(LeaseBook { id: *lease, first_sent: now, ttl, certain, revoked: false });
+                        books.leases.push(LeaseBook {
+                            id: *lease,
+                            first_sent: now,
+                            ttl,
+                            certain,
+                            revoked: false,
+                            cluster: 0,
+                        });
                         if !self.referee.all_leases.insert(*lease) {
                             wrong = Some((8, format!("lease id {lease:x} was used before")));
                         }
@@ -150,7 +159,9 @@ impl World {
             }
             Op::Look { prefix, .. } => {
                 self.stats.looks += 1;
-                self.referee.frugal.looked(proc, prefix);
+                if let Err(what) = self.referee.frugal.looked(proc, prefix, self.now) {
+                    wrong = Some((11, what));
+                }
                 Verb::Look
             }
             Op::Leave { key, revision } => {
@@ -232,6 +243,7 @@ impl World {
             (books.cluster, books.known) = (Some(ours), stamp.revision);
             books.quiet_until = Some(now + quarantine);
             self.stats.quarantines += 1;
+            self.referee.lost_history(proc);
         }
         if !matches!(reply.answer, Answer::Renewed { .. }) {
             if stamp.revision < call.known {
@@ -245,6 +257,7 @@ impl World {
                 books.quiet_until = Some(now + quarantine);
                 books.known = stamp.revision;
                 self.stats.quarantines += 1;
+                self.referee.lost_history(proc);
                 if self.clusters[0].history == 0 {
                     let text = format!("p{proc}: the model went back from {} to {}", call.known, stamp.revision);
                     self.referee.accuse(0, text);
@@ -261,6 +274,7 @@ impl World {
                 if let Some(lease) = books.lease(id) {
                     lease.ttl = lease.ttl.min(Duration::from_secs(*ttl_s as u64));
                     lease.certain = lease.first_sent + lease.ttl;
+                    lease.cluster = stamp.cluster;
                 }
             }
             (Verb::Renew(id), Answer::Renewed { ttl_s }) if *ttl_s > 0 => {
@@ -373,11 +387,13 @@ impl World {
         }
         // What is left of a term may run out meanwhile; it must not grow.
         let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
-        if grows && books.quiet_until.is_some_and(|quiet| now < quiet) {
+        let is_here = lease.is_none_or(|lease| lease.cluster == self.clusters[0].id);
+        if grows && is_here && books.quiet_until.is_some_and(|quiet| now < quiet) {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
         }
         let range = self.procs[proc].range.as_ref();
         let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
+        let by_watch = matches!(cause, Input::Watch { .. });
         if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
             (is_new, cause, &key)
         {
@@ -397,8 +413,8 @@ impl World {
             self.stats.takeovers_by_look += 1;
         }
         let until_truly = self.procs[proc].clock.truly(until);
-        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None };
         let unaware = books.quiet_until.is_none();
+        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware };
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc} {what}"));
         }
@@ -408,10 +424,10 @@ impl World {
         let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|f| f.key == key && f.revision == token));
         let history = self.clusters[0].history;
         if !stopped {
-            self.referee.claims(claim, truth, unaware, history, self.now);
+            self.referee.claims(claim, truth, history, self.now);
         }
         if is_new && self.mood == Mood::Quiet {
-            if let Err(what) = self.referee.frugal.elected(proc, election, self.now) {
+            if let Err(what) = self.referee.frugal.elected(proc, election, by_watch, self.now) {
                 self.referee.accuse(11, what);
             }
         }

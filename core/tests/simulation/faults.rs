@@ -397,8 +397,9 @@ impl World {
                 // Entries without a lease whose owner is dead, and those that a restore brought back under a lease
                 // which a session of the same process still keeps: nobody could know of these.
                 let owner = self.procs.iter().find(|proc| proc.crew.is_some() && proc.books.owns(&member.key));
+                let restored = self.clusters[0].history > 0;
                 owner.map_or(member.lease == 0, |proc| {
-                    self.clusters[0].history > 0 && proc.books.has_burnt(&member.key, member.revision)
+                    restored && (member.lease == 0 || proc.books.has_burnt(&member.key, member.revision))
                 })
             })
             .map(|member| member.key.clone())

@@ -1,7 +1,5 @@
 //! What an election may cost at most, checked where nothing fails (the quiet mood).
 
-use std::collections::BTreeMap;
-
 use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::members_of;
 
@@ -10,46 +8,141 @@ use crate::rng::{MS, Ns};
 use crate::store::Store;
 use crate::world::{ELECTIONS, Mood};
 
-/// How long after a change its costs are counted.
-const WINDOW: Ns = 60 * MS;
+/// How long after a change its costs are counted: several round trips, and far less than a ttl.
+const WINDOW: Ns = 40 * MS;
 
-/// What one process did in an election since the last change of its leader.
-#[derive(Default, Clone)]
+/// What one process did in one election since it heard that its leader left.
+#[derive(Clone, Copy)]
 struct Costs {
+    proc: usize,
+    election: usize,
     looks: u32,
-    heard: u32,
 }
 
 pub(crate) struct Frugal {
     active: bool,
+    was_active: bool,
+    /// Who has heard of something since the last change.
+    heard: Vec<usize>,
+    renew_every: Ns,
     pub(crate) renewals: u64,
     pub(crate) confirms: u64,
+    /// Sessions begun, and how long they lived together.
+    pub(crate) sessions: u64,
+    pub(crate) session_ns: Ns,
     prefixes: Vec<Vec<u8>>,
-    /// The last leave of a leader: when, in which election, and who is next.
-    change: Option<(Ns, usize, Vec<u8>)>,
-    costs: BTreeMap<(usize, usize), Costs>,
-    now: Ns,
+    /// When a leader left, in each election.
+    left: Vec<Option<Ns>>,
+    costs: Vec<Costs>,
+    /// The last look of each process in each election, unless something was heard since.
+    last_looks: Vec<(usize, usize, Ns)>,
 }
 
 impl Frugal {
-    pub(crate) fn new(_settings: &SessionSettings, mood: Mood) -> Frugal {
+    pub(crate) fn new(settings: &SessionSettings, mood: Mood) -> Frugal {
         Frugal {
             active: mood == Mood::Quiet,
+            was_active: false,
+            heard: Vec::new(),
+            renew_every: settings.renew_every.as_nanos() as Ns,
             renewals: 0,
             confirms: 0,
+            sessions: 0,
+            session_ns: 0,
             prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),
-            change: None,
-            costs: BTreeMap::new(),
-            now: 0,
+            left: vec![None; ELECTIONS.len()],
+            costs: Vec::new(),
+            last_looks: Vec::new(),
         }
     }
 
-    pub(crate) fn looked(&mut self, _proc: usize, _prefix: &[u8]) {}
-    pub(crate) fn heard(&mut self, _proc: usize) {}
-    pub(crate) fn elected(&mut self, _proc: usize, _election: usize, _now: Ns) -> Result<(), String> {
+    fn election(&self, key: &[u8]) -> Option<usize> {
+        self.prefixes.iter().position(|prefix| key.starts_with(prefix))
+    }
+
+    /// A leader's key goes while others wait: the change whose costs are counted.
+    pub(crate) fn committed(&mut self, store: &Store, from: usize, cause: Cause, now: Ns) {
+        if !self.active || !matches!(cause, Cause::Client(_)) {
+            return;
+        }
+        for change in store.log.get(from..).unwrap_or(&[]).iter().filter(|change| change.now.is_none()) {
+            let Some(election) = self.election(&change.key) else { continue };
+            let created = store.log[..from].iter().rev().find(|old| old.key == change.key);
+            let rank = created.and_then(|old| old.now.as_ref()).map_or(0, |member| member.revision);
+            if store.first(&self.prefixes[election]).is_some_and(|first| first.revision > rank) {
+                self.left[election] = Some(now);
+                self.heard.clear();
+                self.costs.retain(|costs| costs.election != election);
+            }
+        }
+    }
+
+    fn cost(&mut self, proc: usize, election: usize) -> &mut Costs {
+        let at = self.costs.iter().position(|costs| costs.proc == proc && costs.election == election);
+        let at = at.unwrap_or_else(|| {
+            self.costs.push(Costs { proc, election, looks: 0 });
+            self.costs.len() - 1
+        });
+        &mut self.costs[at]
+    }
+
+    fn is_recent(&self, election: usize, now: Ns) -> bool {
+        self.left[election].is_some_and(|at| now < at + WINDOW)
+    }
+
+    /// A process looks. A second look so soon after the first, with no news between them, is wasted.
+    pub(crate) fn looked(&mut self, proc: usize, prefix: &[u8], now: Ns) -> Result<(), String> {
+        let Some(election) = self.election(prefix).filter(|_| self.active) else { return Ok(()) };
+        if self.is_recent(election, now) && self.heard.contains(&proc) {
+            let cost = self.cost(proc, election);
+            cost.looks += 1;
+            if cost.looks > 2 {
+                return Err(format!("p{proc} looks {} times after one change of the leader", cost.looks));
+            }
+        }
+        let wasted = self.last_looks.iter().any(|(p, e, at)| (*p, *e) == (proc, election) && now < at + WINDOW);
+        self.last_looks.retain(|(p, e, at)| (*p, *e) != (proc, election) && now < at + WINDOW);
+        self.last_looks.push((proc, election, now));
+        if wasted { Err(format!("p{proc} looks twice with no news between the looks")) } else { Ok(()) }
+    }
+
+    /// All stop: who succeeds whom is by chance.
+    pub(crate) fn rest(&mut self) {
+        (self.active, self.was_active) = (false, self.active);
+    }
+
+    pub(crate) fn heard(&mut self, proc: usize) {
+        if !self.heard.contains(&proc) {
+            self.heard.push(proc);
+        }
+        self.last_looks.retain(|(p, ..)| *p != proc);
+    }
+
+    /// The direct successor leads by its watch alone (law 2b).
+    pub(crate) fn elected(&mut self, proc: usize, election: usize, by_watch: bool, now: Ns) -> Result<(), String> {
+        if !self.active || !self.is_recent(election, now) {
+            return Ok(());
+        }
+        let cost = self.cost(proc, election);
+        if cost.looks > 0 && !by_watch {
+            return Err(format!("p{proc} needed {} looks to succeed a leader that left", cost.looks));
+        }
         Ok(())
     }
-    pub(crate) fn committed(&mut self, _store: &Store, _from: usize, _cause: Cause, now: Ns) {
-        self.now = now;
+
+    /// At the end: each renewal has one confirming read, and there are no more than the period asks for.
+    pub(crate) fn total(&self) -> Result<(), String> {
+        if !self.was_active {
+            return Ok(());
+        }
+        let (renewals, confirms) = (self.renewals, self.confirms);
+        let most = self.session_ns / self.renew_every + 2 * self.sessions;
+        if renewals > most {
+            Err(format!("{renewals} renewals where {most} would do"))
+        } else if confirms > renewals || confirms + self.sessions < renewals {
+            Err(format!("{renewals} renewals, but {confirms} confirming reads"))
+        } else {
+            Ok(())
+        }
     }
 }

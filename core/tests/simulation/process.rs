@@ -424,6 +424,8 @@ impl World {
     pub(crate) fn drop_crew(&mut self, proc: usize) {
         let this = &mut self.procs[proc];
         if this.crew.take().is_some() {
+            self.referee.frugal.sessions += 1;
+            self.referee.frugal.session_ns += self.now - this.started;
             self.stats.candidate_ns += (self.now - this.started) * this.cands.len() as u64;
         }
         this.links.clear();

@@ -45,6 +45,8 @@ pub(crate) struct Claim {
     pub(crate) until: Ns,
     /// Since when an admin's deed has made it untrue.
     pub(crate) broken: Option<(Ns, Cause)>,
+    /// Its crew has no way to know that the store went back.
+    pub(crate) unaware: bool,
 }
 
 /// A stop whose user believes to lead: the key stays until the user has heard (law 6).
@@ -124,9 +126,8 @@ impl Referee {
         live.map(|claim| (claim.proc, claim.token)).collect()
     }
 
-    /// A claim is made or prolonged. `truth`: its key is first in the store. `unaware`: this crew cannot know that
-    /// the store went back.
-    pub(crate) fn claims(&mut self, mut claim: Claim, truth: bool, unaware: bool, history: u32, now: Ns) {
+    /// A claim is made or prolonged. `truth`: its key is first in the store.
+    pub(crate) fn claims(&mut self, mut claim: Claim, truth: bool, history: u32, now: Ns) {
         let who = format!("p{} claims {} with token {}", claim.proc, ELECTIONS[claim.election], claim.token);
         let same = |other: &Claim| (other.proc, other.inc, other.cand) == (claim.proc, claim.inc, claim.cand);
         if let Some(at) = self.claims.iter().position(same) {
@@ -155,6 +156,8 @@ impl Referee {
             }
             match claim.broken {
                 None => self.accuse(2, format!("{who}, but its key is not the first")),
+                // It lives in another world, in which it is the first, until its next look.
+                Some((_, Cause::Reset)) if claim.unaware => {}
                 Some((since, cause)) if claim.until > since + self.excuse => {
                     let late = (claim.until - since) / MS;
                     self.accuse(3, format!("{who} until {late} ms after {cause:?} made that untrue"));
@@ -164,7 +167,9 @@ impl Referee {
         }
         for other in self.claims.iter().filter(|other| other.election == claim.election && now < other.until) {
             let excused = match (other.broken, claim.broken) {
-                (Some((_, Cause::Reset)), _) | (_, Some((_, Cause::Reset))) => unaware || claim.broken.is_some(),
+                (Some((_, Cause::Reset)), _) | (_, Some((_, Cause::Reset))) => {
+                    claim.unaware || other.unaware || (claim.broken.is_some() && other.broken.is_some())
+                }
                 (Some(_), _) | (_, Some(_)) => true,
                 (None, None) => false,
             };
@@ -223,7 +228,7 @@ impl Referee {
             match cause {
                 Cause::Tampering | Cause::Reset => {
                     claim.broken.get_or_insert((now, cause));
-                    if let Some((since, _)) = claim.broken
+                    if let (Some((since, _)), false) = (claim.broken, claim.unaware)
                         && claim.until > since + self.excuse
                     {
                         accused.get_or_insert(format!("p{} claims for too long after {cause:?}", claim.proc));
@@ -277,6 +282,11 @@ impl Referee {
                 self.holds.push(Hold { proc, inc, cand, election, token, deadline, entered: false, heard: false });
             }
         }
+    }
+
+    /// A store that went back takes the place with it.
+    pub(crate) fn lost_history(&mut self, proc: usize) {
+        self.holds.retain(|hold| hold.proc != proc);
     }
 
     fn hold(&mut self, proc: usize, inc: u32, cand: usize) -> Option<&mut Hold> {

@@ -290,6 +290,7 @@ impl World {
             self.must_be_led(election);
         }
         self.ending = true;
+        self.referee.frugal.rest();
         note!(self, "finale: all stop");
         for proc in 0..self.procs.len() {
             let inc = self.procs[proc].inc;
@@ -322,6 +323,9 @@ impl World {
             self.referee.accuse(8, format!("all have stopped, but there remain {left:?}"));
         }
         (0..self.procs.len()).for_each(|proc| self.drop_crew(proc));
+        if let Err(what) = self.referee.frugal.total() {
+            self.referee.accuse(11, what);
+        }
         self.over = true;
     }
 }

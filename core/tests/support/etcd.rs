@@ -151,6 +151,19 @@ impl Cluster {
         &mut self.members[at]
     }
 
+    /// Where one of the members listens for clients.
+    pub fn client_address(&self, at: usize) -> SocketAddr {
+        self.members[at].client_address()
+    }
+
+    /// Waits until there are so many keys under this prefix.
+    pub fn wait_for_members(&self, prefix: &str, count: usize) {
+        wait_for(&format!("{count} keys under {prefix}"), || {
+            let keys = self.etcdctl(&["get", "--prefix", prefix, "--keys-only"]);
+            (keys.lines().filter(|line| !line.is_empty()).count() == count).then_some(())
+        });
+    }
+
     /// A directory that is gone with the cluster.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -13,7 +13,7 @@ pub mod etcd;
 pub mod member;
 pub mod netns;
 pub mod proxy;
-mod spawn;
+pub mod spawn;
 
 pub use etcd::Cluster;
 pub use member::Member;

@@ -218,6 +218,9 @@ fn require() {
         let found = Command::new(tool).arg("-V").output().is_ok();
         assert!(found, "network namespaces need {tool}: install the package {package}");
     }
+    // Tests run side by side, and the probe has one name.
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let probe = format!("el-{}-probe", std::process::id());
     let made = try_run(&["ip", "netns", "add", &probe]);
     let _ = try_run(&["ip", "netns", "delete", &probe]);

@@ -1,0 +1,90 @@
+//! Three members, of which one is dead, frozen, cut off, or lies.
+
+use std::time::Duration;
+
+use super::candidate::{Setup, check_terms, now_ms};
+use super::support::netns::{Network, Place};
+use super::support::{Cluster, wait_for};
+
+const TTL_S: u32 = 5;
+
+/// Breaks each member in turn, heals it, and finds the leader leading all the time and the follower ready.
+fn one_of_three(key: &str, urls: &[String], mut break_one: impl FnMut(usize), mut heal: impl FnMut(usize)) {
+    let mut line = Setup::new(urls, key, TTL_S).line_up(&["one", "two"]);
+    for at in 0..3 {
+        break_one(at);
+        // Long enough for a renewal and its second attempt.
+        std::thread::sleep(Duration::from_secs(u64::from(TTL_S)));
+        assert!(line[0].claims().starts_with("yes"), "member {at}: {:#?}", line[0].log());
+        heal(at);
+    }
+    assert!(!line[0].has_said("unelected"), "{:#?}", line[0].log());
+    break_one(0);
+    let died = now_ms();
+    line[0].kill();
+    let (elected, _) = line[1].hears_at("elected");
+    // If raft has lost its leader too, the next one gives every lease its full ttl once more.
+    assert!(elected < died + u64::from(TTL_S) * 1000 + 5000, "took {} ms", elected - died);
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn one_member_dead() {
+    let cluster = std::cell::RefCell::new(Cluster::three());
+    let urls = cluster.borrow().urls();
+    let (kill, start) = (|at| cluster.borrow_mut().member(at).kill(), |at| cluster.borrow_mut().member(at).start());
+    one_of_three("/dead", &urls, kill, start);
+}
+
+#[test]
+fn one_member_frozen() {
+    let cluster = std::cell::RefCell::new(Cluster::three());
+    let urls = cluster.borrow().urls();
+    let freeze = |at| cluster.borrow_mut().member(at).freeze();
+    let thaw = |at| {
+        cluster.borrow_mut().member(at).thaw();
+        cluster.borrow_mut().member(at).wait_until_healthy();
+    };
+    one_of_three("/frozen", &urls, freeze, thaw);
+}
+
+#[test]
+fn one_member_black_holed_by_drop() {
+    let network = std::cell::RefCell::new(Network::new(3));
+    let cluster = std::cell::RefCell::new(network.borrow().cluster(&[]));
+    let urls = cluster.borrow().urls();
+    let isolate = |at| network.borrow_mut().isolate(Place::Member(at));
+    let heal = |at| {
+        network.borrow_mut().heal_all();
+        cluster.borrow_mut().member(at).wait_until_healthy();
+    };
+    one_of_three("/hole", &urls, isolate, heal);
+}
+
+#[test]
+fn a_raft_leader_frozen_and_cut_off_answers_renewals_and_is_not_believed() {
+    let mut network = Network::new(3);
+    let mut cluster = network.cluster(&[]);
+    let urls = cluster.urls();
+    let liar = cluster.raft_leader();
+    let honest: Vec<String> = (0..3).filter(|at| *at != liar).map(|at| urls[at].clone()).collect();
+    let mut one = Setup::new(&urls[liar..=liar], "/liar", TTL_S).start("one");
+    one.elected();
+    let two = Setup::new(&honest, "/liar", TTL_S).start("two");
+    two.hears("leader");
+
+    cluster.member(liar).freeze();
+    for at in (0..3).filter(|at| *at != liar) {
+        network.cut(Place::Member(liar), Place::Member(at));
+    }
+    wait_for("another raft leader", || Some(cluster.raft_leader()).filter(|leader| *leader != liar));
+    // It wakes, believes to lead raft still, and answers every keepalive with the full ttl.
+    cluster.member(liar).thaw();
+    let (ended, _) = one.hears_at("unelected");
+    let (elected, _) = two.hears_at("elected");
+    assert!(ended <= elected, "the old leader knew {} ms too late", ended - elected);
+    assert_eq!(one.claims(), "no");
+    network.heal_all();
+    one.hears("leader two");
+    check_terms(&[&one, &two]);
+}

@@ -1,0 +1,15 @@
+//! The election on a real etcd, v3: succession, tampering, outages, three members with faults, and other clients.
+//!
+//! Candidates are processes of their own, so that they can be killed and frozen; each says what it hears, with the time
+//! on the clock that all processes of the machine share. At the end of each test no two may have led at one time.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod candidate;
+mod cluster;
+mod keys;
+mod outages;
+mod peers;
+mod start;
+mod succession;

@@ -1,0 +1,129 @@
+//! etcd goes away and comes back: with its data, without it, compacted, or busy.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::candidate::{Setup, check_terms, now_ms};
+use super::support::{Cluster, Proxy, wait_for};
+
+#[test]
+fn a_short_outage_costs_nobody_the_lead() {
+    let mut cluster = Cluster::single();
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/short", 10).line_up(&["one", "two"]);
+    cluster.member(0).kill();
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.member(0).start();
+    line[0].hears("fine");
+    assert!(line[0].claims().starts_with("yes") && !line[0].has_said("unelected"));
+    line[0].stop();
+    line[1].elected();
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn after_an_outage_of_two_ttls_one_leads_again() {
+    const TTL_S: u32 = 3;
+    let mut cluster = Cluster::single();
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/long", TTL_S).line_up(&["one", "two", "three"]);
+    cluster.member(0).kill();
+    assert_eq!(line[0].hears("unelected"), "Deadline");
+    assert_eq!(line[1].hears("leader"), "-", "nobody is known to lead");
+    std::thread::sleep(Duration::from_secs(u64::from(TTL_S)));
+    assert_eq!(line[0].claims(), "no");
+    cluster.member(0).start();
+    let back = now_ms();
+    let elected = wait_for("a leader", || {
+        let newest =
+            line.iter().flat_map(|one| one.log()).filter(|said| said.at_ms > back && said.words.starts_with("elected"));
+        newest.map(|said| said.at_ms).min()
+    });
+    assert!(elected < back + 5000, "took {} ms", elected - back);
+    check_terms(&line.iter().collect::<Vec<_>>());
+    // Each still gets its turn.
+    let mut left: Vec<_> = line.iter_mut().collect();
+    while !left.is_empty() {
+        let at = wait_for("the next leader", || left.iter_mut().position(|one| one.claims().starts_with("yes")));
+        left.remove(at).stop();
+    }
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_store_that_comes_back_empty_is_reported_and_stays_quiet_for_a_ttl_and_a_margin() {
+    const TTL_S: u32 = 3;
+    let mut cluster = Cluster::single();
+    let urls = cluster.urls();
+    for _ in 0..20 {
+        cluster.etcdctl(&["put", "/history", "x"]);
+    }
+    let line = Setup::new(&urls, "/empty", TTL_S).line_up(&["one", "two"]);
+    let wiped = now_ms();
+    cluster.wipe();
+    for one in &line {
+        let said = one.hears("retrying StoreReset");
+        assert!(said.contains("went back"), "{said}");
+    }
+    let elected = wait_for("a leader", || {
+        let said = line.iter().flat_map(|one| one.log());
+        said.filter(|said| said.at_ms > wiped && said.words.starts_with("elected")).map(|said| said.at_ms).min()
+    });
+    let quiet = u64::from(TTL_S) * 1200;
+    assert!(elected - wiped > quiet, "after {} ms", elected - wiped);
+    assert!(elected - wiped < quiet + 8000, "after {} ms", elected - wiped);
+}
+
+#[test]
+fn compaction_while_waiting_and_while_disconnected() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let mut line = Setup::new(&urls, "/compact", 5).line_up(&["one"]);
+    let behind_proxy = [proxy.url()];
+    let two = Setup::new(&behind_proxy, "/compact", 5).start("two");
+    two.hears("leader");
+    let churn = || {
+        for _ in 0..5 {
+            cluster.etcdctl(&["put", "/unrelated", "x"]);
+        }
+        cluster.etcdctl(&["compact", &cluster.revision().to_string()]);
+    };
+    churn();
+    // While disconnected the leader goes, and the news of it is compacted away.
+    proxy.refuse();
+    proxy.reset();
+    two.hears("retrying");
+    line[0].stop();
+    churn();
+    proxy.pass();
+    two.elected();
+    check_terms(&[&line[0], &two]);
+}
+
+#[test]
+fn a_busy_store_delays_nobody() {
+    const TTL_S: u32 = 5;
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Writes all the time, also right beside the election's keys.
+        for key in ["/busy0", "/busz", "/unrelated"] {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    cluster.etcdctl(&["put", key, "x"]);
+                }
+            });
+        }
+        let mut line = Setup::new(&urls, "/busy", TTL_S).line_up(&["one", "two", "three"]);
+        for at in 0..2 {
+            line[at].stop();
+            let stopped = now_ms();
+            let (elected, _) = line[at + 1].hears_at("elected");
+            assert!(elected < stopped + 1000, "took {} ms", elected - stopped);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        check_terms(&line.iter().collect::<Vec<_>>());
+    });
+}

@@ -1,0 +1,122 @@
+//! Who leads after whom.
+
+use std::time::Duration;
+
+use etcd_leader::{Config, Election, Event, Next};
+
+use super::candidate::{Setup, check_terms, now_ms};
+use super::support::Cluster;
+
+const TTL_S: u32 = 3;
+const TTL_MS: u64 = TTL_S as u64 * 1000;
+
+#[test]
+fn succession_is_in_order_of_joining() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let names = ["one", "two", "three", "four", "five"];
+    let mut line = Setup::new(&urls, "/order", TTL_S).line_up(&names);
+    for at in 0..names.len() - 1 {
+        let (before, behind) = line.split_at_mut(at + 1);
+        let stopped = now_ms();
+        before[at].stop();
+        let (elected, _) = behind[0].hears_at("elected");
+        assert!(elected < stopped + TTL_MS / 2, "a polite leader's successor does not wait for the ttl");
+        for follower in &behind[1..] {
+            assert_eq!(follower.hears("leader"), names[at + 1], "{} hears of the new leader", follower.name);
+        }
+    }
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/order/", "--print-value-only"]), "five\n");
+    line[4].stop();
+    check_terms(&line.iter().collect::<Vec<_>>());
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/"]), "", "nothing is left");
+    assert_eq!(cluster.etcdctl(&["lease", "list"]).trim(), "found 0 leases", "nothing is left");
+}
+
+#[test]
+fn the_middle_one_dies_and_the_leader_stays() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/middle", TTL_S).line_up(&["one", "two", "three"]);
+    line[1].kill();
+    cluster.wait_for_members("/middle/", 2);
+    assert!(line[0].claims().starts_with("yes"));
+    assert_eq!(line[2].claims(), "no");
+    line[0].stop();
+    line[2].elected();
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_leader_dies_and_the_next_takes_over_within_the_ttl() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/dies", TTL_S).line_up(&["one", "two", "three"]);
+    line[0].kill();
+    let died = now_ms();
+    let (elected, _) = line[1].hears_at("elected");
+    assert!(elected < died + TTL_MS + 1500, "took {} ms", elected - died);
+    assert_eq!(line[2].hears("leader"), "two");
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn frozen_past_the_ttl_the_first_word_on_waking_is_no() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/frozen", TTL_S).line_up(&["one", "two"]);
+    line[0].freeze();
+    line[0].ask();
+    line[1].elected();
+    line[0].thaw();
+    assert_eq!(line[0].hears("claims"), "no");
+    let log = line[0].log();
+    assert!(!log.iter().any(|said| said.words.starts_with("claims yes")), "{log:#?}");
+    line[0].hears("leader two");
+    line[1].stop();
+    line[0].elected();
+}
+
+#[test]
+fn a_place_is_kept_until_the_user_has_heard() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    let config = |stop_timeout_ms| Config {
+        endpoints: urls.clone(),
+        key: "/heard".into(),
+        name: "polite".into(),
+        ttl_s: TTL_S,
+        stop_timeout_ms,
+        ..Config::default()
+    };
+    let wait = Some(Duration::from_secs(20));
+    let election = Election::start(&config(60_000)).expect("started");
+    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
+    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Leader(Some(_))))));
+    let mut next = Setup::new(&urls, "/heard", TTL_S).start("next");
+    next.hears("leader");
+
+    election.stop();
+    assert!(!election.is_leader() && election.token().is_none());
+    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Unelected { .. }))));
+    // The user cleans up for longer than a ttl; the place is renewed meanwhile.
+    std::thread::sleep(Duration::from_millis(TTL_MS * 3 / 2));
+    assert_eq!(next.claims(), "no", "nobody leads while the user has not come back");
+    assert!(election.is_due(), "an acknowledgement is due");
+    let back = now_ms();
+    assert_eq!(election.next(wait).expect("no fork"), Next::Ended);
+    let (elected, _) = next.hears_at("elected");
+    assert!(elected >= back && elected < back + 1000, "at once after the user came back");
+    next.stop();
+
+    // Who never takes Unelected keeps the place for the stop's time, no longer.
+    let election = Election::start(&config(500)).expect("started");
+    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
+    let next = Setup::new(&urls, "/heard", TTL_S).start("next");
+    next.hears("leader");
+    election.stop();
+    let stopped = now_ms();
+    let (elected, _) = next.hears_at("elected");
+    assert!((stopped + 500..stopped + 1500).contains(&elected), "after {} ms", elected - stopped);
+    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Unelected { .. }))), "late, but told");
+}

@@ -1,0 +1,81 @@
+/* A candidate that says what happens to it, until Ctrl-C.
+ *
+ *     campaign http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
+ *
+ * Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads. */
+
+#include <etcd_leader.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static el_election *election;
+
+static void on_signal(int number) {
+    (void)number;
+    el_stop(election);
+}
+
+static void on_event(const el_event *event, void *user_data) {
+    const char *me = user_data;
+    switch (event->type) {
+    case EL_EVENT_ELECTED: /* Start the leading work here: on a thread, as a child process, as a flag for the loop. */
+        printf("%s: elected, token %" PRIu64 "\n", me, event->token);
+        break;
+    case EL_EVENT_UNELECTED: /* End it here. The place is kept until this has returned and el_poll is called again. */
+        printf("%s: unelected (%s): %s\n", me, el_status_name(event->status), event->message);
+        break;
+    case EL_EVENT_LEADER:
+        printf("%s: the leader is %s\n", me, event->token != 0 ? event->name : "not known");
+        break;
+    case EL_EVENT_RETRYING:
+        if (event->status == EL_OK)
+            printf("%s: all is well again\n", me);
+        else
+            printf("%s: retrying (%s) %s: %s\n", me, el_status_name(event->status), event->endpoint, event->message);
+        break;
+    case EL_EVENT_ERROR:
+        printf("%s: the end (%s): %s\n", me, el_status_name(event->status), event->message);
+        break;
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) {
+        fprintf(stderr, "usage: %s endpoint[,endpoint...] key name [ttl in seconds]\n", argv[0]);
+        return 2;
+    }
+    const char *endpoints[64];
+    uint32_t count = 0;
+    for (char *one = strtok(argv[1], ","); one != NULL && count < 64; one = strtok(NULL, ","))
+        endpoints[count++] = one;
+
+    el_config config = {0};
+    config.endpoints = endpoints;
+    config.endpoint_count = count;
+    config.key = argv[2];
+    config.name = argv[3];
+    config.ttl_s = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+    config.on_event = on_event;
+    config.user_data = argv[3];
+    if (el_start(&config, sizeof config, &election) != EL_OK) {
+        fprintf(stderr, "%s: %s\n", argv[0], el_last_error());
+        return 2;
+    }
+
+    struct sigaction action = {0};
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+
+    int32_t polled;
+    while ((polled = el_poll(election, -1)) >= 0) {
+    }
+    if (polled != EL_STOPPED)
+        fprintf(stderr, "%s: %s\n", argv[0], el_last_error());
+    el_free(election);
+    return polled == EL_STOPPED ? 0 : 1;
+}

@@ -1,0 +1,231 @@
+//! The configuration, as C gives it.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
+
+use etcd_leader::config::MAX_ENDPOINTS;
+use etcd_leader::{Api, Config, Error, ErrorKind, OnStoreReset};
+
+use crate::event::el_on_event;
+
+/// etcd's API v3 (gRPC, etcd 3.4 and later). Shares elections with Go's concurrency.Election and `etcdctl elect`.
+pub const EL_API_V3: i32 = 3;
+
+/// Report it as an event, let nobody of ours lead for one ttl and the step-down margin, then go on. The default.
+pub const EL_ON_STORE_RESET_CONTINUE: i32 = 1;
+/// End the election with `EL_STORE_RESET`.
+pub const EL_ON_STORE_RESET_STOP: i32 = 2;
+
+/// How to take part in an election. Zero stands for the default in every field that has one, so start from
+/// `el_config config = {0};`. The library copies what it needs: all of it may go when `el_start` has returned.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct el_config {
+    /// The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port`; the port may be left out
+    /// (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
+    pub endpoints: *const *const c_char,
+    /// The election: all who campaign for the same key on the same cluster compete. 1 to 1024 bytes of UTF-8, taken
+    /// byte for byte; no slash at the end, no double slash.
+    pub key: *const c_char,
+    /// What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. It need not
+    /// be unique.
+    pub name: *const c_char,
+    /// Called by `el_poll` for each event. Required.
+    pub on_event: el_on_event,
+    /// Handed to `on_event` as it is. May be NULL.
+    pub user_data: *mut c_void,
+    /// How many endpoints there are, 1 to 64.
+    pub endpoint_count: u32,
+    /// Which API of etcd: `EL_API_V3`. The default is `EL_API_V3`.
+    pub api: i32,
+    /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
+    pub ttl_s: u32,
+    /// How often the lease is renewed, in milliseconds, up to 100000; default half the ttl, but at most 100000.
+    pub renew_ms: u32,
+    /// How long before the certain end of the lease leading ends by itself, in milliseconds; default a fifth of the
+    /// ttl.
+    pub step_down_ms: u32,
+    /// How long one attempt (connect, renew, confirm) may take, in milliseconds, from 20. Two attempts must fit between
+    /// a renewal and stepping down; default as long as they do, but at most 5000.
+    pub request_timeout_ms: u32,
+    /// How long a stop waits for you to hear of it, and then for etcd to take the place away, in milliseconds, up to
+    /// 3600000 (one hour); default the ttl.
+    pub stop_timeout_ms: u32,
+    /// What to do when the store has gone back in time (wiped, or restored from a backup): `EL_ON_STORE_RESET_...`.
+    pub on_store_reset: i32,
+}
+
+/// More than this is no size of a configuration that any version will have.
+const MAX_SIZE: usize = 4096;
+const SIZE: usize = size_of::<el_config>();
+
+/// Copies a configuration of any version, as Linux' clone3 does: what is missing is zero, what we do not know must be.
+///
+/// # Safety
+///
+/// `config` is NULL or points to `size` readable bytes, which are an [`el_config`] of some version.
+pub(crate) unsafe fn copy(config: *const el_config, size: usize) -> Result<el_config, Error> {
+    if config.is_null() {
+        return refuse("config is NULL; give a pointer to an el_config".into());
+    }
+    if size == 0 || size > MAX_SIZE || !size.is_multiple_of(align_of::<el_config>()) {
+        return refuse(format!("config_size is {size}; give sizeof(el_config), which is {SIZE} in this version"));
+    }
+    // SAFETY: there are `size` readable bytes, says the caller.
+    let given = unsafe { std::slice::from_raw_parts(config.cast::<u8>(), size) };
+    if let Some(at) = (SIZE..size).find(|at| given[*at] != 0) {
+        return refuse(format!(
+            "config has a value in a field at byte {at} that this version ({}, {SIZE} bytes) does not know; leave that \
+             field zero, or use a newer libetcd_leader",
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    let mut copy = MaybeUninit::<el_config>::zeroed();
+    let known = size.min(SIZE);
+    // SAFETY: `known` bytes are readable there and fit here. Zero is a value of every field: NULL, no function, 0; and
+    // what C wrote into a field is one too.
+    unsafe {
+        std::ptr::copy_nonoverlapping(given.as_ptr(), copy.as_mut_ptr().cast::<u8>(), known);
+        Ok(copy.assume_init())
+    }
+}
+
+impl el_config {
+    /// In the core's words.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are NULL or as the header demands.
+    pub(crate) unsafe fn to_core(self) -> Result<Config, Error> {
+        if self.on_event.is_none() {
+            return refuse(
+                "on_event is NULL; give a function: without one nobody is told of the end of leading".into(),
+            );
+        }
+        // SAFETY: see above, for each of the three.
+        let (endpoints, key, name) =
+            unsafe { (self.endpoint_texts()?, text("key", self.key)?, text("name", self.name)?) };
+        Ok(Config {
+            endpoints,
+            key,
+            name,
+            api: match self.api {
+                0 | EL_API_V3 => Api::V3,
+                other => return refuse(format!("api is {other}; give EL_API_V3 (3), or 0 for the default")),
+            },
+            ttl_s: self.ttl_s,
+            renew_ms: self.renew_ms,
+            step_down_ms: self.step_down_ms,
+            request_timeout_ms: self.request_timeout_ms,
+            stop_timeout_ms: self.stop_timeout_ms,
+            on_store_reset: match self.on_store_reset {
+                0 | EL_ON_STORE_RESET_CONTINUE => OnStoreReset::Continue,
+                EL_ON_STORE_RESET_STOP => OnStoreReset::Stop,
+                other => {
+                    return refuse(format!(
+                        "on_store_reset is {other}; give EL_ON_STORE_RESET_CONTINUE (1) or EL_ON_STORE_RESET_STOP (2), \
+                         or 0 for the default"
+                    ));
+                }
+            },
+        })
+    }
+
+    unsafe fn endpoint_texts(&self) -> Result<Vec<String>, Error> {
+        let count = self.endpoint_count as usize;
+        if count > MAX_ENDPOINTS {
+            return refuse(format!("endpoint_count is {count}; give at most {MAX_ENDPOINTS}"));
+        }
+        if self.endpoints.is_null() && count > 0 {
+            return refuse(format!("endpoints is NULL; give an array of {count} texts, as endpoint_count says"));
+        }
+        if !self.endpoints.is_null() && count == 0 {
+            return refuse("endpoint_count is 0; give the number of endpoints".into());
+        }
+        // SAFETY: the array has as many entries as the caller says, and each is NULL or a text.
+        (0..count).map(|at| unsafe { text(&format!("endpoints[{at}]"), *self.endpoints.add(at)) }).collect()
+    }
+}
+
+/// Reads a text of C's.
+///
+/// # Safety
+///
+/// `text` is NULL or ends with a NUL byte.
+unsafe fn text(field: &str, text: *const c_char) -> Result<String, Error> {
+    if text.is_null() {
+        return refuse(format!("{field} is NULL; give a text"));
+    }
+    // SAFETY: it ends with a NUL byte, says the caller.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_string()),
+        Err(error) => {
+            let at = error.valid_up_to();
+            refuse(format!("{field} is not UTF-8: byte {at} is 0x{:02x}; write it in UTF-8", bytes[at]))
+        }
+    }
+}
+
+pub(crate) fn refuse<T>(detail: String) -> Result<T, Error> {
+    Err(Error::new(ErrorKind::Invalid, detail))
+}
+
+/// The layout is a promise: no padding, and nothing moves.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use std::mem::offset_of;
+
+    use crate::event::el_event;
+
+    assert!(SIZE == 72 && align_of::<el_config>() == 8);
+    assert!(offset_of!(el_config, on_event) == 24 && offset_of!(el_config, endpoint_count) == 40);
+    assert!(offset_of!(el_config, ttl_s) == 48 && offset_of!(el_config, on_store_reset) == 68);
+    assert!(size_of::<el_event>() == 56 && offset_of!(el_event, token) == 16);
+    assert!(offset_of!(el_event, election) == 24 && offset_of!(el_event, message) == 48);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration as a later version has it.
+    #[repr(C)]
+    struct Later {
+        known: el_config,
+        new: u64,
+    }
+
+    fn later(new: u64) -> Later {
+        // SAFETY: zero is a value of every field.
+        let mut known: el_config = unsafe { std::mem::zeroed() };
+        known.ttl_s = 7;
+        known.on_store_reset = 2;
+        Later { known, new }
+    }
+
+    #[test]
+    fn a_larger_configuration_is_taken_if_what_we_do_not_know_is_zero() {
+        // SAFETY: as many bytes as there are.
+        let copied = |given: &Later| unsafe { copy((&raw const *given).cast(), size_of::<Later>()) };
+        assert_eq!(copied(&later(0)).expect("zero").ttl_s, 7);
+        let Err(error) = copied(&later(1 << 40)) else { panic!("taken") };
+        assert!(error.detail().contains("byte 77") && error.detail().contains("newer libetcd_leader"), "{error}");
+    }
+
+    #[test]
+    fn a_smaller_configuration_has_defaults_in_what_is_missing() {
+        // SAFETY: fewer bytes than there are.
+        let copied = unsafe { copy(&later(0).known, 56) }.expect("an older one");
+        assert_eq!((copied.ttl_s, copied.on_store_reset), (7, 0));
+    }
+
+    #[test]
+    fn a_size_that_is_none_is_refused() {
+        for size in [0, 1, 13, MAX_SIZE + 8, usize::MAX] {
+            // SAFETY: it is refused before it is read.
+            let Err(error) = (unsafe { copy(&later(0).known, size) }) else { panic!("taken: {size}") };
+            assert!(error.detail().contains(&format!("config_size is {size}; give sizeof(el_config)")), "{error}");
+        }
+    }
+}

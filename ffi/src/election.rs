@@ -1,0 +1,324 @@
+//! The handle of an election, and the functions on it.
+
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use etcd_leader::{Election, Error, ErrorKind, Event, Next};
+
+use crate::border::{c_text, guard, remember, silence_panics};
+use crate::config::{copy, el_config, refuse};
+use crate::doorbell::Doorbell;
+use crate::event::{Told, el_on_event};
+use crate::status::{EL_INVALID, EL_OK};
+
+/// One candidate in one election.
+pub struct el_election {
+    election: Election,
+    on_event: el_on_event,
+    user_data: *mut c_void,
+    /// Somebody is inside `el_poll`, or has begun to free this.
+    is_entered: AtomicBool,
+    doorbell: OnceLock<Arc<Doorbell>>,
+}
+
+/// What C does with one handle on several threads is sound only if this holds.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<(Election, AtomicBool, OnceLock<Arc<Doorbell>>)>();
+};
+
+/// Inside `el_poll`.
+struct Entered<'a>(&'a AtomicBool);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl el_election {
+    fn check_fork(&self) -> Result<(), Error> {
+        if self.election.has_forked() {
+            let detail = "this election runs in the parent process; start a new one in the child";
+            return Err(Error::new(ErrorKind::Forked, detail));
+        }
+        Ok(())
+    }
+
+    fn enter(&self) -> Result<Entered<'_>, Error> {
+        if self.is_entered.swap(true, Ordering::Acquire) {
+            let detail = "the election is being polled: by another thread, or this is its own callback; return first";
+            return Err(Error::new(ErrorKind::Busy, detail));
+        }
+        Ok(Entered(&self.is_entered))
+    }
+
+    /// The doorbell, made when it is first asked for.
+    fn doorbell(&self) -> Result<&Doorbell, Error> {
+        if self.doorbell.get().is_none() {
+            let doorbell = Doorbell::new().map_err(|error| {
+                Error::new(ErrorKind::Internal, format!("no descriptor for the election: {}", error.desc()))
+            })?;
+            let doorbell = Arc::new(doorbell);
+            if self.doorbell.set(doorbell.clone()).is_ok() {
+                self.election.on_due(move || doorbell.ring());
+            }
+        }
+        let doorbell = self.doorbell.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the doorbell is gone"))?;
+        // What became due before the hook was there rang nothing.
+        if self.election.is_due() {
+            doorbell.ring();
+        }
+        Ok(doorbell)
+    }
+
+    fn poll(&self, timeout: Option<Duration>) -> Result<i32, Error> {
+        let until = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            if let Some(doorbell) = self.doorbell.get() {
+                doorbell.silence();
+            }
+            let told = self.deliver();
+            if let Some(doorbell) = self.doorbell.get().filter(|_| self.election.is_due()) {
+                doorbell.ring();
+            }
+            let told = told?;
+            if told > 0 || until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(told);
+            }
+            let has_rung = self
+                .doorbell()?
+                .wait(until)
+                .map_err(|error| Error::new(ErrorKind::Internal, format!("poll(2) failed: {}", error.desc())))?;
+            if !has_rung {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Tells what is due; how many events that were.
+    fn deliver(&self) -> Result<i32, Error> {
+        let mut told = 0;
+        loop {
+            let event = match self.election.try_next()? {
+                Next::Event(event) => event,
+                Next::Ended if told == 0 => return Err(Error::new(ErrorKind::Stopped, "the election has ended")),
+                Next::Ended | Next::Nothing => return Ok(told),
+            };
+            if let (Some(news), Some(on_event)) = (Told::new(&event, &self.election), self.on_event) {
+                let news_in_c = news.as_c((&raw const *self).cast_mut());
+                // SAFETY: the function and its data are the caller's, who vouches for them; the event outlives the call.
+                unsafe { on_event(&raw const news_in_c, self.user_data) };
+                told += 1;
+            }
+            // The next look is the acknowledgement: it waits for the caller's next el_poll.
+            if matches!(&event, Event::Unelected { why } if why.kind() == ErrorKind::Stopped) {
+                return Ok(told);
+            }
+        }
+    }
+}
+
+/// The handle behind a pointer from C.
+///
+/// # Safety
+///
+/// `election` is NULL or came from `el_start` and is not freed before the end of `'a`.
+unsafe fn known<'a>(election: *const el_election) -> Result<&'a el_election, Error> {
+    // SAFETY: see above.
+    match unsafe { election.as_ref() } {
+        Some(election) => Ok(election),
+        None => refuse("election is NULL; give what el_start has put there".into()),
+    }
+}
+
+/// Starts to campaign. Returns at once, before any network is touched; everything else is told as events by `el_poll`.
+///
+/// `config_size` is `sizeof(el_config)`: by it the library knows which version of the structure the caller was compiled
+/// with. `*election` becomes the new election, to be freed with `el_free`; NULL if it was not started.
+///
+/// Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used, or the key and that of a running
+/// election of this process lie one inside the other; `EL_INTERNAL` if the system gives no thread or descriptor.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_start(
+    config: *const el_config,
+    config_size: usize,
+    election: *mut *mut el_election,
+) -> i32 {
+    guard(remember, || {
+        silence_panics();
+        if election.is_null() {
+            return refuse("election is NULL; give a place for the new election".into());
+        }
+        // SAFETY: the caller gave a place for a pointer.
+        unsafe { election.write(std::ptr::null_mut()) };
+        // SAFETY: the caller gave a configuration and its size.
+        let config = unsafe { copy(config, config_size) }?;
+        // SAFETY: its pointers are as the header demands.
+        let started = Election::start(&unsafe { config.to_core() }?)?;
+        let started = el_election {
+            election: started,
+            on_event: config.on_event,
+            user_data: config.user_data,
+            is_entered: AtomicBool::new(false),
+            doorbell: OnceLock::new(),
+        };
+        // SAFETY: as above.
+        unsafe { election.write(Box::into_raw(Box::new(started))) };
+        Ok(EL_OK)
+    })
+}
+
+/// Delivers the events that are due by calling `on_event` on this thread, and waits for at most `timeout_ms`
+/// milliseconds if there is none: 0 does not wait, -1 waits for ever.
+///
+/// Returns how many events were delivered. 0: none in time, or a signal was caught. `EL_STOPPED` once the election has
+/// ended and all was told, and from then on for ever. `EL_BUSY` inside this election's callback, or while another
+/// thread polls it; `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.
+///
+/// After `el_stop` a leader is told `EL_EVENT_UNELECTED` and the call returns right then; calling it AGAIN says "I have
+/// ended the leading work" and gives the place up. So loop until `EL_STOPPED`. Polling late costs freshness, never
+/// safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_poll(election: *mut el_election, timeout_ms: i32) -> i32 {
+    guard(remember, || {
+        // SAFETY: the caller's promise.
+        let election = unsafe { known(election) }?;
+        election.check_fork()?;
+        let timeout = match timeout_ms {
+            -1 => None,
+            _ => Some(Duration::from_millis(u64::try_from(timeout_ms).or_else(|_| {
+                refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever"))
+            })?)),
+        };
+        let _entered = election.enter()?;
+        election.poll(timeout)
+    })
+}
+
+/// Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and
+/// never calls back; it may be repeated, and may be called from any thread, from the callback and from a signal
+/// handler. NULL is fine. What is left to do is told by `el_poll`: see there.
+///
+/// The place is given up when `el_poll` is next entered after the call that delivered `EL_EVENT_UNELECTED`, or by
+/// `el_free`, or `stop_timeout_ms` after `el_stop` if the callback was not even entered by then; whichever is first.
+/// Until then it is renewed, so that nobody else leads while you end the leading work. If we did not lead, it goes at
+/// once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_stop(election: *mut el_election) {
+    guard(drop, || {
+        // SAFETY: the caller's promise.
+        unsafe { election.as_ref() }.inspect(|election| election.election.stop());
+        Ok(())
+    });
+}
+
+/// Ends the election and frees it; `el_stop` before is not needed. Delivers nothing and is itself the word that the
+/// leading work has ended: the place is given up. Blocks until etcd has confirmed that, at most `stop_timeout_ms`;
+/// without a confirmation the place runs out with the lease, or is cleared away by the library as soon as it can.
+/// When the last election of the process is freed, the library's thread, connections and descriptors are gone too.
+///
+/// Returns `EL_OK`, also for NULL; then the pointer is dead. Nothing is freed if it returns `EL_BUSY` (inside this
+/// election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
+    guard(remember, || {
+        // SAFETY: the caller's promise.
+        let Some(handle) = (unsafe { election.as_ref() }) else { return Ok(EL_OK) };
+        handle.check_fork()?;
+        // Never left again: the handle goes.
+        std::mem::forget(handle.enter()?);
+        // SAFETY: it came from `Box::into_raw`, and nobody is inside.
+        let handle = unsafe { Box::from_raw(election) };
+        // The engine may need the election a while longer than the descriptor may stay.
+        handle.election.on_due(|| {});
+        drop(handle);
+        Ok(EL_OK)
+    })
+}
+
+/// Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before
+/// every write, and a process that was stopped or asleep hears the truth from its first call on. It may turn 1 before
+/// `EL_EVENT_ELECTED` is delivered, and is 0 before `EL_EVENT_UNELECTED` is. 0 for NULL and after a fork. May be called
+/// from any thread, from the callback and from a signal handler.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_is_leader(election: *const el_election) -> i32 {
+    guard(|_| 0, || Ok(i32::from(unsafe { known(election) }?.election.is_leader()))) // SAFETY: the caller's promise.
+}
+
+/// The token of our term if we lead at this moment, else 0. `el_token(e) == t`, with t from `EL_EVENT_ELECTED`, asks
+/// "am I still in that term?". Otherwise as `el_is_leader`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_token(election: *const el_election) -> u64 {
+    guard(|_| 0, || Ok(unsafe { known(election) }?.election.token().unwrap_or(0))) // SAFETY: the caller's promise.
+}
+
+/// For how many milliseconds from now leading is certain even if nothing more is heard of etcd, rounded down; 0 if we
+/// do not lead. Otherwise as `el_is_leader`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_time_left_ms(election: *const el_election) -> i64 {
+    guard(
+        |_| 0,
+        || {
+            // SAFETY: the caller's promise.
+            let left = unsafe { known(election) }?.election.time_left();
+            Ok(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+        },
+    )
+}
+
+/// Who leads, as far as is known now: ourselves while we do. Copies the name (UTF-8) into `buffer` of `size` bytes and
+/// ends it with NUL; `*token` becomes the leader's token, 0 if nobody is known to lead. `token` may be NULL, and so may
+/// `buffer` if `size` is 0. May be called from any thread and from the callback.
+///
+/// Returns the length of the name in bytes, without the NUL. If it is not smaller than `size`, the name was cut, at the
+/// end of a character. Or `EL_INVALID`, or `EL_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_leader(
+    election: *const el_election,
+    buffer: *mut c_char,
+    size: usize,
+    token: *mut u64,
+) -> i32 {
+    guard(remember, || {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { known(election) }?;
+        handle.check_fork()?;
+        if buffer.is_null() && size > 0 {
+            return refuse(format!("buffer is NULL and size is {size}; give a buffer of that many bytes"));
+        }
+        let leader = handle.election.leader();
+        let name = c_text(leader.as_ref().map_or("", |leader| &leader.name)).into_string().unwrap_or_default();
+        if size > 0 {
+            let kept = name.floor_char_boundary(size - 1);
+            // SAFETY: there are `size` bytes, says the caller, and this writes `kept + 1 <= size` of them.
+            unsafe {
+                std::ptr::copy_nonoverlapping(name.as_ptr(), buffer.cast::<u8>(), kept);
+                buffer.add(kept).write(0);
+            }
+        }
+        if !token.is_null() {
+            // SAFETY: the caller gave a place for it.
+            unsafe { token.write(leader.map_or(0, |leader| leader.token)) };
+        }
+        Ok(i32::try_from(name.len()).unwrap_or(EL_INVALID))
+    })
+}
+
+/// A descriptor that is readable while `el_poll` has something to do: an event to deliver, or a place to give up after
+/// a stop; and for ever once the election has ended. Put it into your own poll, epoll or event loop, and call
+/// `el_poll(election, 0)` when it is readable. It stays the library's: never read from it, never close it; take it out of
+/// your loop before `el_free`. Always the same one for an election; made on the first call.
+///
+/// Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_fd(election: *mut el_election) -> i32 {
+    guard(remember, || {
+        // SAFETY: the caller's promise.
+        let election = unsafe { known(election) }?;
+        election.check_fork()?;
+        Ok(election.doorbell()?.number())
+    })
+}
