@@ -660,7 +660,7 @@ fn a_store_that_went_back() {
     assert_eq!((stage.said.join(" ").as_str(), stage.stand().as_str()), ("revoke grant", "out"));
     assert_eq!(stage.report.trouble.as_ref().map(|trouble| trouble.error.kind()), Some(Kind::StoreReset));
     // First in the new history, but quiet for one ttl and a margin.
-    for step in [Revoked, Granted, Joined(&[]), Created] {
+    for step in [Revoked, Granted, Joined(&[]), Left, Created] {
         stage.play(&step);
     }
     assert_eq!(stage.stand(), "following");

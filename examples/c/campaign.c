@@ -34,7 +34,7 @@ static void on_event(const el_event *event, void *user_data) {
         if (event->status == EL_OK)
             printf("%s: all is well again\n", me);
         else
-            printf("%s: retrying (%s) %s: %s\n", me, el_status_name(event->status), event->endpoint, event->message);
+            printf("%s: retrying (%s): %s\n", me, el_status_name(event->status), event->message);
         break;
     case EL_EVENT_ERROR:
         printf("%s: the end (%s): %s\n", me, el_status_name(event->status), event->message);

@@ -55,6 +55,8 @@ enum Verb {
     Join,
     Look,
     Leave,
+    /// Delete what was left behind under a former lease.
+    Clear,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +87,8 @@ pub struct Candidate {
     burn: Option<Revision>,
     /// No entry up to this revision is adopted: a leave was sent for it, or we were told that it is lost.
     burnt: Revision,
+    /// Entries under former leases. A foreign put may have taken one off its lease: it would stay for ever.
+    left_behind: Vec<Membership>,
     /// A join under this lease was never answered, so it may still arrive.
     join_in_doubt: bool,
     pending: Option<Pending>,
@@ -125,6 +129,7 @@ impl Candidate {
             seen: 0,
             burn: None,
             burnt: 0,
+            left_behind: Vec::new(),
             join_in_doubt: false,
             pending: None,
             watch: None,
@@ -220,6 +225,9 @@ impl Candidate {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
             }
+            if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
+                self.left_behind.push(Membership { key: std::mem::take(&mut self.own), revision });
+            }
             self.forget_place(out);
             self.lease = facts.lease;
             self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
@@ -292,14 +300,13 @@ impl Candidate {
             self.burn = Some(revision);
             self.burnt = self.burnt.max(revision);
             (Verb::Leave, Op::Leave { key: self.own.clone(), revision })
-        } else if self.place.is_none() {
-            if self.wish != Wish::Campaign {
-                return;
-            }
+        } else if self.place.is_none() && self.wish == Wish::Campaign {
             let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
             (Verb::Join, Op::Join { prefix, own, name, lease })
+        } else if let Some(old) = self.left_behind.first().cloned() {
+            (Verb::Clear, Op::Leave { key: old.key, revision: old.revision })
         } else if let (true, Some(place)) = (self.must_look, &self.place) {
-            self.must_look = false;
+            (self.must_look, self.look_at) = (false, Time::NEVER);
             let up_to = place.revision;
             (Verb::Look, Op::Look { prefix: self.prefix.clone(), own: self.own.clone(), up_to })
         } else {
@@ -355,7 +362,7 @@ impl Candidate {
 
     /// Nothing of ours is in etcd, or it is in doubt and the session takes over. A join under way is waited for.
     fn is_gone(&self) -> bool {
-        let has_entry = self.place.is_some() || self.burn.is_some();
+        let has_entry = self.place.is_some() || self.burn.is_some() || !self.left_behind.is_empty();
         self.lease.is_none() || (!has_entry && self.pending.is_none_or(|pending| pending.verb == Verb::Look))
     }
 
@@ -364,7 +371,7 @@ impl Candidate {
         self.pending = None;
         self.ended = true;
         self.report.ended = true;
-        self.report.released = self.doubt().is_none();
+        self.report.released = self.doubt().is_none() && self.left_behind.is_empty();
         self.report.trouble = None;
     }
 

@@ -64,7 +64,9 @@ pub(crate) struct Books {
     known: Revision,
     cluster: Option<u64>,
     /// The store went back: nobody of this crew leads before this.
-    pub(crate) quiet_until: Option<Time>,
+    quiet_until: Option<Time>,
+    /// When it learned of that, in true time.
+    went_back: Option<crate::rng::Ns>,
     /// Endpoints asked, as bits.
     asked: u64,
     pub(crate) has_joined: bool,
@@ -241,7 +243,7 @@ impl World {
             }
             // The cluster was built anew: the quarantine cannot begin before the first word of it.
             (books.cluster, books.known) = (Some(ours), stamp.revision);
-            books.quiet_until = Some(now + quarantine);
+            (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
             self.stats.quarantines += 1;
             self.referee.lost_history(proc);
         }
@@ -254,7 +256,7 @@ impl World {
                 if self.trace.on {
                     self.trace.push(self.now, text);
                 }
-                books.quiet_until = Some(now + quarantine);
+                (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
                 books.known = stamp.revision;
                 self.stats.quarantines += 1;
                 self.referee.lost_history(proc);
@@ -393,9 +395,10 @@ impl World {
         }
         let range = self.procs[proc].range.as_ref();
         let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
-        let by_watch = matches!(cause, Input::Watch { .. });
+        let by_watch = matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
+            if changes.iter().any(|change| change.key.starts_with(&prefix)));
         if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
-            (is_new, cause, &key)
+            (is_new && by_watch, cause, &key)
         {
             self.stats.takeovers_by_watch += 1;
             // A key that was created anew has been deleted before.
@@ -413,7 +416,7 @@ impl World {
             self.stats.takeovers_by_look += 1;
         }
         let until_truly = self.procs[proc].clock.truly(until);
-        let unaware = books.quiet_until.is_none();
+        let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
         let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware };
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc} {what}"));

@@ -88,7 +88,7 @@ pub(crate) struct Referee {
     prefixes: Vec<Vec<u8>>,
     /// What admins have undone: a claim may even begin after that, as long as it does not know.
     undone: Vec<(usize, Revision, Ns, Cause)>,
-    last_reset: Option<Ns>,
+    pub(crate) last_reset: Option<Ns>,
     /// How long a claim may outlive its truth after an admin's deed: the session was confirmed before the deed, so
     /// its `until` is at most ttl - margin after it, on a clock that is a little slow.
     excuse: Ns,
@@ -140,7 +140,6 @@ impl Referee {
             return;
         }
         if truth {
-            claim.broken = None;
             let (known, highest) = self.fences[claim.election];
             if known == history && claim.token < highest {
                 self.accuse(4, format!("{who}, but {highest} came before"));

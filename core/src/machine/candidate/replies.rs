@@ -29,6 +29,9 @@ impl Candidate {
                     }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Leave, Answer::Left) => self.burn = None,
+                    (Verb::Clear, Answer::Left) => {
+                        self.left_behind.remove(0);
+                    }
                     (verb, answer) => {
                         let detail = format!("the backend answered {answer:?} to {verb:?}");
                         self.failed(verb, Failure::new(ErrorKind::Internal, detail), now, out);
@@ -95,7 +98,7 @@ impl Candidate {
         match verb {
             Verb::Join => self.join_in_doubt |= !is_definite,
             Verb::Look => self.must_look = true,
-            Verb::Leave => {}
+            Verb::Leave | Verb::Clear => {}
         }
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);

@@ -44,8 +44,10 @@ enum Step {
         request: RequestId,
         id: LeaseId,
     },
+    /// `is_void`: sent before the wall clock jumped, it proves nothing; yet only one may be under way.
     Renewing {
         request: RequestId,
+        is_void: bool,
     },
     /// The keepalive was answered; the confirming read is to be sent.
     Renewed {
@@ -152,9 +154,10 @@ impl Keeper {
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);
             self.next_at = now;
-            if !matches!(self.step, Step::Granting { .. }) {
-                // What is under way was sent before the jump and proves nothing about it.
-                self.step = Step::Idle;
+            match &mut self.step {
+                Step::Renewing { is_void, .. } => *is_void = true,
+                Step::Renewed { .. } | Step::Confirming { .. } => self.step = Step::Idle,
+                Step::Idle | Step::Granting { .. } => {}
             }
         }
     }
@@ -193,7 +196,8 @@ impl Keeper {
         }
         if let Some(held) = &self.held {
             self.sent_at = now;
-            self.step = Step::Renewing { request: out.send(link, Op::Renew { lease: held.id }) };
+            let request = out.send(link, Op::Renew { lease: held.id });
+            self.step = Step::Renewing { request, is_void: false };
         } else if wants_lease {
             self.sent_at = now;
             // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
@@ -239,7 +243,7 @@ impl Keeper {
             return (self.revoked(at, result, now), Vec::new());
         }
         let is_ours = match &self.step {
-            Step::Granting { request, .. } | Step::Renewing { request } | Step::Confirming { request, .. } => {
+            Step::Granting { request, .. } | Step::Renewing { request, .. } | Step::Confirming { request, .. } => {
                 *request == id
             }
             Step::Idle | Step::Renewed { .. } => false,
@@ -253,7 +257,10 @@ impl Keeper {
             (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
                 (self.granted(id, ttl_s), Vec::new())
             }
-            (Step::Renewing { .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+            (Step::Renewing { is_void, .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+                if is_void && ttl_s > 0 {
+                    return (LeaseNews::Nothing, Vec::new());
+                }
                 (self.renewed(ttl_s, stamp.term), Vec::new())
             }
             (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {

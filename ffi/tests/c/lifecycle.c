@@ -1,0 +1,69 @@
+/* From the start to the end: two candidates, one after the other. */
+
+#include "test.h"
+
+/* The name in C's hands: whole, cut at the end of a character, and only its length. */
+static void check_leader(el_election *election, uint64_t term) {
+    char name[8];
+    uint64_t token = 0;
+    CHECK(el_leader(election, name, sizeof name, &token) == 4 && strcmp(name, "Zo\xc3\xab") == 0 && token == term);
+    CHECK(el_leader(election, name, 4, NULL) == 4 && strcmp(name, "Zo") == 0);
+    CHECK(el_leader(election, name, 1, NULL) == 4 && strcmp(name, "") == 0);
+    CHECK(el_leader(election, NULL, 0, &token) == 4);
+}
+
+int main(int argc, char **argv) {
+    begin(argc, argv);
+    CHECK(el_abi_version() == EL_ABI_VERSION && strchr(el_version(), '.') != NULL);
+
+    told one = {0}, two = {0};
+    el_election *first = start("/lifecycle", "Zo\xc3\xab", &one);
+    uint64_t token = 1;
+    CHECK(!el_is_leader(first) && el_leader(first, NULL, 0, &token) == 0 && token == 0);
+    CHECK(el_poll(first, -1) > 0);
+    poll_until(first, &one.elected, 1);
+    CHECK(el_is_leader(first) == 1 && el_token(first) == one.token);
+    CHECK(el_time_left_ms(first) > 0 && el_time_left_ms(first) <= 8000);
+    poll_until(first, &one.leader, 1);
+    check_leader(first, one.token);
+    int doorbell = el_fd(first);
+    CHECK(doorbell >= 0 && el_fd(first) == doorbell && !is_readable(doorbell, 0));
+    CHECK(el_poll(first, 0) == 0 && el_poll(first, 20) == 0);
+
+    el_election *second = start("/lifecycle", "two", &two);
+    poll_until(second, &two.leader, 1);
+    CHECK(strcmp(two.name, "Zo\xc3\xab") == 0 && two.leader_token == one.token);
+    check_leader(second, one.token);
+    CHECK(!el_is_leader(second) && el_token(second) == 0 && el_time_left_ms(second) == 0);
+
+    /* The user first, the key afterwards: the second is not elected before the first is polled again. */
+    el_stop(first);
+    CHECK(!el_is_leader(first) && el_token(first) == 0 && el_time_left_ms(first) == 0);
+    el_stop(first);
+    CHECK(one.unelected == 0 && is_readable(doorbell, 10000));
+    CHECK(el_poll(first, -1) == 1 && one.unelected == 1 && one.why == EL_STOPPED);
+    CHECK(is_readable(doorbell, 0));
+    el_poll(second, 300);
+    CHECK(two.elected == 0);
+    CHECK(el_poll(first, 0) <= 0);
+    poll_until(second, &two.elected, 1);
+    CHECK(two.token > one.token);
+    poll_to_the_end(first);
+    CHECK(el_poll(first, -1) == EL_STOPPED && el_poll(first, 0) == EL_STOPPED && is_readable(doorbell, 0));
+    CHECK(one.elected == 1 && one.unelected == 1 && one.error == 0);
+    CHECK(el_free(first) == EL_OK);
+
+    CHECK(el_is_leader(second) == 1);
+    el_stop(second);
+    poll_to_the_end(second);
+    CHECK(two.unelected == 1 && el_free(second) == EL_OK);
+    nothing_is_left();
+
+    /* And again, in the same process. */
+    told again = {0};
+    first = start("/lifecycle", "again", &again);
+    poll_until(first, &again.elected, 1);
+    CHECK(again.token > two.token && el_free(first) == EL_OK && again.unelected == 0);
+    nothing_is_left();
+    return 0;
+}
