@@ -1,12 +1,12 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants etcd lib clean
+.PHONY: help demo test mutants etcd lib examples clean
 SHELL := /bin/bash
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: etcd lib ## three candidates on a real etcd, about 40 s: who leads, through crashes and a freeze
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo run --quiet --locked -p etcd-leader-ffi --example demo
+demo: etcd target/release/campaign ## three candidates on a real etcd, about 40 s: who leads, through crashes and a freeze
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo run --quiet --locked -p etcd-leader --example demo
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
@@ -20,6 +20,12 @@ etcd: ## finds etcd, or brings one into .cache
 lib: ## the shared and the static library, in target/release
 	@.ci/tools cc=gcc
 	@cargo build --quiet --release --locked -p etcd-leader-ffi
+	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
+
+examples: target/release/campaign target/release/epoll ## the C examples, in target/release
+
+target/release/%: examples/c/%.c include/etcd_leader.h lib
+	@$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -Iinclude $< -Ltarget/release -letcd_leader -Wl,-rpath,'$$ORIGIN' -o $@
 
 clean: ## removes what was built, and the cache
 	@rm -rf target .cache

@@ -509,7 +509,12 @@ fn the_lease() {
                 "",
                 "leading 20 until 8000",
             ),
-            ("gone: out, and a new one", with(&[LEADING, &[At(5000), Renewed(0)]]), "revoke grant unwatch", "out"),
+            (
+                "gone: out, and a new one",
+                with(&[LEADING, &[At(5000), Renewed(0)]]),
+                "revoke grant unwatch leave20",
+                "out",
+            ),
             (
                 "not renewed in time: out at the margin",
                 with(&[LEADING, &[At(7999)]]),
@@ -657,10 +662,10 @@ fn a_store_that_went_back() {
     let mut stage = Stage::new(1, OnStoreReset::Continue);
     wiped.iter().for_each(|step| stage.play(step));
     back(&mut stage);
-    assert_eq!((stage.said.join(" ").as_str(), stage.stand().as_str()), ("revoke grant", "out"));
+    assert_eq!((stage.said.join(" ").as_str(), stage.stand().as_str()), ("revoke grant leave20", "out"));
     assert_eq!(stage.report.trouble.as_ref().map(|trouble| trouble.error.kind()), Some(Kind::StoreReset));
     // First in the new history, but quiet for one ttl and a margin.
-    for step in [Revoked, Granted, Joined(&[]), Left, Created] {
+    for step in [Revoked, Granted, Left, Joined(&[]), Created] {
         stage.play(&step);
     }
     assert_eq!(stage.stand(), "following");

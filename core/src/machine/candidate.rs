@@ -102,6 +102,8 @@ pub struct Candidate {
     failures: u32,
     /// Watches that the server ended in a row.
     cancels: u32,
+    /// When we, asked to leave, hand what is left over to the session.
+    leave_by: Option<Time>,
     /// The session's certainty has run out, and is not back yet.
     lapsed: bool,
     why: Option<Error>,
@@ -139,6 +141,7 @@ impl Candidate {
             retry_at: Time::ZERO,
             failures: 0,
             cancels: 0,
+            leave_by: None,
             lapsed: false,
             why: None,
             warning: None,
@@ -166,9 +169,11 @@ impl Candidate {
         self.ended
     }
 
-    /// The key that a lost join may still create, if there is one: the session owns it once we have ended (law 8).
-    pub(super) fn doubt(&self) -> Option<Vec<u8>> {
-        (self.join_in_doubt && self.lease.is_some()).then(|| self.own.clone())
+    /// The keys that may hold, or come to hold, an entry of ours: the session owns them once we have ended (law 8).
+    pub(super) fn doubts(&self) -> Vec<Vec<u8>> {
+        let may_exist = self.join_in_doubt || self.place.is_some() || self.burn.is_some();
+        let own = (may_exist && self.lease.is_some()).then(|| self.own.clone());
+        own.into_iter().chain(self.left_behind.iter().map(|old| old.key.clone())).collect()
     }
 
     pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
@@ -239,6 +244,10 @@ impl Candidate {
                 self.join_in_doubt = true;
             }
             (self.watch, self.leader_watch) = (None, None);
+            if self.lapsed {
+                // What was seen on the old link is too old to lead on.
+                self.proof = None;
+            }
             (self.link, self.endpoint) = (facts.link, facts.endpoint);
             self.must_look = self.place.is_some();
         }
@@ -279,11 +288,14 @@ impl Candidate {
 
     /// Does the next thing that is missing.
     fn act(&mut self, now: Time, out: &mut Outbox) {
-        if self.wish == Wish::Leave && self.is_gone() {
-            self.end(out);
-            return;
+        if self.wish == Wish::Leave {
+            let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl * 2);
+            if self.is_gone() || now >= leave_by {
+                self.end(out);
+                return;
+            }
         }
-        let (Some(link), Some(lease)) = (self.link, self.lease) else { return };
+        let Some(link) = self.link else { return };
         let is_busy = match self.pending {
             // A leave does not wait for a look.
             Some(pending) => pending.verb != Verb::Look || self.wish != Wish::Leave,
@@ -300,7 +312,7 @@ impl Candidate {
             self.burn = Some(revision);
             self.burnt = self.burnt.max(revision);
             (Verb::Leave, Op::Leave { key: self.own.clone(), revision })
-        } else if self.place.is_none() && self.wish == Wish::Campaign {
+        } else if let (None, Some(lease), Wish::Campaign) = (&self.place, self.lease, self.wish) {
             let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
             (Verb::Join, Op::Join { prefix, own, name, lease })
         } else if let Some(old) = self.left_behind.first().cloned() {
@@ -324,6 +336,7 @@ impl Candidate {
             Some(Proof::Watched { agree_by }) => agree_by,
             _ => Time::NEVER,
         };
+        let leave_by = self.leave_by.unwrap_or(Time::NEVER);
         let told_by = if let Wish::Hold(Some(until)) = self.wish { until } else { Time::NEVER };
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
         let (lapse, quiet, retry) =
@@ -331,7 +344,10 @@ impl Candidate {
         let look = if self.must_look { Time::NEVER } else { self.look_at };
         let request = self.pending.map_or(Time::NEVER, |pending| pending.deadline);
         let watch = self.watches().map(|watch| watch.created_by()).min().unwrap_or(Time::NEVER);
-        [agree_by, told_by, lapse, quiet, retry, look, request, watch].into_iter().min().unwrap_or(Time::NEVER)
+        [agree_by, leave_by, told_by, lapse, quiet, retry, look, request, watch]
+            .into_iter()
+            .min()
+            .unwrap_or(Time::NEVER)
     }
 
     /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
@@ -360,19 +376,22 @@ impl Candidate {
             if found.revision == place.revision && Some(found.lease) == self.lease)
     }
 
-    /// Nothing of ours is in etcd, or it is in doubt and the session takes over. A join under way is waited for.
+    /// Nothing of ours is in etcd, as far as is known. A join under way is waited for.
     fn is_gone(&self) -> bool {
-        let has_entry = self.place.is_some() || self.burn.is_some() || !self.left_behind.is_empty();
-        self.lease.is_none() || (!has_entry && self.pending.is_none_or(|pending| pending.verb == Verb::Look))
+        let has_entry = self.lease.is_some() && (self.place.is_some() || self.burn.is_some());
+        !has_entry && self.left_behind.is_empty() && self.pending.is_none_or(|pending| pending.verb == Verb::Look)
     }
 
     fn end(&mut self, out: &mut Outbox) {
-        self.forget_place(out);
+        self.report.ended = true;
+        self.report.released = self.doubts().is_empty();
+        self.report.trouble = None;
+        self.report.standing = Standing::Out;
+        for watch in [self.watch.take(), self.leader_watch.take()].into_iter().flatten() {
+            out.unwatch(watch.id());
+        }
         self.pending = None;
         self.ended = true;
-        self.report.ended = true;
-        self.report.released = self.doubt().is_none() && self.left_behind.is_empty();
-        self.report.trouble = None;
     }
 
     fn leader(&self) -> Option<Leader> {

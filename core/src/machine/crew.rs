@@ -97,10 +97,11 @@ impl Crew {
             Input::Reply { id, result } => self.reply(id, result, &mut touched, now),
             Input::Broken { link, failure } => self.session.link_failed(link, failure, now, &mut self.out),
             Input::Watch { link, watch, news } => {
-                if let WatchNews::Changes { changes } = &news {
+                let owner = self.out.watcher(link, watch);
+                if let (Some(_), WatchNews::Changes { changes }) = (owner, &news) {
                     changes.iter().for_each(|change| self.session.saw(change.at, &mut self.out));
                 }
-                match self.out.watcher(link, watch) {
+                match owner {
                     None => {}
                     Some(Owner::Session) => {
                         self.out.owner = Owner::Session;
@@ -234,8 +235,8 @@ impl Crew {
     fn retire(&mut self, id: CandidateId) {
         self.set_timer(id, Time::NEVER);
         self.session.place(id, None);
-        let doubt = self.candidates.remove(&id).and_then(|candidate| candidate.doubt());
-        doubt.into_iter().for_each(|key| self.session.own_doubt(key));
+        let doubts = self.candidates.remove(&id).map(|candidate| candidate.doubts());
+        doubts.into_iter().flatten().for_each(|key| self.session.own_doubt(key));
         if self.candidates.is_empty() {
             self.session.dismiss();
         }

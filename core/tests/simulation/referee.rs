@@ -130,10 +130,12 @@ impl Referee {
     pub(crate) fn claims(&mut self, mut claim: Claim, truth: bool, history: u32, now: Ns) {
         let who = format!("p{} claims {} with token {}", claim.proc, ELECTIONS[claim.election], claim.token);
         let same = |other: &Claim| (other.proc, other.inc, other.cand) == (claim.proc, claim.inc, claim.cand);
+        let mut grows = true;
         if let Some(at) = self.claims.iter().position(same) {
             let old = self.claims.swap_remove(at);
             if old.token == claim.token {
                 claim.broken = old.broken;
+                grows = claim.until > old.until;
             }
         }
         if now >= claim.until {
@@ -157,7 +159,7 @@ impl Referee {
                 None => self.accuse(2, format!("{who}, but its key is not the first")),
                 // It lives in another world, in which it is the first, until its next look.
                 Some((_, Cause::Reset)) if claim.unaware => {}
-                Some((since, cause)) if claim.until > since + self.excuse => {
+                Some((since, cause)) if grows && claim.until > since + self.excuse => {
                     let late = (claim.until - since) / MS;
                     self.accuse(3, format!("{who} until {late} ms after {cause:?} made that untrue"));
                 }

@@ -31,9 +31,11 @@ pub(super) enum LeaseNews {
 #[derive(Debug)]
 struct Held {
     id: LeaseId,
-    /// The least of what we asked for and what was granted.
+    /// The least of what we asked for and what was granted: that long it is certain.
     ttl: Duration,
     until: Time,
+    /// What was granted: that long, and twice if raft changes its leader, the server may keep it.
+    granted: Duration,
 }
 
 /// What is under way.
@@ -134,7 +136,7 @@ impl Keeper {
     /// The lease is not to be used any more. It is revoked if it can be: that settles all that is in doubt under it.
     pub(super) fn retire(&mut self, now: Time) {
         if let Some(held) = self.held.take() {
-            let over_at = held.until.max(now + self.attempt);
+            let over_at = now + held.granted * 2 + self.attempt;
             self.retired.push(Retired { id: held.id, over_at, ask_at: now, asked: None });
             self.step = Step::Idle;
             self.next_at = now;
@@ -275,7 +277,8 @@ impl Keeper {
 
     fn granted(&mut self, id: LeaseId, ttl_s: i64) -> LeaseNews {
         let ttl = self.certain_ttl(ttl_s);
-        self.held = Some(Held { id, ttl, until: self.sent_at + ttl });
+        let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
+        self.held = Some(Held { id, ttl, until: self.sent_at + ttl, granted });
         self.next_at = self.sent_at + self.renew_every;
         self.failures = 0;
         self.suspect_until = None;

@@ -1,0 +1,241 @@
+//! `make demo`: three candidates, written in C, on a real etcd. One leaves, one is killed, one is frozen; the time line
+//! says who leads and how long each take-over took. Ends with 0 only if each was as it should be.
+
+#![allow(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "../../core/tests/support/mod.rs"]
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use support::Cluster;
+use support::spawn::spawn;
+
+const TTL: Duration = Duration::from_secs(4);
+/// A polite leader's successor waits for nothing but etcd.
+const POLITE: Duration = Duration::from_secs(1);
+/// A dead leader's lease runs out within its ttl; etcd looks for such leases twice a second.
+const CRASH: Duration = Duration::from_millis(4000 + 1500);
+const KEY: &str = "/demo/election";
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Something a candidate said.
+struct Said {
+    name: String,
+    words: String,
+    at: Instant,
+}
+
+struct Stage {
+    begun: Instant,
+    url: String,
+    campaign: PathBuf,
+    heard: Receiver<Said>,
+    voice: Sender<Said>,
+    candidates: Vec<(String, Child)>,
+    last_token: u64,
+}
+
+/// What went wrong, in words; empty after Ctrl-C.
+type Outcome<T> = Result<T, String>;
+
+impl Stage {
+    fn note(&self, who: &str, what: &str, at: Instant) {
+        println!("{:8.3} s  {who:<6} {what}", at.duration_since(self.begun).as_secs_f64());
+    }
+
+    fn narrate(&self, what: &str) {
+        println!("\n{:8.3} s  == {what}", self.begun.elapsed().as_secs_f64());
+    }
+
+    fn start(&mut self, name: &str) -> Outcome<()> {
+        let mut command = Command::new(&self.campaign);
+        command.args([&self.url, KEY, name, &TTL.as_secs().to_string()]).stdout(Stdio::piped());
+        let mut child = spawn(command).map_err(|error| format!("{}: {error}", self.campaign.display()))?;
+        let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let (voice, name) = (self.voice.clone(), name.to_string());
+        self.candidates.push((name.clone(), child));
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let words = line.split_once(": ").map_or(line.as_str(), |(_, words)| words).to_string();
+                let _ = voice.send(Said { name: name.clone(), words, at: Instant::now() });
+            }
+        });
+        Ok(())
+    }
+
+    /// Shows all that is said until this one says something that starts so.
+    fn wait(&mut self, name: &str, start: &str, patience: Duration) -> Outcome<Said> {
+        let give_up = Instant::now() + patience;
+        loop {
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                return Err(String::new());
+            }
+            match self.heard.recv_timeout(Duration::from_millis(100)) {
+                Ok(said) => {
+                    self.note(&said.name, &said.words, said.at);
+                    if said.words.starts_with("elected") && said.name != name {
+                        return Err(format!("{} was elected, and should not have been", said.name));
+                    }
+                    if said.name == name && said.words.starts_with(start) {
+                        return Ok(said);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < give_up => {}
+                Err(_) => return Err(format!("{name} did not say {start:?} within {patience:?}")),
+            }
+        }
+    }
+
+    /// Waits until this one leads, with a higher token than all before, and says how long that took.
+    fn takes_over(&mut self, name: &str, since: Instant, within: Duration) -> Outcome<()> {
+        let said = self.wait(name, "elected", within + Duration::from_secs(5))?;
+        let token = said.words.rsplit(' ').next().and_then(|word| word.parse().ok()).ok_or("no token")?;
+        let took = said.at.duration_since(since);
+        println!("{:>12} {name} leads with token {token}, after {:.3} s", "=>", took.as_secs_f64());
+        if token <= self.last_token {
+            return Err(format!("the token {token} is not above {}", self.last_token));
+        }
+        if took > within {
+            return Err(format!("that should take at most {within:?}"));
+        }
+        self.last_token = token;
+        Ok(())
+    }
+
+    /// A signal to a candidate, and when.
+    fn signal(&self, name: &str, signal: Signal) -> Outcome<Instant> {
+        let child = self.candidates.iter().rev().find(|(one, _)| one == name).map(|(_, child)| child.id());
+        let pid = child.and_then(|pid| i32::try_from(pid).ok()).ok_or("no such candidate")?;
+        kill(Pid::from_raw(pid), signal).map_err(|error| format!("{signal} to {name}: {error}"))?;
+        Ok(Instant::now())
+    }
+
+    /// Joins again, behind the others.
+    fn joins_again(&mut self, name: &str, leader: &str) -> Outcome<()> {
+        self.start(name)?;
+        self.wait(name, &format!("the leader is {leader}"), Duration::from_secs(5)).map(drop)
+    }
+
+    fn play(&mut self) -> Outcome<()> {
+        self.narrate("three candidates start, one after the other; the first leads");
+        let begun = Instant::now();
+        self.start("anna")?;
+        self.takes_over("anna", begun, POLITE)?;
+        self.joins_again("bert", "anna")?;
+        self.joins_again("cleo", "anna")?;
+
+        self.pause(3)?;
+        self.narrate("anna leaves politely (Ctrl-C): the next one need not wait for anything");
+        let left = self.signal("anna", Signal::SIGINT)?;
+        self.takes_over("bert", left, POLITE)?;
+        self.joins_again("anna", "bert")?;
+
+        self.pause(3)?;
+        self.narrate(&format!("bert is killed (-9): his lease of {} s must run out first", TTL.as_secs()));
+        let killed = self.signal("bert", Signal::SIGKILL)?;
+        self.takes_over("cleo", killed, CRASH)?;
+        self.joins_again("bert", "cleo")?;
+
+        self.pause(3)?;
+        self.narrate("cleo is frozen (SIGSTOP) past her lease, as a paused machine or a long page-in does");
+        let frozen = self.signal("cleo", Signal::SIGSTOP)?;
+        self.takes_over("anna", frozen, CRASH)?;
+        self.pause(2)?;
+        self.narrate("cleo wakes up: the first thing she hears is that she does not lead");
+        self.signal("cleo", Signal::SIGCONT)?;
+        self.wait("cleo", "unelected", Duration::from_secs(2))?;
+        self.wait("cleo", "the leader is anna", Duration::from_secs(5))?;
+
+        self.pause(3)?;
+        self.narrate("anna leaves; bert, who waits longer than cleo, is next");
+        let left = self.signal("anna", Signal::SIGINT)?;
+        self.takes_over("bert", left, POLITE)?;
+        self.wait("cleo", "the leader is bert", Duration::from_secs(5))?;
+
+        self.narrate("all leave");
+        self.signal("cleo", Signal::SIGINT)?;
+        self.signal("bert", Signal::SIGINT)?;
+        self.wait("bert", "unelected", Duration::from_secs(2))?;
+        for (name, child) in &mut self.candidates {
+            let status = child.wait().map_err(|error| error.to_string())?;
+            let was_killed = status.code().is_none();
+            if !status.success() && !was_killed {
+                return Err(format!("{name} ended with {status}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Time for a person to read; whoever says something meanwhile is shown.
+    fn pause(&mut self, seconds: u64) -> Outcome<()> {
+        match self.wait("", "\0", Duration::from_secs(seconds)) {
+            Err(why) if !why.starts_with(" did not say") => Err(why),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.candidates {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let campaign = root.join("target/release/campaign");
+    if !campaign.is_file() {
+        eprintln!("there is no {}: run `make demo`, which builds it", campaign.display());
+        return ExitCode::from(2);
+    }
+    // Blocked everywhere and waited for by one thread, so that everything is cleaned up on the way out.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    if let Err(error) = signals.thread_block() {
+        eprintln!("signals: {error}");
+        return ExitCode::from(2);
+    }
+    std::thread::spawn(move || {
+        let _ = signals.wait();
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    });
+
+    let cluster = Cluster::single();
+    let url = cluster.urls().remove(0);
+    println!("etcd: {} on {url}, ttl {} s", support::etcd_binary().display(), TTL.as_secs());
+    let (voice, heard) = channel();
+    let begun = Instant::now();
+    let mut stage = Stage { begun, url, campaign, heard, voice, candidates: Vec::new(), last_token: 0 };
+    let outcome = stage.play().and_then(|()| {
+        let left = cluster.etcdctl(&["get", "--prefix", KEY]);
+        if left.is_empty() { Ok(()) } else { Err(format!("left behind in etcd: {left}")) }
+    });
+    match outcome {
+        Ok(()) => {
+            println!(
+                "\nEvery take-over was as it should be, and nothing is left in etcd ({:.0} s).",
+                begun.elapsed().as_secs_f64()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(why) if why.is_empty() => {
+            println!("\ninterrupted; everything is cleaned up");
+            ExitCode::from(130)
+        }
+        Err(why) => {
+            println!("\nNOT as it should be: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The C tests (tests/c): built against the library and run against a real etcd; plain, with sanitizers, and under
+//! Valgrind.
+
+#[path = "../../core/tests/support/mod.rs"]
+mod support;
+
+mod library;
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use library::{Way, Workshop};
+use support::{Cluster, Proxy, wait_for};
+
+const WATCHED: [Way; 3] = [Way::Plain, Way::Sanitized, Way::Valgrind];
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c").join(name)
+}
+
+/// Runs the test in these ways, each on an etcd of its own.
+fn passes(name: &str, ways: &[Way]) {
+    let workshop = Workshop::new();
+    for way in ways {
+        workshop.run(&source(name), *way, &[&Cluster::single().urls()[0]]);
+    }
+}
+
+#[test]
+fn lifecycle() {
+    passes("lifecycle.c", &[Way::Plain, Way::Static, Way::Sanitized, Way::Valgrind]);
+}
+
+#[test]
+fn every_way_to_stop() {
+    passes("stopping.c", &WATCHED);
+}
+
+#[test]
+fn one_thread_at_a_time() {
+    passes("busy.c", &WATCHED);
+}
+
+#[test]
+fn a_thousand_elections_on_one_thread_and_one_connection() {
+    passes("many.c", &WATCHED);
+}
+
+#[test]
+fn frozen_past_its_ttl() {
+    passes("frozen.c", &WATCHED);
+}
+
+#[test]
+fn forked() {
+    passes("fork.c", &WATCHED);
+}
+
+#[test]
+fn from_cpp() {
+    passes("plain.cc", &[Way::Plain, Way::Sanitized]);
+}
+
+#[test]
+fn bad_arguments_touch_no_network() {
+    let workshop = Workshop::new();
+    let watched = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    watched.set_nonblocking(true).expect("not blocking");
+    let url = format!("http://{}", watched.local_addr().expect("its address"));
+    for way in WATCHED {
+        workshop.run(&source("arguments.c"), way, &[&url]);
+        assert!(watched.accept().is_err(), "somebody has connected");
+        workshop.run(
+            &source("arguments.c"),
+            way,
+            &[&Cluster::single().urls()[0], "also those of an election that runs"],
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_and_named() {
+    let workshop = Workshop::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
+    for way in WATCHED {
+        workshop.run(&source("trouble.c"), way, &[&format!("http://{free}")]);
+    }
+}
+
+#[test]
+fn a_thousand_resets_and_no_sigpipe() {
+    const CONNECTIONS: usize = 100;
+    const RESETS: usize = 1000;
+    let workshop = Workshop::new();
+    let mut cluster = Cluster::single();
+    let proxy = Proxy::before(cluster.member(0).client_address());
+    let program = workshop.compile(&source("resets.c"), Way::Plain);
+    let mut running = workshop.start(&program, Way::Plain, &[&proxy.url()]);
+    let input = running.input();
+    for round in 1..=RESETS / CONNECTIONS {
+        wait_for("every candidate to connect", || (proxy.connections() >= round * CONNECTIONS).then_some(()));
+        proxy.reset();
+    }
+    drop(input);
+    running.succeeds();
+}
