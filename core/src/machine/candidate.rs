@@ -236,7 +236,7 @@ impl Candidate {
             self.forget_place(out);
             self.lease = facts.lease;
             self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
-            self.pending = None;
+            self.pending.take_if(|pending| pending.verb != Verb::Clear);
             (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
         }
         if self.link != facts.link {
