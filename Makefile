@@ -5,7 +5,7 @@ SHELL := /bin/bash
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: etcd target/release/campaign ## three candidates on a real etcd, about 40 s: who leads, through crashes and a freeze
+demo: target/release/campaign ## three candidates on a real etcd, about 40 s: who leads, through crashes and a freeze
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo run --quiet --locked -p etcd-leader --example demo
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)

@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
@@ -17,10 +17,14 @@ type Order = (Command, mpsc::Sender<io::Result<Child>>);
 /// them all.
 pub fn spawn(mut command: Command) -> io::Result<Child> {
     static ORDERS: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
-    // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
+    // SAFETY: both calls are async-signal-safe, and nothing else happens between fork and exec.
     #[allow(unsafe_code)]
     unsafe {
-        command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
+        command.pre_exec(|| {
+            // A mask of ours is not the child's business.
+            SigSet::empty().thread_set_mask()?;
+            prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+        });
     }
     let orders = ORDERS.get_or_init(|| {
         let (orders, taken) = mpsc::channel::<Order>();
