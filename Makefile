@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants etcd lib examples clean
+.PHONY: help demo test mutants figures etcd lib examples clean
 SHELL := /bin/bash
 
 help: ## what can be made
@@ -14,6 +14,9 @@ test: ## all tests, with a budget of time for each part (PARTS="c units" runs so
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh
 
+figures: ## what it costs, beside what etcd alone costs in the same run (three minutes)
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- --ignored --nocapture
+
 etcd: ## finds etcd, or brings one into .cache
 	@.ci/etcd
 
@@ -21,6 +24,7 @@ lib: ## the shared and the static library, in target/release
 	@.ci/tools cc=gcc
 	@cargo build --quiet --release --locked -p etcd-leader-ffi
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
+	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
 
 examples: target/release/campaign target/release/epoll ## the C examples, in target/release
 

@@ -1,0 +1,156 @@
+//! `make figures`: what it costs, beside what etcd alone costs in the same run. Not a test: nothing is judged by time.
+
+#[path = "backend_v3/bench.rs"]
+#[allow(dead_code)]
+mod bench;
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use bench::{Bench, PREFIX, own};
+use etcd_leader::machine::Op;
+use etcd_leader::{Config, Election, Event, Next};
+use support::Cluster;
+
+const ROUNDS: usize = 300;
+
+fn start(cluster: &Cluster, key: &str, name: &str) -> Election {
+    let config =
+        Config { endpoints: cluster.urls(), key: key.into(), name: name.into(), ttl_s: 10, ..Config::default() };
+    Election::start(&config).expect("a good config")
+}
+
+fn until(election: &Election, wanted: impl Fn(&Event) -> bool) {
+    loop {
+        match election.next(Some(Duration::from_secs(20))).expect("no fork") {
+            Next::Event(event) if wanted(&event) => return,
+            Next::Event(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn elected(election: &Election) {
+    until(election, |event| matches!(event, Event::Elected { .. }));
+}
+
+fn show(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let at = |part: usize| millis(times[(times.len() - 1) * part / 100]);
+    println!("{what:<44} median {:7.3} ms   99 % {:7.3} ms", at(50), at(99));
+}
+
+fn count(folder: &str, wanted: impl Fn(&fs::DirEntry) -> bool) -> usize {
+    fs::read_dir(folder).expect("/proc").flatten().filter(wanted).count()
+}
+
+fn sockets() -> usize {
+    count("/proc/self/fd", |entry| {
+        fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    })
+}
+
+fn rss_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("/proc");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
+}
+
+fn cpu_ms() -> u64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("/proc");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum();
+    ticks * 10
+}
+
+fn resources(what: &str, elections: &[Election], before: (u64, usize, usize)) {
+    let begun = cpu_ms();
+    std::thread::sleep(Duration::from_secs(60));
+    println!(
+        "{what:<44} {} threads, {} connections, {} KiB more, {} ms of CPU in an idle minute",
+        count("/proc/self/task", |_| true) - before.1,
+        sockets() - before.2,
+        rss_kib() - before.0,
+        cpu_ms() - begun
+    );
+    assert!(elections.iter().all(Election::is_leader));
+}
+
+#[test]
+#[ignore = "prints figures and takes minutes: make figures"]
+fn figures() {
+    let cluster = Cluster::single();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (mut bench, link) = Bench::linked(&cluster).await;
+        let (mut commits, mut events) = (Vec::new(), Vec::new());
+        for lease in 1..=ROUNDS as i64 {
+            let begun = Instant::now();
+            bench.granted(link, lease).await;
+            commits.push(begun.elapsed());
+            let (reply, _, seen) = bench.join(link, lease).await;
+            let start = reply.stamp.revision + 1;
+            let watch = bench.watch(link, PREFIX, b"/jobs/nightly0", start);
+            bench.news(watch).await;
+            let revision = seen.own.expect("our entry").revision;
+            let begun = Instant::now();
+            bench.send(link, Op::Leave { key: own(lease), revision });
+            bench.changes(watch).await;
+            events.push(begun.elapsed());
+            bench.send(link, Op::Unwatch { watch });
+        }
+        show("floor: one raft commit (LeaseGrant)", commits);
+        show("floor: delete -> watch event", events);
+    });
+
+    let warm = start(&cluster, "/warm", "warm");
+    elected(&warm);
+    let mut times = Vec::new();
+    for round in 0..ROUNDS {
+        let begun = Instant::now();
+        let one = start(&cluster, &format!("/start/{round}"), "one");
+        elected(&one);
+        times.push(begun.elapsed());
+    }
+    show("start -> elected, session open", times);
+
+    let mut times = Vec::new();
+    let mut leader = start(&cluster, "/turns", "first");
+    elected(&leader);
+    for round in 0..ROUNDS {
+        let next = start(&cluster, "/turns", &format!("next {round}"));
+        until(&next, |event| matches!(event, Event::Leader(Some(_))));
+        // The watch is set up in the moment after the place is known.
+        std::thread::sleep(Duration::from_millis(5));
+        let begun = Instant::now();
+        leader.stop();
+        until(&leader, |event| matches!(event, Event::Unelected { .. }));
+        let _ = leader.try_next();
+        elected(&next);
+        times.push(begun.elapsed());
+        leader = next;
+    }
+    show("stop -> the successor's elected", times);
+    drop((leader, warm));
+
+    let before = (rss_kib(), count("/proc/self/task", |_| true), sockets());
+    let mut elections = vec![start(&cluster, "/many/first", "one")];
+    elected(&elections[0]);
+    resources("1 election", &elections, before);
+    let begun = Instant::now();
+    elections.extend((1..1000).map(|at| start(&cluster, &format!("/many/{at}"), "one")));
+    elections.iter().skip(1).for_each(elected);
+    println!("{:<44} {:.0} ms", "999 more, start -> all elected", begun.elapsed().as_secs_f64() * 1000.0);
+    resources("1,000 elections", &elections, before);
+
+    let asked: u32 = 10_000_000;
+    let begun = Instant::now();
+    let yes = (0..asked).filter(|_| elections[0].is_leader()).count();
+    println!(
+        "{:<44} {:.0} ns ({yes} of {asked} said yes)",
+        "is_leader",
+        begun.elapsed().as_secs_f64() * 1e9 / f64::from(asked)
+    );
+}

@@ -1,0 +1,121 @@
+//! `THIRD-PARTY.txt` names every crate inside the library, with its licence. It goes with the binaries.
+//! `UPDATE_GENERATED=1` writes it anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What may be inside: each lets a binary carry it under its own name.
+const ALLOWED: &[&str] = &["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "BSD-2-Clause", "Unicode-3.0", "Zlib", "0BSD"];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform=x86_64-unknown-linux-gnu"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// The packages that the library is made of: what it depends on, not what builds or tests it.
+fn packages(metadata: &Value) -> Vec<&Value> {
+    let list = |value: &'static str, of: &'_ Value| of[value].as_array().expect("a list").clone();
+    let nodes: BTreeMap<String, Vec<String>> = list("nodes", &metadata["resolve"])
+        .iter()
+        .map(|node| {
+            let is_normal = |dep: &&Value| list("dep_kinds", dep).iter().any(|kind| kind["kind"].is_null());
+            let deps = list("deps", node);
+            let ids = deps.iter().filter(is_normal).map(|dep| text(&dep["pkg"]).to_string());
+            (text(&node["id"]).to_string(), ids.collect())
+        })
+        .collect();
+    let all = metadata["packages"].as_array().expect("packages");
+    let root = all.iter().find(|package| package["name"] == "etcd-leader-ffi").expect("our own package");
+    let (mut found, mut open) = (BTreeSet::new(), vec![text(&root["id"]).to_string()]);
+    while let Some(id) = open.pop() {
+        if found.insert(id.clone()) {
+            open.extend(nodes[&id].iter().cloned());
+        }
+    }
+    let mut inside: Vec<&Value> =
+        all.iter().filter(|package| found.contains(text(&package["id"])) && !package["source"].is_null()).collect();
+    inside.sort_by_key(|package| (text(&package["name"]), text(&package["version"])));
+    inside
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The licence and notice files of a package.
+fn licence_files(package: &Value) -> Vec<PathBuf> {
+    let folder = Path::new(text(&package["manifest_path"])).parent().expect("a folder");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("its sources")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+            path.is_file() && ["LICENSE", "LICENCE", "COPYING", "NOTICE"].iter().any(|start| name.starts_with(start))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn notices() -> String {
+    let metadata = metadata();
+    let packages = packages(&metadata);
+    let mut out =
+        String::from("libetcd_leader contains the following software. Texts that several share stand once.\n");
+    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in &packages {
+        let name = format!("{} {}", text(&package["name"]), text(&package["version"]));
+        let _ = write!(out, "\n{name}: {}", text(&package["license"]));
+        for file in licence_files(package) {
+            let lines: Vec<String> = String::from_utf8_lossy(&fs::read(file).expect("its text"))
+                .lines()
+                .map(|line| line.trim_end().to_string())
+                .collect();
+            let owners = texts.entry(lines.join("\n").trim_matches('\n').to_string()).or_default();
+            if !owners.contains(&name) {
+                owners.push(name.clone());
+            }
+        }
+    }
+    out += "\n";
+    for (text, owners) in texts {
+        let _ = write!(out, "\n{}\n{}\n\n{text}\n", "=".repeat(100), owners.join(", "));
+    }
+    out
+}
+
+#[test]
+fn the_notices_name_what_is_inside() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("THIRD-PARTY.txt");
+    let expected = notices();
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(&path, &expected).expect("written");
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "ffi/THIRD-PARTY.txt is old: run this test with UPDATE_GENERATED=1");
+}
+
+#[test]
+fn every_licence_inside_is_one_we_may_ship() {
+    let metadata = metadata();
+    for package in packages(&metadata) {
+        let licence = text(&package["license"]).replace(" / ", "/").replace('/', " OR ");
+        // "A OR B": one will do. "A AND B": each must.
+        let is_allowed = licence.split(" OR ").any(|choice| {
+            let parts = choice.split(" AND ").map(|part| part.trim_matches(['(', ')', ' ']));
+            parts.clone().count() > 0 && parts.into_iter().all(|part| ALLOWED.contains(&part))
+        });
+        assert!(is_allowed, "{}: {licence:?}", text(&package["name"]));
+    }
+}
