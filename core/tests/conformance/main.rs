@@ -11,5 +11,6 @@ mod cluster;
 mod keys;
 mod outages;
 mod peers;
+mod sessions;
 mod start;
 mod succession;

@@ -1,0 +1,130 @@
+//! Several elections of one process: shared sessions, two on one key, nested keys, and what a lost join leaves behind.
+
+use std::time::Duration;
+
+use etcd_leader::{Config, Election, ErrorKind, Event, Next};
+
+use super::support::{Cluster, wait_for};
+
+const SOON: Option<Duration> = Some(Duration::from_secs(20));
+
+fn config(cluster: &Cluster, key: &str, name: &str) -> Config {
+    Config { endpoints: cluster.urls(), key: key.into(), name: name.into(), ttl_s: 5, ..Config::default() }
+}
+
+fn start(cluster: &Cluster, key: &str, name: &str) -> Election {
+    Election::start(&config(cluster, key, name)).expect("a good config")
+}
+
+/// Takes events until one is wanted.
+fn until<T>(election: &Election, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    loop {
+        match election.next(SOON).expect("no fork") {
+            Next::Event(event) => {
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+            }
+            other => panic!("{election:?}: {other:?}"),
+        }
+    }
+}
+
+fn elected(election: &Election) -> u64 {
+    until(election, |event| if let Event::Elected { token } = event { Some(*token) } else { None })
+}
+
+fn hears_of(election: &Election, name: &str) {
+    until(election, |event| matches!(event, Event::Leader(Some(leader)) if leader.name == name).then_some(()));
+}
+
+fn keys(cluster: &Cluster, prefix: &str) -> usize {
+    let keys = cluster.etcdctl(&["get", "--prefix", prefix, "--keys-only"]);
+    keys.lines().filter(|line| !line.is_empty()).count()
+}
+
+fn leases(cluster: &Cluster) -> usize {
+    cluster.etcdctl(&["lease", "list"]).lines().count() - 1
+}
+
+#[test]
+fn elections_of_one_process_share_a_lease_and_two_on_one_key_do_not() {
+    let cluster = Cluster::single();
+    let one = start(&cluster, "/share/a", "one");
+    elected(&one);
+    let other = start(&cluster, "/share/b", "other");
+    elected(&other);
+    assert_eq!(leases(&cluster), 1);
+    let second = start(&cluster, "/share/a", "second");
+    hears_of(&second, "one");
+    assert_eq!((leases(&cluster), keys(&cluster, "/share/a/")), (2, 2), "one campaign for each lease and key");
+    assert!(one.is_leader() && !second.is_leader());
+    drop(one);
+    elected(&second);
+    assert!(other.is_leader());
+}
+
+#[test]
+fn a_key_inside_that_of_a_running_election_is_refused() {
+    let cluster = Cluster::single();
+    let outer = start(&cluster, "/outer", "one");
+    for key in ["/outer/inner", "/outer/inner/most"] {
+        let error = Election::start(&config(&cluster, key, "two")).expect_err("nested");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.detail().contains(key) && error.detail().contains("rename"), "{error}");
+    }
+    let beside = start(&cluster, "/outerworld", "three");
+    elected(&beside);
+    drop(outer);
+    let inner = start(&cluster, "/outer/inner", "two");
+    elected(&inner);
+    assert!(Election::start(&config(&cluster, "/outer", "one")).is_err(), "the other way round too");
+}
+
+#[test]
+fn sixty_followers_all_hear_of_a_new_leader() {
+    let cluster = Cluster::single();
+    let mut line: Vec<Election> = Vec::new();
+    for at in 0..62 {
+        let one = start(&cluster, "/sixty", &format!("member {at}"));
+        if at == 0 {
+            elected(&one);
+        } else {
+            hears_of(&one, "member 0");
+        }
+        line.push(one);
+    }
+    let mut last = line[0].token().expect("it leads");
+    for at in 1..3 {
+        drop(line.remove(0));
+        let token = elected(&line[0]);
+        assert!(token > last);
+        last = token;
+        for follower in &line[1..] {
+            hears_of(follower, &format!("member {at}"));
+            assert!(!follower.is_leader());
+        }
+    }
+}
+
+#[test]
+fn a_join_that_arrives_after_its_election_was_freed_is_cleared_away() {
+    let mut cluster = Cluster::single();
+    let one = Election::start(&Config { ttl_s: 30, ..config(&cluster, "/ghost/one", "one") }).expect("started");
+    elected(&one);
+    let before = cluster.revision();
+    // The join reaches a member that stands still: the answer does not come, and the user gives up.
+    cluster.member(0).freeze();
+    let two = Config { ttl_s: 30, stop_timeout_ms: 200, ..config(&cluster, "/ghost/two", "two") };
+    drop(Election::start(&two).expect("started"));
+    cluster.member(0).thaw();
+    cluster.member(0).wait_until_healthy();
+    // It was applied (the history shows it), and taken away again.
+    wait_for("the ghost to come and go", || {
+        (cluster.revision() >= before + 2 && keys(&cluster, "/ghost/two/") == 0).then_some(())
+    });
+    assert!(one.is_leader());
+    assert_eq!(leases(&cluster), 1, "the lease that both shared lives on");
+    let again = Election::start(&Config { ttl_s: 30, ..config(&cluster, "/ghost/two", "again") }).expect("started");
+    elected(&again);
+}

@@ -1,0 +1,55 @@
+//! Every promise names a test, and every test that is named exists.
+
+use std::fs;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The rows of the tables: what is promised, and the tests in the last column.
+fn rows(text: &str) -> Vec<(String, Vec<String>)> {
+    let is_row = |line: &&str| line.starts_with("| ") && !line.ends_with("| shown by |");
+    text.lines()
+        .filter(is_row)
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+            let tests = cells[cells.len() - 1].split('`').map(str::trim).filter(|word| !word.is_empty());
+            (cells[0].trim().to_string(), tests.map(str::to_string).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn every_promise_has_a_test_that_exists() {
+    let text = fs::read_to_string(root().join("core/docs/promises.md")).expect("the promises");
+    let rows = rows(&text);
+    assert!(rows.len() > 40, "only {} rows were understood", rows.len());
+    let mut wrong = Vec::new();
+    for (promise, tests) in rows {
+        if tests.is_empty() {
+            wrong.push(format!("{promise}: no test"));
+        }
+        for test in tests {
+            let (file, name) = test.split_once("::").unwrap_or((&test, ""));
+            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            let code = source.lines().collect::<Vec<_>>();
+            let is_test = code.iter().enumerate().any(|(at, line)| {
+                let is_it = line.contains(&format!("fn {name}("));
+                is_it && code[at.saturating_sub(3)..at].iter().any(|above| above.contains("test]"))
+            });
+            if !is_test {
+                wrong.push(format!("{promise}: there is no test {test}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_readme_points_to_files_that_exist() {
+    let text = fs::read_to_string(root().join("README.md")).expect("the README");
+    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(link.starts_with("http") || root().join(link).exists(), "the README points to {link}");
+    }
+}
