@@ -1,12 +1,14 @@
 # The doors of this house. `make help` says what is behind each.
 .PHONY: help demo test mutants figures etcd lib examples clean
 SHELL := /bin/bash
+PACKAGES = -p etcd-leader-ffi
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: target/release/campaign ## three candidates on a real etcd, about 40 s: who leads, through crashes and a freeze
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo run --quiet --locked -p etcd-leader --example demo
+demo: PACKAGES += -p etcd-leader-demo
+demo: target/release/campaign ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && target/release/demo
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
@@ -22,7 +24,7 @@ etcd: ## finds etcd, or brings one into .cache
 
 lib: ## the shared and the static library, in target/release
 	@.ci/tools cc=gcc
-	@cargo build --quiet --release --locked -p etcd-leader-ffi
+	@cargo build --quiet --release --locked $(PACKAGES)
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
 	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
 

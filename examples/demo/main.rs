@@ -194,7 +194,7 @@ impl Drop for Stage {
 }
 
 fn main() -> ExitCode {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let campaign = root.join("target/release/campaign");
     if !campaign.is_file() {
         eprintln!("there is no {}: run `make demo`, which builds it", campaign.display());
