@@ -366,6 +366,8 @@ pub enum Plea {
     LinkFailed(LinkId, Failure),
     /// etcd says that this lease does not exist.
     LeaseGone(LeaseId),
+    /// A join of this key under a lease that has ended was never answered.
+    InDoubt(Vec<u8>),
 }
 
 /// The key to check for each candidate that has a place, in the order in which they are checked.

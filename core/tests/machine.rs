@@ -498,6 +498,12 @@ fn the_lease() {
                 "leading 20 until 7000",
             ),
             (
+                "and is renewed sooner",
+                with(&[LEADING, &[At(5000), Renewed(8), Confirmed(1, true), At(9000)]]),
+                "renew",
+                "leading 20 until 11000",
+            ),
+            (
                 "a longer one does not",
                 with(&[LEADING, &[At(5000), Renewed(60), Confirmed(1, true)]]),
                 "",
@@ -644,9 +650,36 @@ fn stopping() {
             (
                 "a lost join ends with the lease",
                 vec![Opened(0), Granted, Stop(false), Fails(Kind::NoSpace)],
-                "revoke",
+                "revoke confirm1",
                 "ended",
             ),
+        ],
+    );
+    // The answer to a join is lost, and then the lease.
+    let lost = vec![Opened(0), Granted, LinkBreaks, Opened(0), Renewed(0)];
+    check(
+        1,
+        OnStoreReset::Continue,
+        vec![
+            ("a join that was not answered is looked for", lost.clone(), "revoke grant confirm1", "out"),
+            ("it came, and was put over", with(&[&lost, &[Confirmed(1, true)]]), "leave20", "out"),
+        ],
+    );
+    // Cut off for so long that the candidate does not wait any longer, then linked again.
+    let late = with(&[
+        WAITING,
+        &[LinkBreaks, Stop(false), At(20_000), OpenFails(0, Kind::Unreachable), At(23_000), Opened(0)],
+    ]);
+    let found = with(&[&late, &[Revoked, Confirmed(1, true)]]);
+    check(
+        1,
+        OnStoreReset::Continue,
+        vec![
+            ("what was left behind is looked at once more", late.clone(), "revoke confirm1", "ended"),
+            ("it has gone with the lease", with(&[&late, &[Revoked, Confirmed(1, false)]]), "close", "ended"),
+            ("somebody put over it: it is deleted", found.clone(), "leave20", "ended"),
+            ("until it is gone", with(&[&found, &[Left, Confirmed(1, false)]]), "close", "ended"),
+            ("or the server has forgotten it", with(&[&late, &[LinkBreaks, At(41_500), At(60_000)]]), "", "ended"),
         ],
     );
 }

@@ -230,8 +230,11 @@ impl Candidate {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
             }
+            let is_joining = self.pending.is_some_and(|pending| pending.verb == Verb::Join);
             if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
                 self.left_behind.push(Membership { key: std::mem::take(&mut self.own), revision });
+            } else if self.join_in_doubt || is_joining {
+                self.pleas.push(Plea::InDoubt(std::mem::take(&mut self.own)));
             }
             self.forget_place(out);
             self.lease = facts.lease;

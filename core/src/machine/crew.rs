@@ -224,6 +224,7 @@ impl Crew {
             match plea {
                 Plea::LinkFailed(link, failure) => self.session.link_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
+                Plea::InDoubt(key) => self.session.own_doubt(key),
             }
         }
         self.publish(id);

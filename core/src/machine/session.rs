@@ -133,7 +133,7 @@ impl Session {
 
     /// No user, no doubt, no lease: the crew may be dropped.
     pub(super) fn is_over(&self) -> bool {
-        !self.has_users && self.keeper.is_over()
+        !self.has_users && self.keeper.is_over() && self.doubts.is_over()
     }
 
     /// Whether a candidate may still be added.
@@ -240,8 +240,10 @@ impl Session {
 
     pub(super) fn advance(&mut self, now: Time, out: &mut Outbox) {
         if !self.has_users {
-            // The end of the lease settles every doubt.
             self.drop_lease(now);
+        }
+        if self.keeper.lease().is_none() {
+            self.doubts.lease_ended(self.keeper.kept_until(now), out);
         }
         if self.is_over() {
             self.links.close(out);
@@ -259,6 +261,7 @@ impl Session {
             }
         } else {
             self.keeper.give_up_late(now);
+            self.doubts.give_up_late(now);
         }
     }
 
@@ -314,7 +317,6 @@ impl Session {
 
     fn drop_lease(&mut self, now: Time) {
         self.keeper.retire(now);
-        self.doubts.clear();
         self.places.clear();
     }
 

@@ -1,4 +1,7 @@
 //! Keys that a lost join may still create (law 8): watched until the lease has ended, and deleted if they appear.
+//!
+//! The end of the lease takes them along, unless somebody has put over one and so taken it off its lease. Therefore
+//! each is read once more after that, for as long as the server could have kept the lease.
 
 use std::time::Duration;
 
@@ -27,9 +30,11 @@ enum Step {
 struct Doubt {
     key: Vec<u8>,
     step: Step,
+    /// The lease has ended: nothing can appear any more, and a read that finds nothing settles it. Not owned after this.
+    over_at: Option<Time>,
 }
 
-/// The keys in doubt under the current lease.
+/// The keys in doubt.
 #[derive(Debug)]
 pub(super) struct Doubts {
     attempt: Duration,
@@ -42,16 +47,34 @@ impl Doubts {
     }
 
     pub(super) fn add(&mut self, key: Vec<u8>) {
-        self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO) });
+        self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO), over_at: None });
     }
 
+    /// Whether a key under this prefix may still appear.
     pub(super) fn has_one_under(&self, prefix: &[u8]) -> bool {
-        self.doubts.iter().any(|doubt| doubt.key.starts_with(prefix))
+        self.doubts.iter().any(|doubt| doubt.over_at.is_none() && doubt.key.starts_with(prefix))
     }
 
-    /// The lease has ended, and every doubt with it.
-    pub(super) fn clear(&mut self) {
-        self.doubts.clear();
+    pub(super) fn is_over(&self) -> bool {
+        self.doubts.is_empty()
+    }
+
+    /// The lease has ended: each doubt is looked at once more, until `over_at` at the latest.
+    pub(super) fn lease_ended(&mut self, over_at: Time, out: &mut Outbox) {
+        for doubt in self.doubts.iter_mut().filter(|doubt| doubt.over_at.is_none()) {
+            doubt.over_at = Some(over_at);
+            if let Step::Watching(watch, _) = doubt.step {
+                out.unwatch(watch);
+            }
+            if matches!(doubt.step, Step::Watch(_) | Step::Watching(..)) {
+                doubt.step = Step::Read(Time::ZERO);
+            }
+        }
+    }
+
+    /// Forgets what the server has forgotten by now.
+    pub(super) fn give_up_late(&mut self, now: Time) {
+        self.doubts.retain(|doubt| doubt.over_at.is_none_or(|over_at| now < over_at));
     }
 
     /// A new link serves: start over on it.
@@ -65,6 +88,7 @@ impl Doubts {
 
     /// Does what is due; `Err` if the link has missed a deadline.
     pub(super) fn advance(&mut self, link: LinkId, key: &[u8], now: Time, out: &mut Outbox) -> Result<(), Failure> {
+        self.give_up_late(now);
         let by = now + self.attempt;
         for doubt in &mut self.doubts {
             doubt.step = match doubt.step {
@@ -96,7 +120,11 @@ impl Doubts {
             Step::Delete(_) | Step::Watch(_) => now,
             Step::Watching(..) => Time::NEVER,
         };
-        if is_served { self.doubts.iter().map(due).min().unwrap_or(Time::NEVER) } else { Time::NEVER }
+        let due = |doubt: &Doubt| {
+            let over_at = doubt.over_at.unwrap_or(Time::NEVER);
+            if is_served { over_at.min(due(doubt)) } else { over_at }
+        };
+        self.doubts.iter().map(due).min().unwrap_or(Time::NEVER)
     }
 
     /// Takes a reply; `Err` if the link is to blame for the lack of one.
@@ -107,11 +135,15 @@ impl Doubts {
         now: Time,
         out: &mut Outbox,
     ) -> Result<(), Failure> {
-        let Some(doubt) = self.doubts.iter_mut().find(|doubt| doubt.waits_for(id)) else { return Ok(()) };
+        let Some(at) = self.doubts.iter().position(|doubt| doubt.waits_for(id)) else { return Ok(()) };
+        let doubt = &mut self.doubts[at];
         match result {
             Ok(Reply { answer: Answer::Confirmed { found }, stamp }) => {
-                let entry = found.into_iter().next().flatten();
-                doubt.step = entry.map_or(Step::Watch(stamp.revision), |entry| Step::Delete(entry.revision));
+                match found.into_iter().next().flatten() {
+                    Some(entry) => doubt.step = Step::Delete(entry.revision),
+                    None if doubt.over_at.is_some() => drop(self.doubts.swap_remove(at)),
+                    None => doubt.step = Step::Watch(stamp.revision),
+                }
                 Ok(())
             }
             Ok(_) => {

@@ -144,6 +144,12 @@ impl Keeper {
         }
     }
 
+    /// Until when the server may keep what hung on the leases that we have no use for any more.
+    pub(super) fn kept_until(&self, now: Time) -> Time {
+        let default = now + Duration::from_secs(u64::from(self.asked_ttl_s)) * 2 + self.attempt;
+        self.retired.iter().map(|retired| retired.over_at).max().unwrap_or(default)
+    }
+
     /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
     pub(super) fn relinked(&mut self, now: Time) {
         self.step = Step::Idle;
@@ -279,7 +285,7 @@ impl Keeper {
         let ttl = self.certain_ttl(ttl_s);
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
         self.held = Some(Held { id, ttl, until: self.sent_at + ttl, granted });
-        self.next_at = self.sent_at + self.renew_every;
+        self.next_at = self.sent_at + self.pause(ttl);
         self.failures = 0;
         self.suspect_until = None;
         LeaseNews::Kept
@@ -314,7 +320,7 @@ impl Keeper {
         if let Some(held) = &mut self.held {
             held.until = self.sent_at + ttl;
         }
-        self.next_at = self.sent_at + self.renew_every;
+        self.next_at = self.sent_at + self.pause(ttl);
         self.failures = 0;
         self.suspect_until = None;
         (LeaseNews::Kept, checks)
@@ -348,6 +354,11 @@ impl Keeper {
     fn certain_ttl(&self, granted_s: i64) -> Duration {
         let granted = u64::try_from(granted_s).unwrap_or(0);
         Duration::from_secs(granted.min(u64::from(self.asked_ttl_s)))
+    }
+
+    /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for.
+    fn pause(&self, ttl: Duration) -> Duration {
+        self.renew_every * u32::try_from(ttl.as_secs()).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
 
     fn next_places(&mut self, places: &Places) -> Vec<(CandidateId, Revision, Vec<u8>)> {
