@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use etcd_leader::config::OnStoreReset;
+use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{
     Answer, CandidateId, Input, LinkId, Op, Reply, Report, Request, RequestId, WatchId, WatchNews, member_key,
     members_of,
@@ -10,9 +12,12 @@ use etcd_leader::machine::{
 use etcd_leader::member::{LeaseId, Revision, Standing};
 use etcd_leader::time::Time;
 
+use crate::net::Route;
+use crate::process::Chore;
 use crate::referee::Claim;
+use crate::rng::{MS, Ns, SECOND};
 use crate::trace::{note, text};
-use crate::world::{ELECTIONS, Mood, World};
+use crate::world::{ELECTIONS, Ev, Mood, World};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -20,8 +25,8 @@ enum Verb {
     Grant(LeaseId),
     Renew(LeaseId),
     Confirm,
-    Join,
-    Look,
+    Join(usize),
+    Look(usize),
     Other,
 }
 
@@ -41,6 +46,9 @@ pub(crate) struct LeaseBook {
     /// Until when it is proven to live (law 1).
     certain: Time,
     revoked: bool,
+    /// When it was last asked for or renewed, and for how long the server grants it each time.
+    kept_at: Time,
+    granted: Duration,
     /// In which cluster; a term that began in the old one may run out there.
     cluster: u64,
 }
@@ -66,7 +74,7 @@ pub(crate) struct Books {
     /// The store went back: nobody of this crew leads before this.
     quiet_until: Option<Time>,
     /// When it learned of that, in true time.
-    went_back: Option<crate::rng::Ns>,
+    went_back: Option<Ns>,
     /// Endpoints asked, as bits.
     asked: u64,
     pub(crate) has_joined: bool,
@@ -76,6 +84,18 @@ pub(crate) struct Books {
     places: Vec<(Vec<u8>, Revision)>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
 }
+
+/// Who leads by its watch must have looked by then (law 2).
+pub(crate) struct Agreement {
+    proc: usize,
+    inc: u32,
+    cand: usize,
+    token: Revision,
+    since: Ns,
+}
+
+/// How late a timer may be.
+const TIMER: Ns = 10 * MS;
 
 impl Books {
     /// Whether this key is one of this crew, of whatever election.
@@ -128,6 +148,8 @@ impl World {
                             ttl,
                             certain,
                             revoked: false,
+                            kept_at: now,
+                            granted: ttl,
                             cluster: 0,
                         });
                         if !self.referee.all_leases.insert(*lease) {
@@ -143,32 +165,38 @@ impl World {
                 if books.calls.iter().any(|call| call.verb == Verb::Renew(*lease) && call.link == request.link) {
                     wrong = Some((1, "two keepalives in flight on one link".into()));
                 }
+                if let Some(lease) = books.lease(*lease) {
+                    lease.kept_at = now;
+                }
                 Verb::Renew(*lease)
             }
             Op::Confirm { .. } => {
                 self.referee.frugal.confirms += 1;
                 Verb::Confirm
             }
-            Op::Join { lease, .. } => {
+            Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
+                self.stats.rejoins += u64::from(books.places.iter().any(|place| place.0 == *own));
                 if books.lease(*lease).is_none_or(|known| known.revoked || known.certain == Time::ZERO) {
                     wrong = Some((8, format!("join under lease {lease:x}, which was revoked or never granted")));
                 }
                 if books.asked != all {
                     wrong = Some((10, "joined before all endpoints were asked".into()));
                 }
-                Verb::Join
+                Verb::Join(election_of(prefix))
             }
             Op::Look { prefix, .. } => {
                 self.stats.looks += 1;
                 if let Err(what) = self.referee.frugal.looked(proc, prefix, self.now) {
                     wrong = Some((11, what));
                 }
-                Verb::Look
+                Verb::Look(election_of(prefix))
             }
             Op::Leave { key, revision } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
+                let is_current = |lease: &LeaseBook| key.ends_with(format!("{:x}", lease.id).as_bytes());
+                self.stats.left_behind_cleared += u64::from(!books.leases.last().is_some_and(is_current));
                 self.stats.ghosts_deleted +=
                     u64::from(!books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
                 Verb::Other
@@ -217,8 +245,10 @@ impl World {
                 let books = &mut self.procs[proc].books;
                 let range = books.watches.iter().find(|known| known.0 == *watch);
                 self.procs[proc].range = range.map(|known| (known.2.clone(), known.3.clone()));
+                // What a watch says that was ended is not heard.
+                let is_watched = self.procs[proc].range.is_some();
                 let books = &mut self.procs[proc].books;
-                if let Some(last) = changes.last() {
+                if let Some(last) = changes.last().filter(|_| is_watched) {
                     books.known = books.known.max(last.at);
                 }
                 self.referee.frugal.heard(proc);
@@ -274,7 +304,8 @@ impl World {
         match (call.verb, &reply.answer) {
             (Verb::Grant(id), Answer::Granted { ttl_s }) => {
                 if let Some(lease) = books.lease(id) {
-                    lease.ttl = lease.ttl.min(Duration::from_secs(*ttl_s as u64));
+                    lease.granted = Duration::from_secs(*ttl_s as u64);
+                    lease.ttl = lease.ttl.min(lease.granted);
                     lease.certain = lease.first_sent + lease.ttl;
                     lease.cluster = stamp.cluster;
                 }
@@ -297,14 +328,90 @@ impl World {
                     }
                 }
             }
-            (Verb::Join, Answer::Joined { created, seen }) => {
+            (Verb::Look(election), Answer::Looked(_)) => self.has_looked(proc, election),
+            (Verb::Join(election), Answer::Joined { created, seen }) => {
                 books.has_joined = true;
                 self.stats.else_joins += u64::from(!created);
                 if let Some(own) = &seen.own {
+                    self.stats.burnt_refused +=
+                        u64::from(books.burnt.iter().any(|b| b.0 == own.key && b.1 == own.revision));
                     books.places.push((own.key.clone(), own.revision));
+                }
+                if *created {
+                    self.has_looked(proc, election);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// When this process last had not the whole cluster at its service.
+    fn hindered_at(&self, proc: usize) -> Ns {
+        let cluster = &self.clusters[0];
+        let is_unwell = cluster.denied
+            || !cluster.serves()
+            || cluster.nodes.iter().any(|node| !node.up || node.frozen || node.cut || node.lag > 0);
+        let is_cut_off = self.routes[proc].iter().any(|route| *route != Route::Fine);
+        let now = if is_unwell || is_cut_off { self.now } else { 0 };
+        let this = &self.procs[proc];
+        now.max(self.unwell_at).max(this.hindered_at).max(this.slow_until)
+    }
+
+    /// A crew says that nothing of it is left (law 8). That must be so, unless it could not reach the cluster and has
+    /// waited for as long as the server keeps its leases: then what is left must go by itself, and nobody may renew it.
+    pub(crate) fn judge_over(&mut self, proc: usize) {
+        let (now, history) = (self.local(proc), self.clusters[0].history);
+        let (inc, hindered_at) = (self.procs[proc].inc, self.hindered_at(proc));
+        let (books, store) = (&self.procs[proc].books, &self.clusters[0].store);
+        let (mut wrong, mut has_left) = (None, false);
+        for member in store.entries.values().filter(|member| history == 0 && books.owns(&member.key)) {
+            let Some(lease) =
+                books.leases.iter().find(|lease| member.key.ends_with(format!("{:x}", lease.id).as_bytes()))
+            else {
+                continue;
+            };
+            has_left = true;
+            let what = format!("p{proc} is over, but there is {}@{}", text(&member.key), member.revision);
+            let kept = lease.granted * 2;
+            if now < lease.kept_at + kept {
+                wrong = Some(format!("{what}, which it gave up after {:?}", now.since(lease.kept_at)));
+            } else if self.now > hindered_at + kept.as_nanos() as Ns {
+                wrong = Some(format!("{what}, and nothing stood in its way since {} s", hindered_at / SECOND));
+            }
+        }
+        let left =
+            books.leases.iter().filter(|lease| store.leases.contains_key(&lease.id)).map(|lease| lease.id).collect();
+        self.stats.overs_unreached += u64::from(has_left);
+        self.referee.crew_over(proc, inc, left, history);
+        if let Some(what) = wrong {
+            self.referee.accuse(8, what);
+        }
+        if self.calm {
+            self.tidy_after(proc);
+        }
+    }
+
+    fn has_looked(&mut self, proc: usize, election: usize) {
+        let now = self.now;
+        let ours = self.procs[proc].cands.iter_mut().filter(|cand| cand.election == election);
+        ours.for_each(|cand| cand.looked_at = now);
+    }
+
+    /// After (b) a look follows at once; if it does not come in time, the leader steps down.
+    pub(crate) fn agree(&mut self, check: Agreement) {
+        let Agreement { proc, inc, cand, token, since } = check;
+        let this = &self.procs[proc];
+        if this.inc != inc || this.crew.is_none() {
+            return;
+        }
+        if this.frozen {
+            return self.after(50 * MS, Ev::Agree(check));
+        }
+        let one = &this.cands[cand];
+        let leads = matches!(one.report.standing, Standing::Leading { token: ours, .. } if ours == token);
+        if leads && one.looked_at < since {
+            self.referee
+                .accuse(2, format!("p{proc} leads with token {token} by its watch, and no look has confirmed it"));
         }
     }
 
@@ -319,20 +426,33 @@ impl World {
         let (election, stopped, inc) = (one.election, one.stopped, self.procs[proc].inc);
         if let (None, Some(fatal)) = (&old.fatal, &report.fatal) {
             self.stats.fatal += 1;
-            if self.procs[proc].books.has_joined || !fatal.kind().is_fatal_before_join() || !self.plan.may_be_fatal() {
+            let may_be = if fatal.kind() == ErrorKind::StoreReset {
+                self.stats.stopped_by_reset += 1;
+                self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
+            } else {
+                let may_happen = self.strangers || self.plan.may_be_fatal();
+                !self.procs[proc].books.has_joined && fatal.kind().is_fatal_before_join() && may_happen
+            };
+            if !may_be {
                 self.referee.accuse(7, format!("p{proc} gave up: {fatal:?}"));
             }
+            // An operator looks at it and starts it again.
+            if fatal.kind() == ErrorKind::StoreReset && !stopped {
+                self.last_trouble = self.now;
+                let wait = self.rng.below(2 * self.ttl());
+                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
+            }
         }
-        let is_mismatch = |report: &Report| {
-            report.trouble.as_ref().is_some_and(|t| t.error.kind() == etcd_leader::ErrorKind::ClusterMismatch)
-        };
+        let is_mismatch =
+            |report: &Report| report.trouble.as_ref().is_some_and(|t| t.error.kind() == ErrorKind::ClusterMismatch);
         self.stats.put_aside += u64::from(is_mismatch(&report) && !is_mismatch(&old));
         let led = matches!(old.standing, Standing::Leading { .. });
         let Standing::Leading { token, until } = report.standing else {
             if led {
+                self.procs[proc].cands[cand].lost_at = self.now;
                 self.stats.losses += 1;
                 let why = report.lost.as_ref().map(|lost| lost.kind());
-                self.stats.lost_by_deadline += u64::from(why == Some(etcd_leader::ErrorKind::Deadline));
+                self.stats.lost_by_deadline += u64::from(why == Some(ErrorKind::Deadline));
                 if why.is_none() {
                     self.referee.accuse(5, format!("p{proc} lost the lead without a reason"));
                 }
@@ -366,7 +486,7 @@ impl World {
         let key = key.map(|place| place.0.clone());
         let lease =
             key.as_ref().and_then(|key| books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key));
-        let mut wrong = None;
+        let (mut wrong, mut agree) = (None, false);
         if key.is_none() {
             wrong = Some((2, format!("claims token {token}, which no join gave it")));
         }
@@ -401,6 +521,7 @@ impl World {
             (is_new && by_watch, cause, &key)
         {
             self.stats.takeovers_by_watch += 1;
+            agree = true;
             // A key that was created anew has been deleted before.
             let ends =
                 |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
@@ -414,6 +535,10 @@ impl World {
             }
         } else if is_new {
             self.stats.takeovers_by_look += 1;
+            let one = &self.procs[proc].cands[cand];
+            if one.looked_at < one.lost_at {
+                wrong = Some((2, format!("leads again with token {token}, and has not looked since it did not")));
+            }
         }
         let until_truly = self.procs[proc].clock.truly(until);
         let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
@@ -422,19 +547,32 @@ impl World {
             self.referee.accuse(law, format!("p{proc} {what}"));
         }
         if is_new {
-            self.stats.leader_changes += 1;
+            let before = self.procs[proc].cands[cand].last_token.replace(token);
+            let is_resumed = before == Some(token);
+            self.stats.resumed += u64::from(is_resumed);
+            self.stats.leader_changes += u64::from(!is_resumed);
         }
         let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|f| f.key == key && f.revision == token));
         let history = self.clusters[0].history;
         if !stopped {
             self.referee.claims(claim, truth, history, self.now);
         }
-        if is_new && self.mood == Mood::Quiet {
-            if let Err(what) = self.referee.frugal.elected(proc, election, by_watch, self.now) {
-                self.referee.accuse(11, what);
-            }
+        if agree {
+            let by = self.procs[proc].clock.truly(now + self.settings.attempt) + TIMER;
+            let since = self.now;
+            self.at(by, Ev::Agree(Agreement { proc, inc, cand, token, since }));
+        }
+        if is_new
+            && self.mood == Mood::Quiet
+            && let Err(what) = self.referee.frugal.elected(proc, election, by_watch, self.now)
+        {
+            self.referee.accuse(11, what);
         }
     }
+}
+
+fn election_of(prefix: &[u8]) -> usize {
+    ELECTIONS.iter().position(|key| members_of(key) == prefix).unwrap_or(0)
 }
 
 fn report_words(report: &Report) -> String {

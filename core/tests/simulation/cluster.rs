@@ -182,9 +182,11 @@ impl Cluster {
             Op::Grant { lease, ttl_s } => {
                 let ttl_s = i64::from(*ttl_s).max(MIN_TTL_S);
                 let expires = now + ttl_s as u64 * SECOND;
-                // An id that exists already counts as granted, and gets no new time from it.
-                let lease = store.leases.entry(*lease).or_insert(Lease { ttl_s, expires });
-                Answer::Granted { ttl_s: lease.ttl_s }
+                if store.leases.contains_key(lease) {
+                    return Err(Failure::new(ErrorKind::Server, "etcdserver: lease already exists"));
+                }
+                store.leases.insert(*lease, Lease { ttl_s, expires });
+                Answer::Granted { ttl_s }
             }
             Op::Revoke { lease } => {
                 store.end_lease(*lease);

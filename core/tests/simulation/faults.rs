@@ -74,6 +74,10 @@ pub(crate) struct Odds {
     pub(crate) slow_watch: u64,
     pub(crate) cancel_watch: u64,
     pub(crate) lost_delete: u64,
+    /// The server gives less time than was asked for.
+    pub(crate) short_grant: u64,
+    /// A join is held back, and its user stops meanwhile.
+    pub(crate) stop_at_join: u64,
 }
 
 /// What a seed has in store. Each enables some kinds only, so that rare combinations are not drowned by the others.
@@ -125,6 +129,8 @@ impl Plan {
                     slow_watch: odd(200),
                     cancel_watch: odd(30),
                     lost_delete: odd(100),
+                    short_grant: odd(300),
+                    stop_at_join: odd(300),
                 };
                 let every = ttl / *rng.pick(&[1, 2, 4, 8]);
                 Plan { kinds, every, odds, peace_at, snapshot_permille: 300 }
@@ -228,7 +234,7 @@ impl World {
                 }
                 let endpoint = self.rng.below(self.routes[proc].len() as u64) as usize;
                 // A single endpoint that moves is a cluster built anew, which nobody could tell from this.
-                if self.routes[proc].len() < 2 || self.routes[proc].iter().any(|route| *route == Route::Foreign) {
+                if self.routes[proc].len() < 2 || self.routes[proc].contains(&Route::Foreign) {
                     return false;
                 }
                 note!(self, "endpoint {endpoint} of p{proc} leads to another cluster");
@@ -337,6 +343,7 @@ impl World {
             Heal::Route { proc, endpoint } => {
                 if self.routes[proc][endpoint] != Route::Foreign {
                     self.routes[proc][endpoint] = Route::Fine;
+                    self.procs[proc].hindered_at = self.now;
                 }
             }
             Heal::Up { node, round } => self.boot(node, round),
@@ -350,8 +357,14 @@ impl World {
                 self.clusters[0].nodes[node].cut = false;
                 self.reconfigured();
             }
-            Heal::Lag { node } => self.clusters[0].nodes[node].lag = 0,
-            Heal::Allow => self.clusters[0].denied = false,
+            Heal::Lag { node } => {
+                self.clusters[0].nodes[node].lag = 0;
+                self.unwell_at = self.now;
+            }
+            Heal::Allow => {
+                self.clusters[0].denied = false;
+                self.unwell_at = self.now;
+            }
             Heal::Foreign { key } => {
                 let store = &mut self.clusters[0].store;
                 let before = store.log.len();
@@ -398,8 +411,14 @@ impl World {
                 // which a session of the same process still keeps: nobody could know of these.
                 let owner = self.procs.iter().find(|proc| proc.crew.is_some() && proc.books.owns(&member.key));
                 let restored = self.clusters[0].history > 0;
+                let campaigns = |proc: &crate::process::Proc| {
+                    let prefix = |cand: &crate::process::Cand| members_of(ELECTIONS[cand.election]);
+                    proc.cands.iter().any(|cand| !cand.report.ended && member.key.starts_with(&prefix(cand)))
+                };
+                // A candidate that ended while it could not reach the cluster did not hear that its key was put over.
                 owner.map_or(member.lease == 0, |proc| {
-                    restored && (member.lease == 0 || proc.books.has_burnt(&member.key, member.revision))
+                    (member.lease == 0 && !campaigns(proc))
+                        || restored && (member.lease == 0 || proc.books.has_burnt(&member.key, member.revision))
                 })
             })
             .map(|member| member.key.clone())
@@ -408,6 +427,21 @@ impl World {
         for key in orphans {
             self.clusters[0].store.advance();
             self.clusters[0].store.delete(&key);
+        }
+        self.committed(0, before, Cause::Tampering);
+    }
+
+    /// A process is over, and could not tell what became of a key that somebody took off its lease: an admin sees to it.
+    pub(crate) fn tidy_after(&mut self, proc: usize) {
+        let store = &self.clusters[0].store;
+        let books = &self.procs[proc].books;
+        let stray = |member: &&etcd_leader::member::Member| member.lease == 0 && books.owns(&member.key);
+        let keys: Vec<_> = store.entries.values().filter(stray).map(|member| member.key.clone()).collect();
+        let before = store.log.len();
+        for key in keys {
+            self.clusters[0].store.advance();
+            self.clusters[0].store.delete(&key);
+            self.last_trouble = self.now;
         }
         self.committed(0, before, Cause::Tampering);
     }

@@ -1,14 +1,17 @@
 //! Between processes and members: delays, losses, ghosts, and watches.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews};
+use etcd_leader::machine::{
+    Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, members_of,
+};
 use etcd_leader::member::Revision;
 
 use crate::cluster::Outcome;
+use crate::process::{Cand, Chore};
 use crate::referee::Cause;
 use crate::rng::{MS, Ns, SECOND, US};
 use crate::trace::{note, text};
-use crate::world::{Ev, Mood, World};
+use crate::world::{ELECTIONS, Ev, Mood, World};
 
 /// How a process reaches an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +170,7 @@ impl World {
             return self.fail(&call, ErrorKind::Unreachable, "the connection is broken");
         }
         let mut wait = self.delay(proc);
+        let odds = self.plan.odds;
         match self.routes[proc][endpoint] {
             Route::Refused => return self.fail(&call, ErrorKind::Unreachable, "connection refused"),
             Route::Silent(until) if self.rng.permille(500) => {
@@ -177,8 +181,8 @@ impl World {
             Route::Silent(_) => return,
             Route::Fine | Route::Foreign => {}
         }
-        let odds = self.plan.odds;
         if self.chance(odds.lost_request) {
+            self.procs[proc].hindered_at = self.now;
             return;
         }
         call.replies = !self.chance(odds.lost_reply);
@@ -186,6 +190,21 @@ impl World {
             self.stats.late_requests += 1;
             call.ghost = self.rng.permille(700);
             wait += self.rng.below(3 * self.ttl());
+        }
+        if let Op::Grant { ttl_s, .. } = &mut call.op
+            && self.chance(odds.short_grant)
+        {
+            self.stats.short_grants += 1;
+            *ttl_s = (*ttl_s - 1).max(1);
+        }
+        if matches!(call.op, Op::Join { .. }) && self.chance(odds.stop_at_join) {
+            call.ghost = true;
+            wait += self.rng.below(2 * self.ttl());
+            let cand = self.procs[proc].cands.iter().rposition(|cand| joins(&call.op, cand));
+            if let Some(cand) = cand {
+                let soon = self.rng.below(self.ttl() / 4);
+                self.after(soon, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
+            }
         }
         if self.chance(odds.error_applied) {
             self.stats.errors_applied += 1;
@@ -201,6 +220,9 @@ impl World {
             let kinds = [ErrorKind::NoSpace, ErrorKind::Server, ErrorKind::NoQuorum, ErrorKind::Protocol];
             call.error = Some(*self.rng.pick(&kinds));
             call.refused = true;
+        }
+        if !call.replies || call.error.is_some() || wait > SECOND / 10 {
+            self.procs[proc].hindered_at = self.now + wait;
         }
         self.after(wait, Ev::Exec(Box::new(call)));
     }
@@ -224,6 +246,7 @@ impl World {
             return self.fail(&call, kind, "refused");
         }
         let before = self.clusters[call.cluster].store.log.len();
+        let stale = self.clusters[call.cluster].stale_renewals;
         let revision = self.clusters[call.cluster].store.revision;
         match self.clusters[call.cluster].perform(call.node, &call.op, now) {
             Outcome::Stuck => {
@@ -250,6 +273,9 @@ impl World {
                 if call.cluster == 0 {
                     self.performed(&call, &result, revision);
                 }
+                if self.clusters[call.cluster].stale_renewals > stale {
+                    self.fooled(call.node);
+                }
                 let expired = matches!(call.op, Op::Renew { .. });
                 let cause = if expired { Cause::Expiry } else { Cause::Client(call.proc) };
                 self.committed(call.cluster, before, cause);
@@ -268,8 +294,8 @@ impl World {
             self.at(due + jitter, Ev::Expire { lease: *lease, history });
         }
         let changed = self.clusters[0].store.revision != before;
-        if let (Op::Join { own, .. }, true) = (&call.op, changed) {
-            self.referee.joined(call.proc, call.inc, own, self.clusters[0].history);
+        if let (Op::Join { own, lease, .. }, true) = (&call.op, changed) {
+            self.referee.joined(call.proc, call.inc, own, *lease, self.clusters[0].history);
         }
     }
 
@@ -439,6 +465,9 @@ impl World {
     pub(crate) fn break_links(&mut self, proc: usize, which: impl Fn(&Link) -> bool, kind: ErrorKind) {
         let broken: Vec<LinkId> =
             self.procs[proc].links.iter().filter(|link| !link.broken && which(link)).map(|link| link.id).collect();
+        if !broken.is_empty() {
+            self.procs[proc].hindered_at = self.now;
+        }
         for link in broken {
             for watchers in &mut self.watchers {
                 watchers.retain(|watcher| watcher.proc != proc || watcher.link != link);
@@ -449,6 +478,11 @@ impl World {
             self.after(wait, Ev::Deliver { proc, inc, link: Some(link), input });
         }
     }
+}
+
+/// Whether this is a join of this candidate.
+fn joins(op: &Op, cand: &Cand) -> bool {
+    matches!(op, Op::Join { prefix, .. } if *prefix == members_of(ELECTIONS[cand.election]))
 }
 
 impl Watcher {

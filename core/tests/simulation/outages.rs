@@ -33,13 +33,15 @@ impl World {
                 if state.frozen || !state.up {
                     return false;
                 }
+                // Long enough for the others to choose a new leader, as often as not.
+                let wait = if self.rng.permille(500) { wait.max(2500 * MS) } else { wait };
                 note!(self, "n{node} freezes for {} ms", wait / MS);
                 self.clusters[0].nodes[node].frozen = true;
                 self.after(wait, Ev::Heal(Heal::Thaw { node }));
                 if count > 1 {
                     // On waking it hears nobody for a while, and does not know that it was replaced.
                     self.clusters[0].nodes[node].cut = true;
-                    let stale = self.rng.below(SECOND);
+                    let stale = if self.rng.permille(500) { self.rng.below(300 * MS) } else { self.rng.below(SECOND) };
                     self.after(wait + stale, Ev::Heal(Heal::Join { node }));
                 }
             }
@@ -94,6 +96,7 @@ impl World {
             Fault::WipeSameId | Fault::WipeNewId | Fault::Restore => return self.reset(kind, wait.min(self.ttl())),
             _ => return false,
         }
+        self.unwell_at = self.now;
         self.reconfigured();
         true
     }
@@ -166,8 +169,18 @@ impl World {
         true
     }
 
+    /// A member that was replaced as leader has answered a keepalive. Often it hears of the others just then, in time
+    /// for the confirming read.
+    pub(crate) fn fooled(&mut self, node: usize) {
+        if self.rng.permille(300) {
+            let wait = self.rng.below(60 * MS);
+            self.after(wait, Ev::Heal(Heal::Join { node }));
+        }
+    }
+
     /// After members changed: is there a leader, and who knows?
     pub(crate) fn reconfigured(&mut self) {
+        self.unwell_at = self.now;
         self.clusters[0].settle();
         let cluster = &self.clusters[0];
         if cluster.serves() || !cluster.has_quorum() {
@@ -192,6 +205,7 @@ impl World {
         let able: Vec<usize> = (0..cluster.nodes.len()).filter(fit).collect();
         let at = *self.rng.pick(&able);
         self.clusters[0].elect(at, self.now);
+        self.unwell_at = self.now;
         note!(self, "n{at} leads the cluster in term {}", self.clusters[0].term);
         self.last_trouble = self.last_trouble.max(if self.calm { self.now } else { 0 });
     }

@@ -90,8 +90,10 @@ pub(crate) enum Chore {
     Stop {
         cand: usize,
     },
+    /// The user is told, and is back from that after a while.
     Entered {
         cand: usize,
+        heard: Ns,
     },
     Acknowledge {
         cand: usize,
@@ -111,6 +113,11 @@ pub(crate) struct Cand {
     pub(crate) report: Report,
     pub(crate) user: User,
     pub(crate) stopped: bool,
+    /// With which it led last.
+    pub(crate) last_token: Option<u64>,
+    /// When it last saw the whole election, by a look or a join, and when it last stopped leading.
+    pub(crate) looked_at: Ns,
+    pub(crate) lost_at: Ns,
 }
 
 pub(crate) struct Proc {
@@ -124,6 +131,8 @@ pub(crate) struct Proc {
     pub(crate) cands: Vec<Cand>,
     pub(crate) books: Books,
     pub(crate) slow_until: Ns,
+    /// When something last stood between it and the cluster.
+    pub(crate) hindered_at: Ns,
     /// What the watch covers that is just telling something.
     pub(crate) range: Option<(Vec<u8>, Vec<u8>)>,
     /// Elections this process campaigns in, as bits.
@@ -149,6 +158,7 @@ impl Proc {
             cands: Vec::new(),
             books: Books::default(),
             slow_until: 0,
+            hindered_at: 0,
             range: None,
             mask: if at < 2 { 7 } else { rng.range(1, 8) },
             started: 0,
@@ -190,7 +200,7 @@ impl World {
             Chore::Thaw => self.thaw(proc),
             Chore::Poll { cand } => self.poll_user(proc, cand),
             Chore::Stop { cand } => self.stop(proc, cand),
-            Chore::Entered { cand } => self.enter(proc, cand),
+            Chore::Entered { cand, heard } => self.enter(proc, cand, heard),
             Chore::Acknowledge { cand } => self.acknowledge(proc, cand),
             Chore::Again { election } => self.again(proc, election),
         }
@@ -214,6 +224,10 @@ impl World {
         this.books = Books::default();
         this.wake_due = Ns::MAX;
         self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign).for_each(|route| *route = Route::Fine);
+        if self.strangers {
+            let last = self.routes[proc].len() - 1;
+            self.routes[proc][last] = Route::Foreign;
+        }
         for election in 0..self.elections {
             if self.procs[proc].mask & (1 << election) != 0 || self.elections == 1 {
                 self.add(proc, election);
@@ -232,7 +246,9 @@ impl World {
         let Some(crew) = &mut self.procs[proc].crew else { return };
         let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
         let user = User::new(&name, self.settings.ttl());
-        self.procs[proc].cands.push(Cand { id, election, name, report: Report::default(), user, stopped: false });
+        let (report, stopped, last_token, looked_at, lost_at) = (Report::default(), false, None, 0, 0);
+        let one = Cand { id, election, name, report, user, stopped, last_token, looked_at, lost_at };
+        self.procs[proc].cands.push(one);
         let first = self.rng.below(20 * MS);
         self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
         self.drain(proc, &Input::Tick);
@@ -279,9 +295,8 @@ impl World {
             let heard = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
             if self.ending || self.rng.permille(900) {
                 let entered = if self.ending { entered.min(20 * MS) } else { entered };
-                self.after(entered, Ev::Chore { proc, inc, chore: Chore::Entered { cand } });
                 let heard = if self.ending { heard.min(50 * MS) } else { heard };
-                self.after(entered + heard, Ev::Chore { proc, inc, chore: Chore::Acknowledge { cand } });
+                self.after(entered, Ev::Chore { proc, inc, chore: Chore::Entered { cand, heard } });
             } else {
                 self.stats.stops_timed_out += 1;
             }
@@ -295,7 +310,7 @@ impl World {
     }
 
     /// After a stop: the user hears that it is over.
-    fn enter(&mut self, proc: usize, cand: usize) {
+    fn enter(&mut self, proc: usize, cand: usize, heard: Ns) {
         let (now, inc) = (self.local(proc), self.procs[proc].inc);
         if self.procs[proc].crew.is_none() {
             return;
@@ -308,6 +323,7 @@ impl World {
             Ok(true) => {
                 note!(self, "p{proc} user of {cand} is being told");
                 self.referee.entered(proc, inc, cand, self.now);
+                self.after(heard, Ev::Chore { proc, inc, chore: Chore::Acknowledge { cand } });
                 self.give(proc, None, Input::Entered { candidate });
             }
         }
@@ -411,9 +427,7 @@ impl World {
         if self.procs[proc].crew.as_ref().is_some_and(|crew| crew.is_over()) {
             note!(self, "p{proc} is over");
             self.stats.overs += 1;
-            let history = self.clusters[0].history;
-            let this = &self.procs[proc];
-            self.referee.crew_over(proc, this.inc, &this.books, &self.clusters[0].store, history);
+            self.judge_over(proc);
             self.drop_crew(proc);
             return;
         }
@@ -460,6 +474,7 @@ impl World {
         note!(self, "p{proc} thaws");
         self.last_trouble = self.now;
         self.procs[proc].frozen = false;
+        self.procs[proc].hindered_at = self.now;
         for (link, input) in std::mem::take(&mut self.procs[proc].backlog) {
             self.give(proc, link, input);
         }

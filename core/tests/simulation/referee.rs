@@ -9,7 +9,6 @@ use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::{Op, members_of};
 use etcd_leader::member::{LeaseId, Revision};
 
-use crate::books::Books;
 use crate::frugal::Frugal;
 use crate::rng::{MS, Ns};
 use crate::store::Store;
@@ -61,6 +60,14 @@ struct Hold {
     heard: bool,
 }
 
+/// A crew that said it was over, in which history, and the leases it could not revoke.
+struct Over {
+    proc: usize,
+    inc: u32,
+    history: u32,
+    left: Vec<LeaseId>,
+}
+
 /// In calm weather a loss must be noticed soon.
 #[derive(Clone, Debug)]
 pub(crate) struct Recheck {
@@ -83,8 +90,7 @@ pub(crate) struct Referee {
     rechecks: Vec<(Ns, Recheck)>,
     /// The highest token claimed in each election in this history, and by whom.
     fences: Vec<(u32, Revision)>,
-    /// Crews that said they were over: process, incarnation, history.
-    over: Vec<(usize, u32, u32)>,
+    over: Vec<Over>,
     prefixes: Vec<Vec<u8>>,
     /// What admins have undone: a claim may even begin after that, as long as it does not know.
     undone: Vec<(usize, Revision, Ns, Cause)>,
@@ -318,7 +324,16 @@ impl Referee {
             if hold.proc != proc {
                 return true;
             }
-            let entry = store.under(&prefixes[hold.election]).find(|member| member.revision == hold.token);
+            let is_it = |member: &&etcd_leader::member::Member| {
+                // After a wipe another entry may have the same revision.
+                let is_hit = match op {
+                    Op::Leave { key, .. } => member.key == *key,
+                    Op::Revoke { lease } => member.lease == *lease,
+                    _ => false,
+                };
+                member.revision == hold.token && is_hit
+            };
+            let entry = store.under(&prefixes[hold.election]).find(is_it);
             let hits = match op {
                 Op::Leave { key, revision } => *revision == hold.token && key.starts_with(&prefixes[hold.election]),
                 Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
@@ -346,19 +361,18 @@ impl Referee {
         }
     }
 
-    /// A crew says that nothing of it is left.
-    pub(crate) fn crew_over(&mut self, proc: usize, inc: u32, books: &Books, store: &Store, history: u32) {
-        self.over.push((proc, inc, history));
-        let left = self.prefixes.iter().flat_map(|prefix| store.under(prefix)).find(|member| books.owns(&member.key));
-        if let Some(left) = left.filter(|_| history == 0) {
-            let what = format!("p{proc} is over, but there is {}@{}", text(&left.key), left.revision);
-            self.accuse(8, what);
-        }
+    /// A crew is over; `left` are leases of its own under which a key may still be, for good reasons.
+    pub(crate) fn crew_over(&mut self, proc: usize, inc: u32, left: Vec<LeaseId>, history: u32) {
+        self.over.push(Over { proc, inc, history, left });
     }
 
     /// A join of this crew has created a key.
-    pub(crate) fn joined(&mut self, proc: usize, inc: u32, own: &[u8], history: u32) {
-        if self.over.contains(&(proc, inc, history)) && history == 0 {
+    pub(crate) fn joined(&mut self, proc: usize, inc: u32, own: &[u8], lease: LeaseId, history: u32) {
+        let same = |over: &&Over| (over.proc, over.inc, over.history) == (proc, inc, history);
+        if let Some(over) = self.over.iter().find(same)
+            && history == 0
+            && !over.left.contains(&lease)
+        {
             self.accuse(8, format!("{} appears although p{proc} was over", text(own)));
         }
     }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use etcd_leader::config::{Config, SessionSettings};
+use etcd_leader::config::{Config, OnStoreReset, SessionSettings};
 use etcd_leader::machine::{Input, LinkId};
 
 use crate::cluster::Cluster;
@@ -43,6 +43,8 @@ pub(crate) enum Ev {
     Chore { proc: usize, inc: u32, chore: Chore },
     /// The referee has asked to look at a claim again.
     Check(crate::referee::Recheck),
+    /// A look must have confirmed what a watch told.
+    Agree(crate::books::Agreement),
     /// Peace has lasted long enough: somebody must lead.
     Settled,
     /// It must have stayed so; everybody stops.
@@ -82,6 +84,8 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     /// When the last unkindness happened, or its last effect.
     pub(crate) last_trouble: Ns,
+    /// When the cluster itself was last unwell.
+    pub(crate) unwell_at: Ns,
     pub(crate) calm: bool,
     pub(crate) ending: bool,
     pub(crate) rounds: u64,
@@ -90,6 +94,8 @@ pub(crate) struct World {
     pub(crate) snapshot: Option<crate::store::Store>,
     pub(crate) digest: u64,
     pub(crate) over: bool,
+    /// Every process has a member of another cluster among its endpoints, from the start.
+    pub(crate) strangers: bool,
     pub(crate) make: fn(SessionSettings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>,
     queue: BinaryHeap<Reverse<(Ns, u64, usize)>>,
     slots: Vec<Option<Ev>>,
@@ -114,7 +120,9 @@ impl World {
         let elections = *rng.pick(&[1, 1, 1, 2, 3]);
         let key = ELECTIONS[0].to_string();
         let endpoints = (0..members).map(|at| format!("http://10.0.0.{at}:2379")).collect();
-        let config = Config { endpoints, key, name: "n".into(), ttl_s, ..Config::default() };
+        let stops = mood == Mood::Storm && rng.permille(150);
+        let on_store_reset = if stops { OnStoreReset::Stop } else { OnStoreReset::Continue };
+        let config = Config { endpoints, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
         let settings = config.validate().expect("a good config").session;
         let plan = Plan::draw(&mut rng, mood, settings.ttl());
         let mut world = World {
@@ -131,6 +139,7 @@ impl World {
             stats: Stats::default(),
             trace: Trace::new(tracing),
             last_trouble: 0,
+            unwell_at: 0,
             calm: false,
             ending: false,
             rounds: 0,
@@ -138,6 +147,7 @@ impl World {
             snapshot: None,
             digest: seed,
             over: false,
+            strangers: false,
             make,
             queue: BinaryHeap::with_capacity(256),
             slots: Vec::with_capacity(256),
@@ -227,6 +237,7 @@ impl World {
             Ev::Check(check) => {
                 self.referee.recheck(check, self.now);
             }
+            Ev::Agree(check) => self.agree(check),
             Ev::Settled => self.settled(),
             Ev::Finale => self.finale(),
             Ev::End => self.end(),
