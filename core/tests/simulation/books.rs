@@ -3,21 +3,12 @@
 
 use std::time::Duration;
 
-use etcd_leader::config::OnStoreReset;
-use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{
-    Answer, CandidateId, Input, LinkId, Op, Reply, Report, Request, RequestId, WatchId, WatchNews, member_key,
-    members_of,
-};
-use etcd_leader::member::{LeaseId, Revision, Standing};
+use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, members_of};
+use etcd_leader::member::{LeaseId, Revision};
 use etcd_leader::time::Time;
 
-use crate::net::Route;
-use crate::process::Chore;
-use crate::referee::Claim;
-use crate::rng::{MS, Ns, SECOND};
-use crate::trace::{note, text};
-use crate::world::{ELECTIONS, Ev, Mood, World};
+use crate::rng::Ns;
+use crate::world::{ELECTIONS, World};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -44,13 +35,13 @@ pub(crate) struct LeaseBook {
     first_sent: Time,
     ttl: Duration,
     /// Until when it is proven to live (law 1).
-    certain: Time,
-    revoked: bool,
+    pub(crate) certain: Time,
+    pub(crate) revoked: bool,
     /// When it was last asked for or renewed, and for how long the server grants it each time.
-    kept_at: Time,
-    granted: Duration,
+    pub(crate) kept_at: Time,
+    pub(crate) granted: Duration,
     /// In which cluster; a term that began in the old one may run out there.
-    cluster: u64,
+    pub(crate) cluster: u64,
 }
 
 struct Renewed {
@@ -72,30 +63,18 @@ pub(crate) struct Books {
     known: Revision,
     cluster: Option<u64>,
     /// The store went back: nobody of this crew leads before this.
-    quiet_until: Option<Time>,
+    pub(crate) quiet_until: Option<Time>,
     /// When it learned of that, in true time.
-    went_back: Option<Ns>,
+    pub(crate) went_back: Option<Ns>,
     /// Endpoints asked, as bits.
     asked: u64,
     pub(crate) has_joined: bool,
     /// Keys and revisions for which a leave was sent.
-    burnt: Vec<(Vec<u8>, Revision)>,
+    pub(crate) burnt: Vec<(Vec<u8>, Revision)>,
     /// Entries of its own that its joins have shown it.
-    places: Vec<(Vec<u8>, Revision)>,
+    pub(crate) places: Vec<(Vec<u8>, Revision)>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
 }
-
-/// Who leads by its watch must have looked by then (law 2).
-pub(crate) struct Agreement {
-    proc: usize,
-    inc: u32,
-    cand: usize,
-    token: Revision,
-    since: Ns,
-}
-
-/// How late a timer may be.
-const TIMER: Ns = 10 * MS;
 
 impl Books {
     /// Whether this key is one of this crew, of whatever election.
@@ -344,249 +323,8 @@ impl World {
             _ => {}
         }
     }
-
-    /// When this process last had not the whole cluster at its service.
-    fn hindered_at(&self, proc: usize) -> Ns {
-        let cluster = &self.clusters[0];
-        let is_unwell = cluster.denied
-            || !cluster.serves()
-            || cluster.nodes.iter().any(|node| !node.up || node.frozen || node.cut || node.lag > 0);
-        let is_cut_off = self.routes[proc].iter().any(|route| *route != Route::Fine);
-        let now = if is_unwell || is_cut_off { self.now } else { 0 };
-        let this = &self.procs[proc];
-        now.max(self.unwell_at).max(this.hindered_at).max(this.slow_until)
-    }
-
-    /// A crew says that nothing of it is left (law 8). That must be so, unless it could not reach the cluster and has
-    /// waited for as long as the server keeps its leases: then what is left must go by itself, and nobody may renew it.
-    pub(crate) fn judge_over(&mut self, proc: usize) {
-        let (now, history) = (self.local(proc), self.clusters[0].history);
-        let (inc, hindered_at) = (self.procs[proc].inc, self.hindered_at(proc));
-        let (books, store) = (&self.procs[proc].books, &self.clusters[0].store);
-        let (mut wrong, mut has_left) = (None, false);
-        for member in store.entries.values().filter(|member| history == 0 && books.owns(&member.key)) {
-            let Some(lease) =
-                books.leases.iter().find(|lease| member.key.ends_with(format!("{:x}", lease.id).as_bytes()))
-            else {
-                continue;
-            };
-            has_left = true;
-            let what = format!("p{proc} is over, but there is {}@{}", text(&member.key), member.revision);
-            let kept = lease.granted * 2;
-            if now < lease.kept_at + kept {
-                wrong = Some(format!("{what}, which it gave up after {:?}", now.since(lease.kept_at)));
-            } else if self.now > hindered_at + kept.as_nanos() as Ns {
-                wrong = Some(format!("{what}, and nothing stood in its way since {} s", hindered_at / SECOND));
-            }
-        }
-        let left =
-            books.leases.iter().filter(|lease| store.leases.contains_key(&lease.id)).map(|lease| lease.id).collect();
-        self.stats.overs_unreached += u64::from(has_left);
-        self.referee.crew_over(proc, inc, left, history);
-        if let Some(what) = wrong {
-            self.referee.accuse(8, what);
-        }
-        if self.calm {
-            self.tidy_after(proc);
-        }
-    }
-
-    fn has_looked(&mut self, proc: usize, election: usize) {
-        let now = self.now;
-        let ours = self.procs[proc].cands.iter_mut().filter(|cand| cand.election == election);
-        ours.for_each(|cand| cand.looked_at = now);
-    }
-
-    /// After (b) a look follows at once; if it does not come in time, the leader steps down.
-    pub(crate) fn agree(&mut self, check: Agreement) {
-        let Agreement { proc, inc, cand, token, since } = check;
-        let this = &self.procs[proc];
-        if this.inc != inc || this.crew.is_none() {
-            return;
-        }
-        if this.frozen {
-            return self.after(50 * MS, Ev::Agree(check));
-        }
-        let one = &this.cands[cand];
-        let leads = matches!(one.report.standing, Standing::Leading { token: ours, .. } if ours == token);
-        if leads && one.looked_at < since {
-            self.referee
-                .accuse(2, format!("p{proc} leads with token {token} by its watch, and no look has confirmed it"));
-        }
-    }
-
-    /// A crew's report has changed while it handled `cause`.
-    pub(crate) fn reported(&mut self, proc: usize, id: CandidateId, report: Report, cause: &Input) {
-        let Some(cand) = self.procs[proc].cands.iter().position(|cand| cand.id == id) else { return };
-        note!(self, "p{proc} report {cand}: {}", report_words(&report));
-        let now = self.local(proc);
-        let one = &mut self.procs[proc].cands[cand];
-        let old = std::mem::replace(&mut one.report, report.clone());
-        one.user.set(report.clone());
-        let (election, stopped, inc) = (one.election, one.stopped, self.procs[proc].inc);
-        if let (None, Some(fatal)) = (&old.fatal, &report.fatal) {
-            self.stats.fatal += 1;
-            let may_be = if fatal.kind() == ErrorKind::StoreReset {
-                self.stats.stopped_by_reset += 1;
-                self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
-            } else {
-                let may_happen = self.strangers || self.plan.may_be_fatal();
-                !self.procs[proc].books.has_joined && fatal.kind().is_fatal_before_join() && may_happen
-            };
-            if !may_be {
-                self.referee.accuse(7, format!("p{proc} gave up: {fatal:?}"));
-            }
-            // An operator looks at it and starts it again.
-            if fatal.kind() == ErrorKind::StoreReset && !stopped {
-                self.last_trouble = self.now;
-                let wait = self.rng.below(2 * self.ttl());
-                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
-            }
-        }
-        let is_mismatch =
-            |report: &Report| report.trouble.as_ref().is_some_and(|t| t.error.kind() == ErrorKind::ClusterMismatch);
-        self.stats.put_aside += u64::from(is_mismatch(&report) && !is_mismatch(&old));
-        let led = matches!(old.standing, Standing::Leading { .. });
-        let Standing::Leading { token, until } = report.standing else {
-            if led {
-                self.procs[proc].cands[cand].lost_at = self.now;
-                self.stats.losses += 1;
-                let why = report.lost.as_ref().map(|lost| lost.kind());
-                self.stats.lost_by_deadline += u64::from(why == Some(ErrorKind::Deadline));
-                if why.is_none() {
-                    self.referee.accuse(5, format!("p{proc} lost the lead without a reason"));
-                }
-            }
-            self.referee.renounced(proc, inc, cand);
-            if report.released && !old.released {
-                let prefix = members_of(ELECTIONS[election]);
-                let store = &self.clusters[0].store;
-                let left = store.under(&prefix).find(|member| {
-                    self.procs[proc].books.owns(&member.key)
-                        && member.name == self.procs[proc].cands[cand].name.as_bytes()
-                });
-                if let Some(left) = left.filter(|_| self.clusters[0].history == 0) {
-                    let what = format!(
-                        "p{proc} says that its key is gone, but there is {}@{}",
-                        text(&left.key),
-                        left.revision
-                    );
-                    self.referee.accuse(8, what);
-                }
-            }
-            return;
-        };
-        if stopped {
-            self.referee.accuse(5, format!("p{proc} claims {} after its stop", ELECTIONS[election]));
-        }
-        let prefix = members_of(ELECTIONS[election]);
-        let books = &self.procs[proc].books;
-        let store = &self.clusters[0].store;
-        let key = books.places.iter().rev().find(|place| place.1 == token && place.0.starts_with(&prefix));
-        let key = key.map(|place| place.0.clone());
-        let lease =
-            key.as_ref().and_then(|key| books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key));
-        let (mut wrong, mut agree) = (None, false);
-        if key.is_none() {
-            wrong = Some((2, format!("claims token {token}, which no join gave it")));
-        }
-        if let Some(lease) = lease {
-            if until + self.settings.margin > lease.certain {
-                wrong = Some((
-                    1,
-                    format!(
-                        "claims until {until:?}, but its lease is certain until {:?} less the margin",
-                        lease.certain
-                    ),
-                ));
-            }
-            if lease.revoked {
-                wrong = Some((8, "claims under a lease for which it sent a revoke".into()));
-            }
-        }
-        if books.burnt.iter().any(|(burnt, revision)| *revision == token && Some(burnt) == key.as_ref()) {
-            wrong = Some((8, format!("claims token {token}, for which it sent a leave")));
-        }
-        // What is left of a term may run out meanwhile; it must not grow.
-        let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
-        let is_here = lease.is_none_or(|lease| lease.cluster == self.clusters[0].id);
-        if grows && is_here && books.quiet_until.is_some_and(|quiet| now < quiet) {
-            wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
-        }
-        let range = self.procs[proc].range.as_ref();
-        let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
-        let by_watch = matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
-            if changes.iter().any(|change| change.key.starts_with(&prefix)));
-        if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
-            (is_new && by_watch, cause, &key)
-        {
-            self.stats.takeovers_by_watch += 1;
-            agree = true;
-            // A key that was created anew has been deleted before.
-            let ends =
-                |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
-            let deletes_other = changes.iter().any(|change| ends(change) && change.key != *key);
-            let deletes_own = changes.iter().any(|change| change.now.is_none() && change.key == *key);
-            let is_range = range.is_some_and(|(from, to)| {
-                from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
-            });
-            if !deletes_other || deletes_own || !is_range {
-                wrong = Some((2, format!("leads by watch {} that does not prove it", watch.0)));
-            }
-        } else if is_new {
-            self.stats.takeovers_by_look += 1;
-            let one = &self.procs[proc].cands[cand];
-            if one.looked_at < one.lost_at {
-                wrong = Some((2, format!("leads again with token {token}, and has not looked since it did not")));
-            }
-        }
-        let until_truly = self.procs[proc].clock.truly(until);
-        let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
-        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware };
-        if let Some((law, what)) = wrong {
-            self.referee.accuse(law, format!("p{proc} {what}"));
-        }
-        if is_new {
-            let before = self.procs[proc].cands[cand].last_token.replace(token);
-            let is_resumed = before == Some(token);
-            self.stats.resumed += u64::from(is_resumed);
-            self.stats.leader_changes += u64::from(!is_resumed);
-        }
-        let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|f| f.key == key && f.revision == token));
-        let history = self.clusters[0].history;
-        if !stopped {
-            self.referee.claims(claim, truth, history, self.now);
-        }
-        if agree {
-            let by = self.procs[proc].clock.truly(now + self.settings.attempt) + TIMER;
-            let since = self.now;
-            self.at(by, Ev::Agree(Agreement { proc, inc, cand, token, since }));
-        }
-        if is_new
-            && self.mood == Mood::Quiet
-            && let Err(what) = self.referee.frugal.elected(proc, election, by_watch, self.now)
-        {
-            self.referee.accuse(11, what);
-        }
-    }
 }
 
 fn election_of(prefix: &[u8]) -> usize {
     ELECTIONS.iter().position(|key| members_of(key) == prefix).unwrap_or(0)
-}
-
-fn report_words(report: &Report) -> String {
-    let mut words = format!("{:?}", report.standing);
-    for (name, error) in [("lost", &report.lost), ("fatal", &report.fatal)] {
-        if let Some(error) = error {
-            words += &format!(" {name}: {error:?}");
-        }
-    }
-    if let Some(trouble) = &report.trouble {
-        words += &format!(" trouble: {:?} at {:?}", trouble.error, trouble.endpoint);
-    }
-    if report.released {
-        words += " released";
-    }
-    words
 }

@@ -1,148 +1,17 @@
 //! What goes wrong, and when.
 
-use std::time::Duration;
-
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Input, members_of};
 use etcd_leader::member::Standing;
 
+use crate::chores::Chore;
 use crate::net::Route;
-use crate::process::Chore;
+use crate::plan::{Fault, Heal};
 use crate::referee::Cause;
-use crate::rng::{MS, Ns, Rng, SECOND};
+use crate::rng::{MS, Ns, SECOND};
 use crate::store::{Lease, Store};
 use crate::trace::{note, text};
-use crate::world::{ELECTIONS, Ev, Mood, World};
-
-macro_rules! faults {
-    ($($name:ident),* $(,)?) => {
-        /// The kinds of faults that happen at a moment; others are odds on every request.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Fault { $($name),* }
-
-        impl Fault {
-            pub(crate) const ALL: [Fault; Fault::COUNT] = [$(Fault::$name),*];
-            pub(crate) const COUNT: usize = [$(stringify!($name)),*].len();
-        }
-    };
-}
-
-faults! {
-    Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
-    MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
-    WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
-    ForeignEndpoint, Denied, OtherWrites, NoQuorum,
-}
-
-/// Faults that end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heal {
-    /// No fault happens from now on.
-    Peace,
-    Route {
-        proc: usize,
-        endpoint: usize,
-    },
-    Up {
-        node: usize,
-        round: u64,
-    },
-    Thaw {
-        node: usize,
-    },
-    Join {
-        node: usize,
-    },
-    Lag {
-        node: usize,
-    },
-    Allow,
-    Foreign {
-        key: Vec<u8>,
-    },
-}
-
-/// The unkindness of every request, in permille.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Odds {
-    pub(crate) lost_request: u64,
-    pub(crate) lost_reply: u64,
-    pub(crate) late: u64,
-    pub(crate) error_applied: u64,
-    pub(crate) error_refused: u64,
-    pub(crate) stale_watch: u64,
-    pub(crate) slow_watch: u64,
-    pub(crate) cancel_watch: u64,
-    pub(crate) lost_delete: u64,
-    /// The server gives less time than was asked for.
-    pub(crate) short_grant: u64,
-    /// A join is held back, and its user stops meanwhile.
-    pub(crate) stop_at_join: u64,
-}
-
-/// What a seed has in store. Each enables some kinds only, so that rare combinations are not drowned by the others.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    kinds: Vec<Fault>,
-    every: Ns,
-    pub(crate) odds: Odds,
-    pub(crate) peace_at: Ns,
-    /// For restores.
-    snapshot_permille: u64,
-}
-
-impl Plan {
-    pub(crate) fn draw(rng: &mut Rng, mood: Mood, ttl: Duration) -> Plan {
-        let ttl = ttl.as_nanos() as Ns;
-        let peace_at = ttl * rng.range(6, 20);
-        match mood {
-            Mood::Quiet => {
-                let kinds = vec![Fault::StopLeader, Fault::KillLeader, Fault::Stop, Fault::OtherWrites];
-                Plan { kinds, every: ttl * 2, odds: Odds::default(), peace_at, snapshot_permille: 0 }
-            }
-            Mood::Tampered => {
-                let kinds = vec![
-                    Fault::AdminDelete,
-                    Fault::AdminRevoke,
-                    Fault::ForeignPut,
-                    Fault::ForeignJoin,
-                    Fault::ForeignPair,
-                    Fault::OtherWrites,
-                    Fault::StopLeader,
-                ];
-                Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0 }
-            }
-            Mood::Storm => {
-                let share = *rng.pick(&[100, 300, 500, 900]);
-                let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.permille(share)).collect();
-                if kinds.is_empty() {
-                    kinds.push(*rng.pick(&Fault::ALL));
-                }
-                let mut odd = |most: u64| if rng.permille(350) { rng.below(most) + 1 } else { 0 };
-                let odds = Odds {
-                    lost_request: odd(60),
-                    lost_reply: odd(60),
-                    late: odd(60),
-                    error_applied: odd(60),
-                    error_refused: odd(60),
-                    stale_watch: odd(100),
-                    slow_watch: odd(200),
-                    cancel_watch: odd(30),
-                    lost_delete: odd(100),
-                    short_grant: odd(300),
-                    stop_at_join: odd(300),
-                };
-                let every = ttl / *rng.pick(&[1, 2, 4, 8]);
-                Plan { kinds, every, odds, peace_at, snapshot_permille: 300 }
-            }
-        }
-    }
-
-    /// Whether something can happen that may rightly end an election before its first join.
-    pub(crate) fn may_be_fatal(&self) -> bool {
-        self.kinds.iter().any(|kind| matches!(kind, Fault::Denied | Fault::ForeignEndpoint))
-    }
-}
+use crate::world::{ELECTIONS, Ev, World};
 
 impl World {
     pub(crate) fn next_fault(&mut self) {

@@ -3,18 +3,21 @@
 //! Every run derives from one seed. `SEEDS=n` runs that many (default 10,000), `SEED=x` replays one and prints all that
 //! happened, `FIRST=x` is where to begin.
 //!
-//! [`cluster`] and [`store`] are the model etcd, [`net`] is what lies between it and the processes, [`process`] runs
-//! the machines and [`user`] listens to them, [`faults`] and [`outages`] are the bad days, [`referee`], [`books`] and
-//! [`frugal`] hold the laws.
+//! [`cluster`] and [`store`] are the model etcd, [`net`] and [`watchers`] what lies between it and the processes,
+//! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`] and [`outages`]
+//! are the bad days; [`referee`], [`books`], [`claims`] and [`frugal`] hold the laws, and [`fakes`] keep them awake.
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod books;
+mod chores;
+mod claims;
 mod cluster;
 mod fakes;
 mod faults;
 mod frugal;
 mod net;
 mod outages;
+mod plan;
 mod process;
 mod referee;
 mod rng;
@@ -23,6 +26,8 @@ mod stats;
 mod store;
 mod trace;
 mod user;
+mod watchers;
+mod words;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +35,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::faults::Fault;
+use crate::plan::Fault;
 use crate::process::real;
 use crate::stats::Stats;
 use crate::world::World;

@@ -2,7 +2,7 @@
 
 use etcd_leader::error::ErrorKind;
 
-use crate::faults::{Fault, Heal};
+use crate::plan::{Fault, Heal};
 use crate::referee::Cause;
 use crate::rng::{MS, Ns, SECOND};
 use crate::store::Store;

@@ -5,15 +5,15 @@ use std::time::Duration;
 use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request};
-use etcd_leader::member::Standing;
 use etcd_leader::time::Time;
 
 use crate::books::Books;
-use crate::net::{Link, Route};
+use crate::net::Link;
 use crate::rng::{MS, Ns, Rng, SECOND};
 use crate::trace::note;
 use crate::user::User;
-use crate::world::{ELECTIONS, Ev, Mood, World};
+use crate::words::input_words;
+use crate::world::{Ev, Mood, World};
 
 /// What is under test; a trait, so that the referee itself can be tested with candidates that break the laws.
 pub(crate) trait Actor {
@@ -79,32 +79,6 @@ impl Clock {
     }
 }
 
-/// Something a process or its user does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chore {
-    Start,
-    /// The user asks for events.
-    Poll {
-        cand: usize,
-    },
-    Stop {
-        cand: usize,
-    },
-    /// The user is told, and is back from that after a while.
-    Entered {
-        cand: usize,
-        heard: Ns,
-    },
-    Acknowledge {
-        cand: usize,
-    },
-    /// An ended election is started again.
-    Again {
-        election: usize,
-    },
-    Thaw,
-}
-
 /// One candidate of a process, as its user has it.
 pub(crate) struct Cand {
     pub(crate) id: CandidateId,
@@ -136,9 +110,9 @@ pub(crate) struct Proc {
     /// What the watch covers that is just telling something.
     pub(crate) range: Option<(Vec<u8>, Vec<u8>)>,
     /// Elections this process campaigns in, as bits.
-    mask: u64,
-    started: Ns,
-    wake_due: Ns,
+    pub(crate) mask: u64,
+    pub(crate) started: Ns,
+    pub(crate) wake_due: Ns,
     spins: (Ns, u32),
 }
 
@@ -188,176 +162,6 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn chore(&mut self, proc: usize, inc: u32, chore: Chore) {
-        if self.procs[proc].inc != inc {
-            return;
-        }
-        if self.procs[proc].frozen && chore != Chore::Thaw {
-            return self.after(50 * MS, Ev::Chore { proc, inc, chore });
-        }
-        match chore {
-            Chore::Start => self.start(proc),
-            Chore::Thaw => self.thaw(proc),
-            Chore::Poll { cand } => self.poll_user(proc, cand),
-            Chore::Stop { cand } => self.stop(proc, cand),
-            Chore::Entered { cand, heard } => self.enter(proc, cand, heard),
-            Chore::Acknowledge { cand } => self.acknowledge(proc, cand),
-            Chore::Again { election } => self.again(proc, election),
-        }
-    }
-
-    fn start(&mut self, proc: usize) {
-        if self.ending || self.procs[proc].crew.is_some() {
-            return;
-        }
-        note!(self, "p{proc} starts");
-        let now = self.local(proc);
-        let epoch_ms = 1_795_000_000_000 + self.rng.below(40) - now.as_nanos() / MS + self.now / MS;
-        let seed = self.rng.next();
-        let crew = (self.make)(self.settings.clone(), seed, epoch_ms, now);
-        let this = &mut self.procs[proc];
-        this.inc += 1;
-        this.started = self.now;
-        this.crew = Some(crew);
-        this.cands.clear();
-        this.links.clear();
-        this.books = Books::default();
-        this.wake_due = Ns::MAX;
-        self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign).for_each(|route| *route = Route::Fine);
-        if self.strangers {
-            let last = self.routes[proc].len() - 1;
-            self.routes[proc][last] = Route::Foreign;
-        }
-        for election in 0..self.elections {
-            if self.procs[proc].mask & (1 << election) != 0 || self.elections == 1 {
-                self.add(proc, election);
-            }
-        }
-        if self.procs[proc].cands.is_empty() {
-            self.add(proc, 0);
-        }
-    }
-
-    fn add(&mut self, proc: usize, election: usize) {
-        let now = self.local(proc);
-        let (inc, stop_timeout) = (self.procs[proc].inc, self.settings.ttl());
-        let cand = self.procs[proc].cands.len();
-        let name = format!("p{proc}.{inc}.{cand}");
-        let Some(crew) = &mut self.procs[proc].crew else { return };
-        let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
-        let user = User::new(&name, self.settings.ttl());
-        let (report, stopped, last_token, looked_at, lost_at) = (Report::default(), false, None, 0, 0);
-        let one = Cand { id, election, name, report, user, stopped, last_token, looked_at, lost_at };
-        self.procs[proc].cands.push(one);
-        let first = self.rng.below(20 * MS);
-        self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
-        self.drain(proc, &Input::Tick);
-    }
-
-    /// The user starts an election anew that had ended.
-    fn again(&mut self, proc: usize, election: usize) {
-        if self.ending {
-            return;
-        }
-        match &self.procs[proc].crew {
-            Some(crew) if crew.accepts(ELECTIONS[election]) => {
-                self.stats.again += 1;
-                note!(self, "p{proc} campaigns again for {}", ELECTIONS[election]);
-                self.add(proc, election);
-            }
-            Some(_) => {
-                let inc = self.procs[proc].inc;
-                let wait = self.ttl() / 4;
-                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
-            }
-            None => self.start(proc),
-        }
-    }
-
-    fn stop(&mut self, proc: usize, cand: usize) {
-        let now = self.now;
-        let inc = self.procs[proc].inc;
-        let is_over = self.procs[proc].crew.is_none();
-        let Some(one) = self.procs[proc].cands.get_mut(cand) else { return };
-        if one.stopped || is_over {
-            return;
-        }
-        one.stopped = true;
-        let led = one.user.stop();
-        let candidate = one.id;
-        let leads = matches!(one.report.standing, Standing::Leading { .. });
-        note!(self, "p{proc} user stops {cand}, led={led}");
-        self.referee.stopping(proc, inc, cand, led && leads, now, self.ttl());
-        if led {
-            self.stats.stops_held += 1;
-            // The user's handler: entered at once or late, done soon or late, or never.
-            let entered = if self.rng.permille(800) { self.rng.below(5 * MS) } else { self.rng.below(2 * self.ttl()) };
-            let heard = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
-            if self.ending || self.rng.permille(900) {
-                let entered = if self.ending { entered.min(20 * MS) } else { entered };
-                let heard = if self.ending { heard.min(50 * MS) } else { heard };
-                self.after(entered, Ev::Chore { proc, inc, chore: Chore::Entered { cand, heard } });
-            } else {
-                self.stats.stops_timed_out += 1;
-            }
-        }
-        self.give(proc, None, Input::Stop { candidate, led });
-        if !self.ending && self.rng.permille(700) {
-            let wait = self.rng.below(2 * self.ttl());
-            let election = self.procs[proc].cands[cand].election;
-            self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
-        }
-    }
-
-    /// After a stop: the user hears that it is over.
-    fn enter(&mut self, proc: usize, cand: usize, heard: Ns) {
-        let (now, inc) = (self.local(proc), self.procs[proc].inc);
-        if self.procs[proc].crew.is_none() {
-            return;
-        }
-        let one = &mut self.procs[proc].cands[cand];
-        let candidate = one.id;
-        match one.user.enter(now) {
-            Err(text) => self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}")),
-            Ok(false) => {}
-            Ok(true) => {
-                note!(self, "p{proc} user of {cand} is being told");
-                self.referee.entered(proc, inc, cand, self.now);
-                self.after(heard, Ev::Chore { proc, inc, chore: Chore::Acknowledge { cand } });
-                self.give(proc, None, Input::Entered { candidate });
-            }
-        }
-    }
-
-    fn acknowledge(&mut self, proc: usize, cand: usize) {
-        let inc = self.procs[proc].inc;
-        let one = &mut self.procs[proc].cands[cand];
-        let candidate = one.id;
-        if one.user.acknowledge() && self.procs[proc].crew.is_some() {
-            note!(self, "p{proc} user of {cand} has heard");
-            self.stats.stops_acknowledged += 1;
-            self.referee.acknowledged(proc, inc, cand);
-            self.give(proc, None, Input::Acknowledged { candidate });
-        }
-    }
-
-    fn poll_user(&mut self, proc: usize, cand: usize) {
-        let (now, inc) = (self.local(proc), self.procs[proc].inc);
-        if self.procs[proc].crew.is_none() {
-            return;
-        }
-        let one = &mut self.procs[proc].cands[cand];
-        if let Err(text) = one.user.poll(now) {
-            self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}"));
-        }
-        if one.stopped {
-            return;
-        }
-        let lazy = if self.mood == Mood::Storm && self.rng.permille(50) { self.ttl() } else { 40 * MS };
-        let wait = self.rng.range(MS, lazy * 2);
-        self.after(wait, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
-    }
-
     /// Something reaches a process, unless its link was closed meanwhile.
     pub(crate) fn deliver(&mut self, proc: usize, inc: u32, link: Option<LinkId>, input: Input) {
         if self.procs[proc].inc != inc || self.procs[proc].crew.is_none() {
@@ -370,7 +174,7 @@ impl World {
         self.give(proc, link, input);
     }
 
-    fn give(&mut self, proc: usize, link: Option<LinkId>, input: Input) {
+    pub(crate) fn give(&mut self, proc: usize, link: Option<LinkId>, input: Input) {
         if let Some(id) = link {
             let Some(on) = self.procs[proc].links.iter_mut().find(|known| known.id == id) else { return };
             if matches!(input, Input::Broken { .. }) {
@@ -412,7 +216,7 @@ impl World {
     }
 
     /// Carries away what a crew has for the world.
-    fn drain(&mut self, proc: usize, cause: &Input) {
+    pub(crate) fn drain(&mut self, proc: usize, cause: &Input) {
         loop {
             let Some(crew) = &mut self.procs[proc].crew else { return };
             let Some(request) = crew.poll_request() else { break };
@@ -464,48 +268,5 @@ impl World {
         let (due, inc) = (exact + late, this.inc);
         self.procs[proc].wake_due = due;
         self.at(due, Ev::Wake { proc, inc, due });
-    }
-
-    /// The process runs again: all that waited arrives in order, its timers last.
-    fn thaw(&mut self, proc: usize) {
-        if !self.procs[proc].frozen {
-            return;
-        }
-        note!(self, "p{proc} thaws");
-        self.last_trouble = self.now;
-        self.procs[proc].frozen = false;
-        self.procs[proc].hindered_at = self.now;
-        for (link, input) in std::mem::take(&mut self.procs[proc].backlog) {
-            self.give(proc, link, input);
-        }
-        self.procs[proc].wake_due = Ns::MAX;
-        self.give(proc, None, Input::Tick);
-    }
-}
-
-fn input_words(input: &Input) -> String {
-    match input {
-        Input::Reply { id, result: Ok(reply) } => {
-            let stamp = reply.stamp;
-            let words = crate::net::answer_words(&reply.answer);
-            format!("{}: rev {} term {} {words}", id.0, stamp.revision, stamp.term)
-        }
-        Input::Reply { id, result: Err(failure) } => format!("{}: {:?} {}", id.0, failure.kind, failure.detail),
-        Input::Watch { watch, news: etcd_leader::machine::WatchNews::Changes { changes }, .. } => {
-            let words: Vec<String> = changes
-                .iter()
-                .map(|c| {
-                    format!(
-                        "{}@{} {:?}",
-                        crate::trace::text(&c.key),
-                        c.at,
-                        c.now.as_ref().map(|m| (m.revision, m.lease))
-                    )
-                })
-                .collect();
-            format!("watch {}: {}", watch.0, words.join(", "))
-        }
-        Input::Watch { watch, news, .. } => format!("watch {}: {news:?}", watch.0),
-        other => format!("{other:?}"),
     }
 }

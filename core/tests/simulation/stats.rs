@@ -1,6 +1,6 @@
 //! What was counted over the seeds, so that the simulation cannot become toothless unnoticed.
 
-use crate::faults::Fault;
+use crate::plan::Fault;
 
 macro_rules! stats {
     ($($name:ident $least:literal),* $(,)?) => {

@@ -6,14 +6,16 @@ use std::collections::BinaryHeap;
 use etcd_leader::config::{Config, OnStoreReset, SessionSettings};
 use etcd_leader::machine::{Input, LinkId};
 
+use crate::chores::Chore;
 use crate::cluster::Cluster;
-use crate::faults::{Heal, Plan};
-use crate::net::{Call, NewWatch, Route, Watcher};
-use crate::process::{Actor, Chore, Proc};
+use crate::net::{Call, Route};
+use crate::plan::{Heal, Plan};
+use crate::process::{Actor, Proc};
 use crate::referee::Referee;
 use crate::rng::{MS, Ns, Rng, SECOND};
 use crate::stats::Stats;
 use crate::trace::{Trace, note, text};
+use crate::watchers::{NewWatch, Watcher};
 
 /// What will happen.
 pub(crate) enum Ev {
@@ -44,7 +46,7 @@ pub(crate) enum Ev {
     /// The referee has asked to look at a claim again.
     Check(crate::referee::Recheck),
     /// A look must have confirmed what a watch told.
-    Agree(crate::books::Agreement),
+    Agree(crate::claims::Agreement),
     /// Peace has lasted long enough: somebody must lead.
     Settled,
     /// It must have stayed so; everybody stops.

@@ -1,0 +1,319 @@
+//! The machines, table by table: what happens, what is asked for in return, and where we stand then.
+//!
+//! Here is the stage on which the rows of [`tables`] are played. Each plays one bad (or good) day by hand; the simulation
+//! plays all the others.
+
+mod tables;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use etcd_leader::config::{Config, SessionSettings};
+use etcd_leader::error::ErrorKind;
+use etcd_leader::machine::crew::Crew;
+use etcd_leader::machine::{
+    Answer, CandidateId, Change, Entropy, Failure, Input, LinkId, Op, Reply, Report, Request, Seen, Stamp, WatchId,
+    WatchNews,
+};
+use etcd_leader::member::{LeaseId, Member, Standing};
+use etcd_leader::time::Time;
+use etcd_leader::{ErrorKind as Kind, OnStoreReset};
+
+/// ttl 10 s, renewed every 5 s, step-down 2 s before the end, 1.5 s for an attempt.
+fn settings(endpoints: usize, on_store_reset: OnStoreReset) -> SessionSettings {
+    let endpoints = (0..endpoints).map(|at| format!("http://member-{at}:2379")).collect();
+    let config = Config { endpoints, key: "/a".into(), name: "me".into(), on_store_reset, ..Config::default() };
+    config.validate().expect("a good config").session
+}
+
+/// What happens next in a row of a table.
+#[derive(Clone, Debug)]
+enum Do {
+    /// Time passes: to this many milliseconds after the start.
+    At(u64),
+    /// The oldest open of this endpoint is answered by cluster 1.
+    Opened(usize),
+    /// The same by this cluster.
+    OpenedBy(usize, u64),
+    OpenFails(usize, Kind),
+    Granted,
+    Renewed(i64),
+    /// The confirming read: the raft term it is answered in (keepalives are answered in term 1), and whether our key
+    /// is found.
+    Confirmed(u64, bool),
+    /// The join put our key, at revision 20; ahead of us are these revisions.
+    Joined(&'static [u64]),
+    /// The join found our key put by an earlier one, at this revision.
+    FoundOwn(u64),
+    /// A look at this revision: ahead of us are these.
+    Looked(u64, &'static [u64]),
+    /// A look at this revision finds our key gone.
+    LookedGone(u64),
+    Left,
+    Revoked,
+    Fails(Kind),
+    Created,
+    /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
+    Gone(&'static [(u64, &'static str)]),
+    /// Somebody puts our key, without a lease, at this revision.
+    Overwritten(u64),
+    Canceled,
+    LinkBreaks,
+    Jump,
+    Stop(bool),
+    Entered,
+    Acknowledged,
+}
+use Do::*;
+
+struct Stage {
+    crew: Crew,
+    id: CandidateId,
+    now: Time,
+    open: VecDeque<Request>,
+    watches: Vec<(LinkId, WatchId)>,
+    said: Vec<String>,
+    report: Report,
+    lease: LeaseId,
+    own: Vec<u8>,
+    rank: u64,
+    revision: u64,
+}
+
+impl Stage {
+    fn new(endpoints: usize, on_store_reset: OnStoreReset) -> Stage {
+        let mut crew = Crew::new(settings(endpoints, on_store_reset), Entropy::new(1, 0), Time::ZERO);
+        let id = crew.add("/a", "me", Duration::from_secs(10), Time::ZERO);
+        let mut stage = Stage {
+            crew,
+            id,
+            now: Time::ZERO,
+            open: VecDeque::new(),
+            watches: Vec::new(),
+            said: Vec::new(),
+            report: Report::default(),
+            lease: 0,
+            own: Vec::new(),
+            rank: 20,
+            revision: 10,
+        };
+        stage.collect();
+        stage
+    }
+
+    fn collect(&mut self) {
+        while let Some(request) = self.crew.poll_request() {
+            let word = match &request.op {
+                Op::Open { endpoint, .. } => format!("open{endpoint}"),
+                Op::Close => "close".into(),
+                Op::Grant { lease, .. } => {
+                    self.lease = *lease;
+                    "grant".into()
+                }
+                Op::Renew { .. } => "renew".into(),
+                Op::Confirm { keys, .. } => format!("confirm{}", keys.len()),
+                Op::Revoke { .. } => "revoke".into(),
+                Op::Join { own, .. } => {
+                    self.own.clone_from(own);
+                    "join".into()
+                }
+                Op::Look { .. } => "look".into(),
+                Op::Leave { revision, .. } => format!("leave{revision}"),
+                Op::Watch { watch, start, .. } => {
+                    self.watches.push((request.link, *watch));
+                    format!("watch{start}")
+                }
+                Op::Unwatch { watch } => {
+                    self.watches.retain(|(_, ours)| ours != watch);
+                    "unwatch".into()
+                }
+            };
+            if request.op == Op::Close {
+                self.open.retain(|other| other.link != request.link);
+                self.watches.retain(|(link, _)| *link != request.link);
+            }
+            self.said.push(word);
+            self.open.push_back(request);
+        }
+        while let Some((id, report)) = self.crew.poll_report() {
+            assert_eq!(id, self.id);
+            self.report = report;
+        }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.crew.handle(input, self.now);
+        self.collect();
+    }
+
+    fn take(&mut self, what: &Do, wanted: impl Fn(&Op) -> bool) -> Request {
+        let at = self.open.iter().position(|request| wanted(&request.op));
+        let at = at.unwrap_or_else(|| panic!("nothing asked for that {what:?} answers; open: {:?}", self.open));
+        self.open.remove(at).expect("it is there")
+    }
+
+    fn answer(&mut self, what: &Do, wanted: impl Fn(&Op) -> bool, stamp: Stamp, answer: Answer) {
+        let id = self.take(what, wanted).id;
+        self.handle(Input::Reply { id, result: Ok(Reply { stamp, answer }) });
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { cluster: 1, revision: self.revision, term: 1 }
+    }
+
+    fn me(&self) -> Member {
+        Member { key: self.own.clone(), name: b"me".to_vec(), revision: self.rank, lease: self.lease }
+    }
+
+    fn other(revision: u64) -> Member {
+        let name = format!("other{revision}");
+        Member { key: format!("/a/{name}").into_bytes(), name: name.into_bytes(), revision, lease: 1 }
+    }
+
+    fn seen(&self, ahead: &[u64]) -> Seen {
+        let mut all: Vec<Member> = ahead.iter().map(|revision| Stage::other(*revision)).chain([self.me()]).collect();
+        let latest = all.iter().rev().take(2).cloned().collect();
+        all.truncate(2);
+        Seen { own: Some(self.me()), latest, first: all }
+    }
+
+    fn watch_news(&mut self, news: WatchNews) {
+        let (link, watch) = *self.watches.first().expect("a watch");
+        self.handle(Input::Watch { link, watch, news });
+    }
+
+    fn play(&mut self, step: &Do) {
+        let is_look = |op: &Op| matches!(op, Op::Look { .. });
+        let is_join = |op: &Op| matches!(op, Op::Join { .. });
+        match step {
+            At(millis) => {
+                let end = Time::ZERO + Duration::from_millis(*millis);
+                while let Some(next) = self.crew.poll_timeout().filter(|next| *next <= end) {
+                    self.now = self.now.max(next);
+                    self.handle(Input::Tick);
+                }
+                self.now = end;
+                self.handle(Input::Tick);
+            }
+            Opened(endpoint) => self.play(&OpenedBy(*endpoint, 1)),
+            OpenedBy(endpoint, cluster) => {
+                let stamp = Stamp { cluster: *cluster, ..self.stamp() };
+                self.answer(
+                    step,
+                    |op| matches!(op, Op::Open { endpoint: at, .. } if at == endpoint),
+                    stamp,
+                    Answer::Opened,
+                );
+            }
+            OpenFails(endpoint, kind) => {
+                let id = self.take(step, |op| matches!(op, Op::Open { endpoint: at, .. } if at == endpoint)).id;
+                self.handle(Input::Reply { id, result: Err(Failure::new(*kind, "as the row says")) });
+            }
+            Granted => {
+                let is_grant = |op: &Op| matches!(op, Op::Grant { .. });
+                self.answer(step, is_grant, self.stamp(), Answer::Granted { ttl_s: 10 });
+            }
+            Renewed(ttl_s) => {
+                let is_renew = |op: &Op| matches!(op, Op::Renew { .. });
+                self.answer(step, is_renew, self.stamp(), Answer::Renewed { ttl_s: *ttl_s });
+            }
+            Confirmed(term, is_there) => {
+                let found = self.open.iter().find_map(|request| match &request.op {
+                    Op::Confirm { keys, .. } => Some(keys.iter().map(|_| is_there.then(|| self.me())).collect()),
+                    _ => None,
+                });
+                let found = found.unwrap_or_default();
+                let stamp = Stamp { term: *term, ..self.stamp() };
+                self.answer(step, |op| matches!(op, Op::Confirm { .. }), stamp, Answer::Confirmed { found });
+            }
+            Joined(ahead) => {
+                (self.rank, self.revision) = (20, self.revision.max(20));
+                let seen = self.seen(ahead);
+                self.answer(step, is_join, self.stamp(), Answer::Joined { created: true, seen });
+            }
+            FoundOwn(revision) => {
+                (self.rank, self.revision) = (*revision, self.revision.max(*revision));
+                let seen = Seen { own: Some(self.me()), ..Seen::default() };
+                self.answer(step, is_join, self.stamp(), Answer::Joined { created: false, seen });
+            }
+            Looked(at, ahead) => {
+                self.revision = *at;
+                let seen = self.seen(ahead);
+                self.answer(step, is_look, self.stamp(), Answer::Looked(seen));
+            }
+            LookedGone(at) => {
+                self.revision = *at;
+                self.answer(step, is_look, self.stamp(), Answer::Looked(Seen::default()));
+            }
+            Left => self.answer(step, |op| matches!(op, Op::Leave { .. }), self.stamp(), Answer::Left),
+            Revoked => self.answer(step, |op| matches!(op, Op::Revoke { .. }), self.stamp(), Answer::Revoked),
+            Fails(kind) => {
+                let no_answer = |op: &Op| matches!(op, Op::Close | Op::Watch { .. } | Op::Unwatch { .. });
+                let id = self.take(step, |op| !no_answer(op)).id;
+                self.handle(Input::Reply { id, result: Err(Failure::new(*kind, "as the row says")) });
+            }
+            Created => self.watch_news(WatchNews::Created { revision: self.revision }),
+            Gone(keys) => {
+                let key_of =
+                    |word: &str| if word == "own" { self.own.clone() } else { format!("/a/other{word}").into_bytes() };
+                let changes = keys.iter().map(|(at, key)| Change { at: *at, key: key_of(key), now: None }).collect();
+                self.revision = keys.iter().map(|(at, _)| *at).max().unwrap_or(0).max(self.revision);
+                self.watch_news(WatchNews::Changes { changes });
+            }
+            Overwritten(at) => {
+                self.revision = *at;
+                let now = Some(Member { lease: 0, ..self.me() });
+                self.watch_news(WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] });
+            }
+            Canceled => self.watch_news(WatchNews::Canceled { reason: "compacted".into() }),
+            LinkBreaks => {
+                let link = self.open.iter().rev().find(|request| request.op != Op::Close).expect("a link").link;
+                let failure = Failure::new(ErrorKind::Unreachable, "as the row says");
+                self.handle(Input::Broken { link, failure });
+            }
+            Jump => self.handle(Input::Jumped),
+            Stop(led) => self.handle(Input::Stop { candidate: self.id, led: *led }),
+            Entered => self.handle(Input::Entered { candidate: self.id }),
+            Acknowledged => self.handle(Input::Acknowledged { candidate: self.id }),
+        }
+    }
+
+    /// Where we stand, in a word.
+    fn stand(&self) -> String {
+        match (&self.report.fatal, &self.report.standing) {
+            (Some(error), _) => format!("fatal {:?}", error.kind()),
+            (_, Standing::Leading { token, until }) => {
+                format!("leading {token} until {}", until.as_nanos() / 1_000_000)
+            }
+            (_, Standing::Following(Some(leader))) => format!("following {}", leader.name),
+            (_, Standing::Following(None)) => "following".into(),
+            (_, Standing::Out) if self.report.ended && self.report.released => "released".into(),
+            (_, Standing::Out) if self.report.ended => "ended".into(),
+            (_, Standing::Out) => "out".into(),
+        }
+    }
+}
+
+/// A name, what happens, what is asked for after the last happening, and where we stand then.
+type Row = (&'static str, Vec<Do>, &'static str, &'static str);
+
+fn check(endpoints: usize, on_store_reset: OnStoreReset, rows: Vec<Row>) {
+    let mut wrong = String::new();
+    for (name, steps, said, stands) in rows {
+        let mut stage = Stage::new(endpoints, on_store_reset);
+        for step in &steps {
+            stage.said.clear();
+            stage.play(step);
+        }
+        let (has_said, has_stood) = (stage.said.join(" "), stage.stand());
+        if (has_said.as_str(), has_stood.as_str()) != (said, stands) {
+            wrong +=
+                &format!("\n{name}\n    should be {said:?}, {stands:?}\n    but is    {has_said:?}, {has_stood:?}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+fn with(steps: &[&[Do]]) -> Vec<Do> {
+    steps.concat()
+}

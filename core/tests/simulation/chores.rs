@@ -1,0 +1,226 @@
+//! What a process and its users do: start, ask for events, stop, hear of it, start again.
+
+use etcd_leader::machine::{Input, Report};
+use etcd_leader::member::Standing;
+
+use crate::books::Books;
+use crate::net::Route;
+use crate::process::Cand;
+use crate::rng::{MS, Ns};
+use crate::trace::note;
+use crate::user::User;
+use crate::world::{ELECTIONS, Ev, Mood, World};
+
+/// Something a process or its user does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chore {
+    Start,
+    /// The user asks for events.
+    Poll {
+        cand: usize,
+    },
+    Stop {
+        cand: usize,
+    },
+    /// The user is told, and is back from that after a while.
+    Entered {
+        cand: usize,
+        heard: Ns,
+    },
+    Acknowledge {
+        cand: usize,
+    },
+    /// An ended election is started again.
+    Again {
+        election: usize,
+    },
+    Thaw,
+}
+
+impl World {
+    pub(crate) fn chore(&mut self, proc: usize, inc: u32, chore: Chore) {
+        if self.procs[proc].inc != inc {
+            return;
+        }
+        if self.procs[proc].frozen && chore != Chore::Thaw {
+            return self.after(50 * MS, Ev::Chore { proc, inc, chore });
+        }
+        match chore {
+            Chore::Start => self.start(proc),
+            Chore::Thaw => self.thaw(proc),
+            Chore::Poll { cand } => self.poll_user(proc, cand),
+            Chore::Stop { cand } => self.stop(proc, cand),
+            Chore::Entered { cand, heard } => self.enter(proc, cand, heard),
+            Chore::Acknowledge { cand } => self.acknowledge(proc, cand),
+            Chore::Again { election } => self.again(proc, election),
+        }
+    }
+
+    fn start(&mut self, proc: usize) {
+        if self.ending || self.procs[proc].crew.is_some() {
+            return;
+        }
+        note!(self, "p{proc} starts");
+        let now = self.local(proc);
+        let epoch_ms = 1_795_000_000_000 + self.rng.below(40) - now.as_nanos() / MS + self.now / MS;
+        let seed = self.rng.next();
+        let crew = (self.make)(self.settings.clone(), seed, epoch_ms, now);
+        let this = &mut self.procs[proc];
+        this.inc += 1;
+        this.started = self.now;
+        this.crew = Some(crew);
+        this.cands.clear();
+        this.links.clear();
+        this.books = Books::default();
+        this.wake_due = Ns::MAX;
+        self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign).for_each(|route| *route = Route::Fine);
+        if self.strangers {
+            let last = self.routes[proc].len() - 1;
+            self.routes[proc][last] = Route::Foreign;
+        }
+        for election in 0..self.elections {
+            if self.procs[proc].mask & (1 << election) != 0 || self.elections == 1 {
+                self.add(proc, election);
+            }
+        }
+        if self.procs[proc].cands.is_empty() {
+            self.add(proc, 0);
+        }
+    }
+
+    fn add(&mut self, proc: usize, election: usize) {
+        let now = self.local(proc);
+        let (inc, stop_timeout) = (self.procs[proc].inc, self.settings.ttl());
+        let cand = self.procs[proc].cands.len();
+        let name = format!("p{proc}.{inc}.{cand}");
+        let Some(crew) = &mut self.procs[proc].crew else { return };
+        let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
+        let user = User::new(&name, self.settings.ttl());
+        let (report, stopped, last_token, looked_at, lost_at) = (Report::default(), false, None, 0, 0);
+        let one = Cand { id, election, name, report, user, stopped, last_token, looked_at, lost_at };
+        self.procs[proc].cands.push(one);
+        let first = self.rng.below(20 * MS);
+        self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
+        self.drain(proc, &Input::Tick);
+    }
+
+    /// The user starts an election anew that had ended.
+    fn again(&mut self, proc: usize, election: usize) {
+        if self.ending {
+            return;
+        }
+        match &self.procs[proc].crew {
+            Some(crew) if crew.accepts(ELECTIONS[election]) => {
+                self.stats.again += 1;
+                note!(self, "p{proc} campaigns again for {}", ELECTIONS[election]);
+                self.add(proc, election);
+            }
+            Some(_) => {
+                let inc = self.procs[proc].inc;
+                let wait = self.ttl() / 4;
+                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
+            }
+            None => self.start(proc),
+        }
+    }
+
+    fn stop(&mut self, proc: usize, cand: usize) {
+        let now = self.now;
+        let inc = self.procs[proc].inc;
+        let is_over = self.procs[proc].crew.is_none();
+        let Some(one) = self.procs[proc].cands.get_mut(cand) else { return };
+        if one.stopped || is_over {
+            return;
+        }
+        one.stopped = true;
+        let led = one.user.stop();
+        let candidate = one.id;
+        let leads = matches!(one.report.standing, Standing::Leading { .. });
+        note!(self, "p{proc} user stops {cand}, led={led}");
+        self.referee.stopping(proc, inc, cand, led && leads, now, self.ttl());
+        if led {
+            self.stats.stops_held += 1;
+            // The user's handler: entered at once or late, done soon or late, or never.
+            let entered = if self.rng.permille(800) { self.rng.below(5 * MS) } else { self.rng.below(2 * self.ttl()) };
+            let heard = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
+            if self.ending || self.rng.permille(900) {
+                let entered = if self.ending { entered.min(20 * MS) } else { entered };
+                let heard = if self.ending { heard.min(50 * MS) } else { heard };
+                self.after(entered, Ev::Chore { proc, inc, chore: Chore::Entered { cand, heard } });
+            } else {
+                self.stats.stops_timed_out += 1;
+            }
+        }
+        self.give(proc, None, Input::Stop { candidate, led });
+        if !self.ending && self.rng.permille(700) {
+            let wait = self.rng.below(2 * self.ttl());
+            let election = self.procs[proc].cands[cand].election;
+            self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
+        }
+    }
+
+    /// After a stop: the user hears that it is over.
+    fn enter(&mut self, proc: usize, cand: usize, heard: Ns) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        if self.procs[proc].crew.is_none() {
+            return;
+        }
+        let one = &mut self.procs[proc].cands[cand];
+        let candidate = one.id;
+        match one.user.enter(now) {
+            Err(text) => self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}")),
+            Ok(false) => {}
+            Ok(true) => {
+                note!(self, "p{proc} user of {cand} is being told");
+                self.referee.entered(proc, inc, cand, self.now);
+                self.after(heard, Ev::Chore { proc, inc, chore: Chore::Acknowledge { cand } });
+                self.give(proc, None, Input::Entered { candidate });
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, proc: usize, cand: usize) {
+        let inc = self.procs[proc].inc;
+        let one = &mut self.procs[proc].cands[cand];
+        let candidate = one.id;
+        if one.user.acknowledge() && self.procs[proc].crew.is_some() {
+            note!(self, "p{proc} user of {cand} has heard");
+            self.stats.stops_acknowledged += 1;
+            self.referee.acknowledged(proc, inc, cand);
+            self.give(proc, None, Input::Acknowledged { candidate });
+        }
+    }
+
+    fn poll_user(&mut self, proc: usize, cand: usize) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        if self.procs[proc].crew.is_none() {
+            return;
+        }
+        let one = &mut self.procs[proc].cands[cand];
+        if let Err(text) = one.user.poll(now) {
+            self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}"));
+        }
+        if one.stopped {
+            return;
+        }
+        let lazy = if self.mood == Mood::Storm && self.rng.permille(50) { self.ttl() } else { 40 * MS };
+        let wait = self.rng.range(MS, lazy * 2);
+        self.after(wait, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
+    }
+
+    /// The process runs again: all that waited arrives in order, its timers last.
+    fn thaw(&mut self, proc: usize) {
+        if !self.procs[proc].frozen {
+            return;
+        }
+        note!(self, "p{proc} thaws");
+        self.last_trouble = self.now;
+        self.procs[proc].frozen = false;
+        self.procs[proc].hindered_at = self.now;
+        for (link, input) in std::mem::take(&mut self.procs[proc].backlog) {
+            self.give(proc, link, input);
+        }
+        self.procs[proc].wake_due = Ns::MAX;
+        self.give(proc, None, Input::Tick);
+    }
+}
