@@ -386,6 +386,16 @@ void el_stop(struct el_election *election);
 int32_t el_free(struct el_election *election);
 
 /**
+ * A descriptor that is readable while `el_poll` has something to do: an event to deliver, or a place to give up after
+ * a stop; and for ever once the election has ended. Put it into your own poll, epoll or event loop, and call
+ * `el_poll(election, 0)` when it is readable. It stays the library's: never read from it, never close it; take it out of
+ * your loop before `el_free`. Always the same one for an election; made on the first call.
+ *
+ * Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
+ */
+int32_t el_fd(struct el_election *election);
+
+/**
  * Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before
  * every write, and a process that was stopped or asleep hears the truth from its first call on. It may turn 1 before
  * `EL_EVENT_ELECTED` is delivered, and is 0 before `EL_EVENT_UNELECTED` is. 0 for NULL and after a fork. May be called
@@ -414,16 +424,6 @@ int64_t el_time_left_ms(const struct el_election *election);
  * end of a character. Or `EL_INVALID`, or `EL_FORKED`.
  */
 int32_t el_leader(const struct el_election *election, char *buffer, size_t size, uint64_t *token);
-
-/**
- * A descriptor that is readable while `el_poll` has something to do: an event to deliver, or a place to give up after
- * a stop; and for ever once the election has ended. Put it into your own poll, epoll or event loop, and call
- * `el_poll(election, 0)` when it is readable. It stays the library's: never read from it, never close it; take it out of
- * your loop before `el_free`. Always the same one for an election; made on the first call.
- *
- * Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
- */
-int32_t el_fd(struct el_election *election);
 
 /**
  * The name of a status as it is written in this header: "EL_OK", "EL_INVALID" and so on; "EL_?" for any other number.

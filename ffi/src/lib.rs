@@ -14,6 +14,8 @@ compile_error!("libetcd_leader waits in poll(2) and needs a Unix system");
 // In the order in which the header has their functions and constants.
 pub mod election;
 
+pub mod truth;
+
 pub mod status;
 
 pub mod event;

@@ -16,7 +16,9 @@ static void child(el_election *inherited, int doorbell) {
     el_stop(election);
     poll_to_the_end(election);
     CHECK(own.unelected == 1 && el_free(election) == EL_OK);
-    _exit(0);
+    /* Not exit: what was inherited stays in memory, which is right, but nothing that Valgrind could know. */
+    execl("/bin/true", "true", (char *)NULL);
+    _exit(1);
 }
 
 int main(int argc, char **argv) {
