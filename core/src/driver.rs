@@ -1,17 +1,20 @@
 //! Machine <-> backend, for one session: replies in, requests out, reports to the mailboxes. One future.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
 use crate::backend::Backend;
 use crate::clock;
 use crate::config::SessionSettings;
+use crate::error::{Error, ErrorKind};
 use crate::machine::crew::Crew;
-use crate::machine::{CandidateId, Entropy, Input};
+use crate::machine::{CandidateId, Entropy, Input, Report};
 use crate::shared::{Shared, WallWatch};
 use crate::time::Time;
 
@@ -45,6 +48,7 @@ pub(crate) struct Driver {
     backend: RefCell<Box<dyn Backend>>,
     wall: Arc<WallWatch>,
     wake: Notify,
+    has_died: Cell<bool>,
 }
 
 impl Driver {
@@ -57,12 +61,13 @@ impl Driver {
             backend: RefCell::new(backend),
             wall: Arc::new(WallWatch::new(settings.margin)),
             wake: Notify::new(),
+            has_died: Cell::new(false),
             settings,
         }
     }
 
     pub(crate) fn accepts(&self, key: &str) -> bool {
-        self.crew.borrow().accepts(key)
+        !self.has_died.get() && self.crew.borrow().accepts(key)
     }
 
     pub(crate) fn add(&self, shared: Arc<Shared>) {
@@ -76,32 +81,29 @@ impl Driver {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.crew.borrow().is_over()
+        self.has_died.get() || self.crew.borrow().is_over()
     }
 
-    /// Somebody rang: handles may have been stopped, acknowledged or closed.
-    pub(crate) fn look_at_handles(&self) {
-        let now = clock::now();
-        let (mut crew, mut alarms) = (self.crew.borrow_mut(), self.alarms.borrow_mut());
-        for (id, member) in self.members.borrow_mut().iter_mut() {
-            for input in member.look(*id, now, &mut alarms.ends) {
-                crew.handle(input, now);
-            }
-        }
+    /// Somebody rang, or the wall clock was set: the driver looks for itself.
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// The wall clock may have been set.
-    pub(crate) fn look_at_the_wall_clock(&self) {
-        if self.wall.has_jumped() {
-            self.crew.borrow_mut().handle(Input::Jumped, clock::now());
+    /// Runs the session until nothing of it is left. A panic, which is a fault of ours, ends its elections and is told.
+    pub(crate) async fn run(&self, inbox: mpsc::UnboundedReceiver<Input>) {
+        if AssertUnwindSafe(self.work(inbox)).catch_unwind().await.is_ok() {
+            return;
         }
-        // After a sleep of the machine the runtime's timers are late.
-        self.wake.notify_one();
+        self.has_died.set(true);
+        for member in std::mem::take(&mut *self.members.borrow_mut()).into_values() {
+            let fault =
+                || Some(Error::new(ErrorKind::Internal, "a fault in the library ended the election, please report it"));
+            member.shared.set(Report { lost: fault(), fatal: fault(), ended: true, ..Report::default() });
+            member.shared.alert();
+        }
     }
 
-    /// Runs the session until nothing of it is left.
-    pub(crate) async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Input>) {
+    async fn work(&self, mut inbox: mpsc::UnboundedReceiver<Input>) {
         loop {
             self.flush();
             if self.is_over() {
@@ -109,10 +111,9 @@ impl Driver {
             }
             let wait = self.next_time().since(clock::now());
             tokio::select! {
-                biased;
                 input = inbox.recv() => self.take_in(input, &mut inbox),
-                () = self.wake.notified() => self.tick(),
-                () = tokio::time::sleep(wait) => self.tick(),
+                () = self.wake.notified() => self.look_around(),
+                () = tokio::time::sleep(wait) => self.look_around(),
             }
         }
     }
@@ -125,10 +126,25 @@ impl Driver {
         }
     }
 
-    fn tick(&self) {
+    /// Time has passed, and somebody may have rung.
+    fn look_around(&self) {
         let now = clock::now();
+        if self.wall.has_jumped() {
+            self.crew.borrow_mut().handle(Input::Jumped, now);
+        }
+        self.look_at_handles(now);
         self.crew.borrow_mut().handle(Input::Tick, now);
         self.remind(now);
+    }
+
+    /// Handles may have been stopped, acknowledged or closed.
+    fn look_at_handles(&self, now: Time) {
+        let (mut crew, mut alarms) = (self.crew.borrow_mut(), self.alarms.borrow_mut());
+        for (id, member) in self.members.borrow_mut().iter_mut() {
+            for input in member.look(*id, now, &mut alarms.ends) {
+                crew.handle(input, now);
+            }
+        }
     }
 
     /// Carries requests to the backend and reports to the mailboxes.
@@ -185,7 +201,7 @@ fn take_past(alarms: &mut BTreeMap<CandidateId, Time>, now: Time) -> Vec<Candida
 impl Member {
     /// What the handle wants that the machine does not know yet.
     fn look(&mut self, id: CandidateId, now: Time, ends: &mut BTreeMap<CandidateId, Time>) -> Vec<Input> {
-        if !self.shared.is_stopped() {
+        if !self.shared.take_ring() || !self.shared.is_stopped() {
             return Vec::new();
         }
         let mut inputs = Vec::new();
@@ -214,5 +230,39 @@ impl Member {
             self.shared.alert();
         }
         inputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::mailbox::{Event, Next};
+    use crate::wake::Bell;
+
+    struct Faulty;
+
+    impl Backend for Faulty {
+        fn perform(&mut self, request: crate::machine::Request) {
+            panic!("{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_engine_ends_its_elections_and_is_told() {
+        let endpoints = vec!["http://127.0.0.1:1".into()];
+        let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
+        let settings = config.validate().expect("a good config");
+        let shared = Arc::new(Shared::new(settings.clone(), Arc::new(Bell::new().expect("a pipe").0)));
+        let driver = Driver::new(settings.session, Box::new(Faulty), 1);
+        driver.add(shared.clone());
+        let (_inbox, inputs) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(driver.run(inputs));
+        assert!(driver.is_over() && !driver.accepts("/b"));
+        let mut mailbox = shared.mailbox();
+        let next = mailbox.take(clock::now());
+        assert!(matches!(&next, Next::Event(Event::Failed(error)) if error.kind() == ErrorKind::Internal), "{next:?}");
+        assert_eq!(mailbox.take(clock::now()), Next::Ended);
     }
 }

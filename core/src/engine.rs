@@ -203,8 +203,8 @@ async fn run(
             return;
         }
         tokio::select! {
-            () = listener.rung() => drivers.iter().for_each(|driver| driver.look_at_handles()),
-            () = jumps.jumped() => drivers.iter().for_each(|driver| driver.look_at_the_wall_clock()),
+            () = listener.rung() => drivers.iter().for_each(|driver| driver.wake()),
+            () = jumps.jumped() => drivers.iter().for_each(|driver| driver.wake()),
             _ = over.recv() => {}
         }
     }

@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     token: AtomicU64,
     is_stopped: AtomicBool,
     is_closed: AtomicBool,
+    /// The handle has rung, and the driver has not looked yet: it need not look at the others.
+    has_rung: AtomicBool,
     mailbox: Mutex<Mailbox>,
     news: Condvar,
     hook: Mutex<Option<Hook>>,
@@ -83,6 +85,7 @@ impl Shared {
             token: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            has_rung: AtomicBool::new(false),
             mailbox: Mutex::new(mailbox),
             news: Condvar::new(),
             hook: Mutex::new(None),
@@ -167,7 +170,7 @@ impl Shared {
     /// Asks for the end of the election. Async-signal-safe.
     pub(crate) fn stop(&self) {
         if !self.is_stopped.swap(true, Ordering::SeqCst) {
-            self.bell.ring();
+            self.ring();
         }
     }
 
@@ -179,7 +182,7 @@ impl Shared {
     pub(crate) fn close(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
         self.is_closed.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.ring();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -188,6 +191,12 @@ impl Shared {
 
     /// The driver should look at the mailbox.
     pub(crate) fn ring(&self) {
+        self.has_rung.store(true, Ordering::SeqCst);
         self.bell.ring();
+    }
+
+    /// Whether the handle has rung since this was last asked.
+    pub(crate) fn take_ring(&self) -> bool {
+        self.has_rung.swap(false, Ordering::SeqCst)
     }
 }

@@ -1,5 +1,7 @@
 //! `make figures`: what it costs, beside what etcd alone costs in the same run. Not a test: nothing is judged by time.
 
+#![allow(clippy::print_stdout)]
+
 #[path = "backend_v3/bench.rs"]
 #[allow(dead_code)]
 mod bench;

@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // contract and tongues: they know the words of the machines, never the machines
     ("backend", &["config", "error", "machine", "member"]),
     // hands: the driver sees the machines and the contract, never a tongue
-    ("driver", &["backend", "clock", "config", "machine", "shared", "time"]),
+    ("driver", &["backend", "clock", "config", "error", "machine", "shared", "time"]),
     ("engine", &["backend", "clock", "config", "driver", "error", "process", "shared", "wake"]),
     ("election", &["clock", "config", "engine", "error", "machine", "mailbox", "member", "shared"]),
 ];

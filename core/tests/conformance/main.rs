@@ -3,6 +3,8 @@
 //! Candidates are processes of their own, so that they can be killed and frozen; each says what it hears, with the time
 //! on the clock that all processes of the machine share. At the end of each test no two may have led at one time.
 
+#![allow(clippy::print_stdout)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
