@@ -1,6 +1,6 @@
 //! One election: join, look, wait, lead, step down, leave (laws 2, 3, 5, 6, 9).
 //!
-//! The candidate is written as levels, not as a script: inputs change what it knows, and [`Candidate::advance`] then
+//! The candidate is written as levels, not as a script: inputs change what it knows, and `advance` then
 //! does whatever is missing (a leave, a join, a look, a watch). So a lost reply, a broken link and a new lease all lead
 //! through the same few lines.
 

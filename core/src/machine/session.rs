@@ -1,7 +1,7 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
-//! [`links`] finds an endpoint that serves and sticks to it; [`lease`] keeps the lease and confirms every renewal;
-//! [`doubts`] owns the keys whose fate is open; here is the history of the store, and what the parts tell each other.
+//! `links` finds an endpoint that serves and sticks to it; `lease` keeps the lease and confirms every renewal;
+//! `doubts` owns the keys whose fate is open; here is the history of the store, and what the parts tell each other.
 
 use std::sync::Arc;
 
