@@ -326,6 +326,12 @@ fn stopping() {
                 "out",
             ),
             (
+                "a revoke that is refused is sent again",
+                with(&[WAITING, &[Stop(false), Left, Fails(Kind::Denied), At(2000), Opened(0)]]),
+                "revoke",
+                "released",
+            ),
+            (
                 "a lost leave is sent again",
                 with(&[WAITING, &[Stop(false), Fails(Kind::NoSpace), At(60)]]),
                 "leave20",

@@ -4,11 +4,12 @@ use etcd_leader::config::OnStoreReset;
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, member_key, members_of};
 use etcd_leader::member::{Revision, Standing};
+use etcd_leader::time::Time;
 
 use crate::chores::Chore;
 use crate::net::Route;
 use crate::referee::Claim;
-use crate::rng::{MS, Ns, SECOND};
+use crate::rng::{MS, Ns};
 use crate::trace::{note, text};
 use crate::words::report_words;
 use crate::world::{ELECTIONS, Ev, Mood, World};
@@ -44,25 +45,32 @@ impl World {
         let (now, history) = (self.local(proc), self.clusters[0].history);
         let (inc, hindered_at) = (self.procs[proc].inc, self.hindered_at(proc));
         let (books, store) = (&self.procs[proc].books, &self.clusters[0].store);
-        let (mut wrong, mut has_left) = (None, false);
-        for member in store.entries.values().filter(|member| history == 0 && books.owns(&member.key)) {
-            let Some(lease) =
-                books.leases.iter().find(|lease| member.key.ends_with(format!("{:x}", lease.id).as_bytes()))
-            else {
-                continue;
+        let (mut wrong, mut left) = (None, Vec::new());
+        for lease in books.leases.iter().filter(|_| history == 0) {
+            let suffix = format!("/{:x}", lease.id);
+            let key = store.entries.values().find(|member| member.key.ends_with(suffix.as_bytes()));
+            let what = match key {
+                Some(member) => format!("{}@{}", text(&member.key), member.revision),
+                None if store.leases.contains_key(&lease.id) => format!("its lease {:x}", lease.id),
+                None => continue,
             };
-            has_left = true;
-            let what = format!("p{proc} is over, but there is {}@{}", text(&member.key), member.revision);
+            // A lease whose grant was never answered is never used.
+            let is_known = lease.certain > Time::ZERO;
             let kept = lease.granted * 2;
+            if !is_known && key.is_none() {
+                continue;
+            }
             if now < lease.kept_at + kept {
-                wrong = Some(format!("{what}, which it gave up after {:?}", now.since(lease.kept_at)));
+                let after = now.since(lease.kept_at);
+                wrong = Some(format!("p{proc} is over, but there is {what}, which it gave up after {after:?}"));
             } else if self.now > hindered_at + kept.as_nanos() as Ns {
-                wrong = Some(format!("{what}, and nothing stood in its way since {} s", hindered_at / SECOND));
+                let since = hindered_at / MS;
+                wrong = Some(format!("p{proc} is over, but there is {what}, though all was well since {since} ms"));
+            } else {
+                left.push(lease.id);
             }
         }
-        let left =
-            books.leases.iter().filter(|lease| store.leases.contains_key(&lease.id)).map(|lease| lease.id).collect();
-        self.stats.overs_unreached += u64::from(has_left);
+        self.stats.overs_unreached += u64::from(!left.is_empty());
         self.referee.crew_over(proc, inc, left, history);
         if let Some(what) = wrong {
             self.referee.accuse(8, what);
@@ -136,6 +144,16 @@ impl World {
                 self.stats.lost_by_deadline += u64::from(why == Some(ErrorKind::Deadline));
                 if why.is_none() {
                     self.referee.accuse(5, format!("p{proc} lost the lead without a reason"));
+                }
+                // By a look, not by the clock.
+                if let (Standing::Following(Some(leader)), Some(ErrorKind::KeyLost)) = (&report.standing, why) {
+                    let prefix = members_of(ELECTIONS[election]);
+                    let store = &self.clusters[0].store;
+                    let lives = store.under(&prefix).any(|member| member.revision == leader.token);
+                    if !lives && self.clusters[0].history == 0 {
+                        let what = format!("p{proc} leads no more for the sake of {}, which has ended", leader.token);
+                        self.referee.accuse(2, what);
+                    }
                 }
             }
             self.referee.renounced(proc, inc, cand);

@@ -17,12 +17,17 @@ fn two_clusters_in_one_list_are_fatal_before_the_first_join() {
         world.strangers = true;
         world.run();
         let verdict = world.referee.verdict.take().map(|verdict| verdict.what);
-        assert_eq!(verdict, None, "seed {seed}");
-        assert_eq!(world.stats.joins, 0, "seed {seed}: somebody joined");
+        assert_eq!(verdict, None, "seed {seed} breaks law 10");
+        assert_eq!(world.stats.joins, 0, "seed {seed} breaks law 10: somebody joined");
         for (at, proc) in world.procs.iter().enumerate() {
             for cand in proc.cands.iter().filter(|cand| !cand.stopped) {
                 let kind = cand.report.fatal.as_ref().map(|fatal| fatal.kind());
-                assert_eq!(kind, Some(ErrorKind::ClusterMismatch), "seed {seed}, p{at}: {:?}", cand.report);
+                assert_eq!(
+                    kind,
+                    Some(ErrorKind::ClusterMismatch),
+                    "seed {seed} breaks law 10: p{at}: {:?}",
+                    cand.report
+                );
             }
         }
         played += 1;

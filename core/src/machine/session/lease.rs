@@ -328,7 +328,8 @@ impl Keeper {
 
     fn revoked(&mut self, at: usize, result: Result<Reply, Failure>, now: Time) -> LeaseNews {
         match result {
-            Err(failure) if !failure.kind.is_definite_refusal() => {
+            // Also a definite refusal: it leaves the lease alive, with all that may yet arrive under it.
+            Err(failure) if failure.kind != ErrorKind::LeaseLost => {
                 self.retired[at].asked = None;
                 self.retired[at].ask_at = now + self.attempt / 2;
                 LeaseNews::Failed(failure)

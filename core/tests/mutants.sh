@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Breaks the laws one by one: each patch in core/tests/mutants is a plausible mistake, and the simulation must turn red
+# for each of them, naming the law. `make mutants` calls this; MUTANTS="03 17" tries some, MUTANT_SEEDS=n gives each n
+# seeds to be caught (those that are caught stop at the first).
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+seeds=${MUTANT_SEEDS:-9000}
+only=${MUTANTS:-}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants CARGO_NET_OFFLINE=${CARGO_NET_OFFLINE:-true}
+
+# What is tracked, as it is in the working tree.
+git ls-files -z | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
+    tar --null -T - -cf - | tar -xf - -C "$work" || exit 1
+
+# Leaves the verdict in $law and $seed: what the simulation says of the tree in $work.
+judge() {
+    local log=$work/log
+    (cd "$work" && SEEDS=$seeds MOST=1 cargo test --quiet --locked -p etcd-leader --test simulation -- \
+        --nocapture --skip fakes) >"$log" 2>&1
+    local code=$?
+    law='' seed=''
+    if grep -q '^error: could not compile' "$log"; then
+        law='does not build'
+        grep -E '^error' -A 6 "$log" | head -20 >&2
+    elif [ "$code" -ne 0 ]; then
+        read -r seed law < <(sed -nE 's/.*seed ([0-9]+) breaks law ([0-9]+).*/\1 \2/p' "$log" | head -1)
+        law=${law:-unnamed}
+    fi
+}
+
+passed=0 failed=0 rows=() started=$SECONDS
+row() { rows+=("$(printf '%-40s %-16s %8s %6s s  %s' "$@")"); printf '%s\n' "${rows[-1]}"; }
+
+from=$SECONDS
+judge
+if [ -n "$law" ]; then
+    echo "the tree itself is red, before any mistake was made: law $law, seed $seed" >&2
+    tail -30 "$work/log" >&2
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+row "(none)" "-" "-" "$((SECONDS - from))" "green, as it should be"
+
+for patch in "$root"/core/tests/mutants/*.patch; do
+    name=$(basename "$patch" .patch)
+    if [ -n "$only" ] && [[ " $only " != *" ${name%%-*} "* ]]; then continue; fi
+    from=$SECONDS
+    if ! (cd "$work" && patch -p1 --quiet --forward --fuzz=0 <"$patch" >"$work/log" 2>&1); then
+        cat "$work/log" >&2
+        law='does not apply' seed='-' verdict=FAILED
+    else
+        judge
+        case $law in
+            '') law='none' seed='-' verdict='SURVIVED' ;;
+            [0-9]*) verdict=caught ;;
+            *) verdict=FAILED ;;
+        esac
+    fi
+    if [ "$verdict" = caught ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+    row "$name" "$law" "${seed:--}" "$((SECONDS - from))" "$verdict"
+    # The files as they were, with a new time, so that cargo builds them again.
+    sed -n 's/^+++ b\///p' "$patch" | while IFS= read -r file; do
+        cp "$root/$file" "$work/$file"
+        touch "$work/$file"
+        rm -f "$work/$file.orig" "$work/$file.rej"
+    done
+done
+
+printf '\n%-40s %-16s %8s %8s\n' mutant law seed took
+printf '%s\n' "${rows[@]}"
+printf '\n%d s in all\n%d passed, %d failed\n' "$((SECONDS - started))" "$passed" "$failed"
+[ "$failed" -eq 0 ]
