@@ -21,6 +21,8 @@ pub struct Crew {
     settings: SessionSettings,
     session: Session,
     candidates: BTreeMap<CandidateId, Candidate>,
+    /// Where their members live.
+    prefixes: BTreeSet<Vec<u8>>,
     out: Outbox,
     /// The facts that the candidates know.
     told: Facts,
@@ -44,6 +46,7 @@ impl Crew {
             session,
             settings,
             candidates: BTreeMap::new(),
+            prefixes: BTreeSet::new(),
             out: Outbox::new(entropy),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
@@ -64,6 +67,7 @@ impl Crew {
         };
         let candidate = Candidate::new(key, name, pace);
         self.session.enlist(candidate.prefix());
+        self.prefixes.insert(candidate.prefix().to_vec());
         self.candidates.insert(id, candidate);
         self.settle(BTreeSet::from([id]), now);
         id
@@ -75,7 +79,7 @@ impl Crew {
         let prefix = members_of(key);
         self.session.accepts()
             && !self.session.has_doubt_under(&prefix)
-            && self.candidates.values().all(|candidate| candidate.prefix() != prefix)
+            && !self.prefixes.contains(&prefix)
     }
 
     /// No candidate is left, nothing is in doubt, and the lease is gone: the crew may be dropped.
@@ -236,8 +240,10 @@ impl Crew {
     fn retire(&mut self, id: CandidateId) {
         self.set_timer(id, Time::NEVER);
         self.session.place(id, None);
-        let doubts = self.candidates.remove(&id).map(|candidate| candidate.doubts());
-        doubts.into_iter().flatten().for_each(|key| self.session.own_doubt(key));
+        if let Some(candidate) = self.candidates.remove(&id) {
+            self.prefixes.remove(candidate.prefix());
+            candidate.doubts().into_iter().for_each(|key| self.session.own_doubt(key));
+        }
         if self.candidates.is_empty() {
             self.session.dismiss();
         }
