@@ -39,7 +39,7 @@ pub struct Session {
     /// A key we may read.
     key: Vec<u8>,
     quiet_until: Time,
-    /// Some candidate had a place: from now on nothing is fatal (law 7).
+    /// A join was answered: from now on nothing is fatal (law 7).
     has_joined: bool,
     has_users: bool,
     /// The last candidate has left: no other may come.
@@ -85,7 +85,6 @@ impl Session {
         match place {
             Some(place) if self.places.get(&candidate) == Some(place) => {}
             Some(place) => {
-                self.has_joined = true;
                 self.places.insert(candidate, place.clone());
             }
             None => {
@@ -157,6 +156,7 @@ impl Session {
         if self.links.is_foreign(reply.stamp.cluster) {
             return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
         }
+        self.has_joined |= matches!(reply.answer, Answer::Joined { .. });
         // The header of a keepalive is not linearizable.
         if !matches!(reply.answer, Answer::Renewed { .. }) {
             self.check_history(reply.stamp, known, now, out);

@@ -344,6 +344,12 @@ fn stopping() {
                 "out",
             ),
             (
+                "and even if it is given up at once, nothing is fatal any more",
+                vec![Opened(0), Granted, Stop(false), Joined(&[]), LinkBreaks, OpenFails(0, Kind::Denied)],
+                "close",
+                "out",
+            ),
+            (
                 "a lost join ends with the lease",
                 vec![Opened(0), Granted, Stop(false), Fails(Kind::NoSpace)],
                 "revoke confirm1",

@@ -59,6 +59,8 @@ pub(crate) struct Books {
     pub(crate) leases: Vec<LeaseBook>,
     renewed: Option<Renewed>,
     order: u64,
+    /// The newest that a watch has told of each election.
+    heard: [Revision; ELECTIONS.len()],
     /// The highest revision seen.
     known: Revision,
     cluster: Option<u64>,
@@ -229,6 +231,8 @@ impl World {
                 let books = &mut self.procs[proc].books;
                 if let Some(last) = changes.last().filter(|_| is_watched) {
                     books.known = books.known.max(last.at);
+                    let election = ELECTIONS.iter().position(|key| last.key.starts_with(&members_of(key))).unwrap_or(0);
+                    books.heard[election] = last.at;
                 }
                 self.referee.frugal.heard(proc);
             }
@@ -307,9 +311,13 @@ impl World {
                     }
                 }
             }
-            (Verb::Look(election), Answer::Looked(_)) => self.has_looked(proc, election),
+            (Verb::Look(election), Answer::Looked(_)) => {
+                self.stats.stale_looks += u64::from(stamp.revision < books.heard[election]);
+                self.has_looked(proc, election);
+            }
             (Verb::Join(election), Answer::Joined { created, seen }) => {
-                books.has_joined = true;
+                // An answer that comes after its time is not heard.
+                books.has_joined |= now < call.at + self.settings.attempt;
                 self.stats.else_joins += u64::from(!created);
                 if let Some(own) = &seen.own {
                     self.stats.burnt_refused +=

@@ -297,6 +297,9 @@ impl World {
 
     fn reply(&mut self, call: &Call, result: Result<Reply, Failure>) {
         let mut wait = self.delay(call.proc);
+        if self.chance(self.plan.odds.slow_reply) {
+            wait += self.rng.below(self.settings.attempt.as_nanos() as Ns);
+        }
         match self.routes[call.proc][call.endpoint] {
             Route::Silent(until) if self.rng.permille(500) => wait += until.saturating_sub(self.now),
             Route::Silent(_) => return,

@@ -62,6 +62,8 @@ pub(crate) struct Odds {
     pub(crate) error_applied: u64,
     pub(crate) error_refused: u64,
     pub(crate) stale_watch: u64,
+    /// A reply takes as long as an attempt may.
+    pub(crate) slow_reply: u64,
     pub(crate) slow_watch: u64,
     pub(crate) cancel_watch: u64,
     pub(crate) lost_delete: u64,
@@ -117,6 +119,7 @@ impl Plan {
                     error_applied: odd(60),
                     error_refused: odd(60),
                     stale_watch: odd(100),
+                    slow_reply: odd(100),
                     slow_watch: odd(200),
                     cancel_watch: odd(30),
                     lost_delete: odd(100),

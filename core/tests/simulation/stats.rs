@@ -34,6 +34,8 @@ stats! {
     // How leaders come and go.
     takeovers_by_watch 10_000, takeovers_by_look 10_000, losses 20_000, lost_by_deadline 10_000, resumed 5_000,
     rejoins 10_000, stops_held 10_000, stops_acknowledged 10_000, stops_timed_out 200, again 1_000,
+    // Looks that were overtaken by the news of a watch.
+    stale_looks 100,
     // Renewals by members that were replaced as leader, and those that the term gave away.
     stale_renewals 500, refused_by_term 100,
     // What is in doubt, or left over.

@@ -48,7 +48,7 @@ impl Store {
         Seen {
             own: self.entries.get(own).cloned(),
             first: all.iter().take(2).map(|member| (*member).clone()).collect(),
-            latest: all.iter().rev().filter(|m| m.revision <= up_to).take(2).map(|m| (*m).clone()).collect(),
+            latest: all.iter().rev().filter(|m| m.rank() <= (up_to, own)).take(2).map(|m| (*m).clone()).collect(),
         }
     }
 

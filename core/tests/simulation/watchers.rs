@@ -56,7 +56,7 @@ impl World {
             self.clusters[cluster].applied(node, now)
         };
         self.tell(&mut watcher, WatchNews::Created { revision });
-        if watcher.next <= self.clusters[cluster].store.compacted || self.clusters[cluster].denied {
+        if watcher.next < self.clusters[cluster].store.compacted || self.clusters[cluster].denied {
             self.tell(
                 &mut watcher,
                 WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() },
@@ -124,7 +124,12 @@ impl World {
             }
         }
         changes.reverse();
-        if changes.first().is_some_and(|first| first.at <= self.clusters[cluster].store.compacted) {
+        // Of the revision that was compacted itself, etcd up to 3.5.15 tells the puts and keeps the deletes to itself.
+        let compacted = self.clusters[cluster].store.compacted;
+        let before = changes.len();
+        changes.retain(|change| change.at != compacted || change.now.is_some());
+        self.stats.lost_deletes += (before - changes.len()) as u64;
+        if changes.first().is_some_and(|first| first.at < compacted) {
             self.stats.watch_cancels += 1;
             return self.tell(
                 &mut watcher,

@@ -1,0 +1,135 @@
+//! The model etcd of the simulation beside a real one: the same requests, the same answers.
+//!
+//! Each sequence is drawn from a seed and played on both, in a place of its own; revisions are counted from where the
+//! sequence began, and cluster and raft term have the model's names. `SEED=x` plays one sequence.
+#![allow(clippy::print_stdout, missing_docs)]
+
+#[allow(dead_code)]
+#[path = "../backend_v3/bench.rs"]
+mod bench;
+#[allow(dead_code)]
+#[path = "../simulation/cluster.rs"]
+mod cluster;
+mod pair;
+#[allow(dead_code)]
+#[path = "../simulation/rng.rs"]
+mod rng;
+#[allow(dead_code)]
+#[path = "../simulation/store.rs"]
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+
+use etcd_leader::machine::{Op, member_key};
+
+use crate::bench::{Bench, after};
+use crate::pair::Pair;
+use crate::rng::Rng;
+use crate::support::Cluster;
+
+const SEQUENCES: u64 = 210;
+/// One in so many sequences has a compaction in it: that takes its time.
+const COMPACTED: u64 = 6;
+const STEPS: u64 = 24;
+/// Members of each sequence.
+const MEMBERS: u64 = 4;
+
+/// One sequence to its end.
+async fn play(seed: u64, cluster: &Cluster, bench: &mut Bench, counts: &mut BTreeMap<&'static str, u64>) {
+    let mut rng = Rng::new(seed);
+    let (link, _) = bench.open(0).await.expect("a link");
+    let prefix = format!("/model/{seed}/").into_bytes();
+    let mut pair = Pair::new(bench, link, &prefix).await;
+    let leases: Vec<i64> = (0..MEMBERS).map(|at| (seed << 8 | at << 4 | rng.below(16)) as i64 + 1).collect();
+    let keys: Vec<Vec<u8>> = leases.iter().map(|lease| member_key(&prefix, *lease)).collect();
+    for step in 0..STEPS {
+        if step == STEPS / 2 && seed.is_multiple_of(COMPACTED) {
+            *counts.entry("compact").or_default() += 1;
+            let to = rng.range(pair.revision() / 2, pair.revision()) + 1;
+            pair.compact(cluster, to).await;
+            for start in [to.saturating_sub(1).max(1), to, to + 1] {
+                pair.watch(bench, prefix.clone(), after(&[prefix.as_slice(), b"~"].concat()), start).await;
+            }
+        }
+        let at = rng.below(MEMBERS) as usize;
+        let (lease, own) = (leases[at], keys[at].clone());
+        let some_revision = |rng: &mut Rng, pair: &Pair| rng.range(1, pair.revision() + 1);
+        let (what, op) = match rng.below(100) {
+            0..18 => ("grant", Op::Grant { lease, ttl_s: *rng.pick(&[1, 2, 60]) }),
+            18..42 => {
+                let name = format!("member {at}").into_bytes();
+                ("join", Op::Join { prefix: prefix.clone(), own, name, lease })
+            }
+            42..54 => {
+                let up_to = some_revision(&mut rng, &pair);
+                ("look", Op::Look { prefix: prefix.clone(), own, up_to })
+            }
+            54..62 => {
+                let keys = keys.iter().filter(|_| rng.permille(600)).cloned().collect();
+                ("confirm", Op::Confirm { key: prefix.clone(), keys })
+            }
+            62..72 => {
+                let found = pair.created(&own).filter(|_| rng.permille(700));
+                let revision = found.unwrap_or_else(|| some_revision(&mut rng, &pair));
+                ("leave", Op::Leave { key: own, revision })
+            }
+            72..80 => ("renew", Op::Renew { lease }),
+            80..86 => ("revoke", Op::Revoke { lease }),
+            86..97 => {
+                let other = rng.pick(&keys).clone();
+                let range = match rng.below(3) {
+                    0 => (own.clone(), after(&own)),
+                    1 => (own.clone().min(other.clone()), after(&own.max(other))),
+                    _ => (prefix.clone(), after(&[prefix.as_slice(), b"~"].concat())),
+                };
+                let start = if rng.permille(500) { pair.revision() + 1 } else { some_revision(&mut rng, &pair) };
+                *counts.entry("watch").or_default() += 1;
+                pair.watch(bench, range.0, range.1, start).await;
+                continue;
+            }
+            _ => {
+                // Two keys under one lease go in one revision.
+                let key = [own.as_slice(), b".twin"].concat();
+                let name = b"twin".to_vec();
+                ("twin", Op::Join { prefix: prefix.clone(), own: key, name, lease })
+            }
+        };
+        *counts.entry(what).or_default() += 1;
+        pair.ask(bench, op).await;
+    }
+    for lease in &leases {
+        pair.ask(bench, Op::Revoke { lease: *lease }).await;
+    }
+    // Whatever a watch tells without need would come before this.
+    let last = (seed << 8 | 0xff) as i64;
+    pair.ask(bench, Op::Grant { lease: last, ttl_s: 60 }).await;
+    for key in &keys {
+        pair.ask(bench, Op::Join { prefix: prefix.clone(), own: key.clone(), name: b"end".into(), lease: last }).await;
+    }
+    pair.hear(bench).await;
+    pair.ask(bench, Op::Revoke { lease: last }).await;
+    bench.send(link, Op::Close);
+    *counts.entry("changes").or_default() += pair.heard;
+    *counts.entry("watches canceled").or_default() += pair.canceled;
+}
+
+#[tokio::test]
+async fn the_model_answers_as_etcd_does() {
+    let cluster = Cluster::single();
+    let mut bench = Bench::on(&cluster.urls());
+    let mut counts = BTreeMap::new();
+    let one = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>().expect("SEED must be a number"));
+    let seeds = one.map_or(1..=SEQUENCES, |seed| seed..=seed);
+    for seed in seeds {
+        play(seed, &cluster, &mut bench, &mut counts).await;
+    }
+    println!("{counts:?}");
+    if one.is_none() {
+        let least = [("grant", 500), ("join", 500), ("look", 200), ("leave", 200), ("revoke", 100), ("watch", 200)];
+        for (what, least) in least.into_iter().chain([("compact", 10), ("watches canceled", 3), ("changes", 1000)]) {
+            assert!(counts.get(what).is_some_and(|count| *count >= least), "too few of {what}: {counts:?}");
+        }
+    }
+}
