@@ -12,9 +12,9 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants CARGO_NET_OFFLINE=${CARGO_NET_OFFLINE:-true}
 
-# What is tracked, as it is in the working tree.
+# What is tracked, as it is in the working tree; with new times, or cargo would take the last mutant's build for it.
 git ls-files -z | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
-    tar --null -T - -cf - | tar -xf - -C "$work" || exit 1
+    tar --null -T - -cf - | tar -xmf - -C "$work" || exit 1
 
 # Leaves the verdict in $law and $seed: what the simulation says of the tree in $work.
 judge() {

@@ -92,6 +92,7 @@ impl World {
                     self.after(wait, Ev::Heal(Heal::Route { proc, endpoint }));
                 }
             }
+            Fault::Estrange => return self.estrange(),
             Fault::Slow => {
                 let proc = self.rng.below(self.procs.len() as u64) as usize;
                 self.procs[proc].slow_until = self.now + self.some_ttl(100, 2000);
@@ -140,6 +141,34 @@ impl World {
             let wait = self.some_ttl(10, 2500);
             self.after(wait, Ev::Chore { proc, inc, chore: Chore::Start });
         }
+    }
+
+    /// A process is cut off, asked to stop, and meanwhile somebody puts over its keys and so takes them off their lease.
+    fn estrange(&mut self) -> bool {
+        let Some(proc) = self.victim(false) else { return false };
+        let (wait, inc) = (self.some_ttl(1500, 4500), self.procs[proc].inc);
+        for endpoint in 0..self.routes[proc].len() {
+            if self.routes[proc][endpoint] == Route::Fine {
+                self.routes[proc][endpoint] = Route::Refused;
+                self.after(wait, Ev::Heal(Heal::Route { proc, endpoint }));
+            }
+        }
+        self.break_links(proc, |_| true, ErrorKind::Unreachable);
+        for cand in 0..self.procs[proc].cands.len() {
+            self.after(0, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
+        }
+        let books = &self.procs[proc].books;
+        let store = &mut self.clusters[0].store;
+        let keys: Vec<_> = store.entries.keys().filter(|key| books.owns(key)).cloned().collect();
+        let before = store.log.len();
+        for key in keys {
+            note!(self, "p{proc} is cut off for {} ms, and somebody puts over {}", wait / MS, text(&key));
+            let store = &mut self.clusters[0].store;
+            store.advance();
+            store.put(&key, b"somebody", 0);
+        }
+        self.committed(0, before, Cause::Tampering);
+        true
     }
 
     fn tamper(&mut self, kind: Fault) -> bool {

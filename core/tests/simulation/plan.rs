@@ -22,7 +22,7 @@ faults! {
     Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
     MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
     WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
-    ForeignEndpoint, Denied, OtherWrites, NoQuorum,
+    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange,
 }
 
 /// Faults that end.
