@@ -33,6 +33,8 @@ pub(crate) struct Frugal {
     prefixes: Vec<Vec<u8>>,
     /// When a leader left, in each election.
     left: Vec<Option<Ns>>,
+    /// When a member last went without having left.
+    died: Vec<Option<Ns>>,
     costs: Vec<Costs>,
     /// The last look of each process in each election, unless something was heard since.
     last_looks: Vec<(usize, usize, Ns)>,
@@ -51,6 +53,7 @@ impl Frugal {
             session_ns: 0,
             prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),
             left: vec![None; ELECTIONS.len()],
+            died: vec![None; ELECTIONS.len()],
             costs: Vec::new(),
             last_looks: Vec::new(),
         }
@@ -62,11 +65,20 @@ impl Frugal {
 
     /// A leader's key goes while others wait: the change whose costs are counted.
     pub(crate) fn committed(&mut self, store: &Store, from: usize, cause: Cause, now: Ns) {
-        if !self.active || !matches!(cause, Cause::Client(_)) {
+        if !self.active {
             return;
         }
         for change in store.log.get(from..).unwrap_or(&[]).iter().filter(|change| change.now.is_none()) {
             let Some(election) = self.election(&change.key) else { continue };
+            // Those who look because somebody died are not to blame if the next one leaves meanwhile.
+            if !matches!(cause, Cause::Client(_)) {
+                self.died[election] = Some(now);
+                self.left[election] = None;
+                continue;
+            }
+            if self.died[election].is_some_and(|at| now < at + WINDOW) {
+                continue;
+            }
             let created = store.log[..from].iter().rev().find(|old| old.key == change.key);
             let rank = created.and_then(|old| old.now.as_ref()).map_or(0, |member| member.revision);
             if store.first(&self.prefixes[election]).is_some_and(|first| first.revision > rank) {
