@@ -77,9 +77,7 @@ impl Crew {
     /// under that key.
     pub fn accepts(&self, key: &str) -> bool {
         let prefix = members_of(key);
-        self.session.accepts()
-            && !self.session.has_doubt_under(&prefix)
-            && !self.prefixes.contains(&prefix)
+        self.session.accepts() && !self.session.has_doubt_under(&prefix) && !self.prefixes.contains(&prefix)
     }
 
     /// No candidate is left, nothing is in doubt, and the lease is gone: the crew may be dropped.
