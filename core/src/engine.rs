@@ -69,7 +69,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Arc<Life>), Erro
     engine.check_nesting(&settings)?;
     engine.keys.entry(settings.key.clone()).or_default().push(settings.session.endpoints.clone());
     let shared = Arc::new(Shared::new(settings, engine.life.bell.clone()));
-    engine.life.handles.fetch_add(1, Ordering::SeqCst);
+    engine.life.take_handle();
     if engine.starts.send(shared.clone()).is_err() {
         return Err(Error::new(ErrorKind::Internal, "the engine's thread has died"));
     }
@@ -90,7 +90,9 @@ pub(crate) fn leave(life: &Life, settings: &Settings, timeout: Duration) {
     }
     life.bell.ring();
     let is_over = life.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-    let waited = life.over.wait_timeout_while(is_over, timeout, |is_over| !*is_over);
+    // Another election may start meanwhile: then the engine goes on, and its end is that one's business.
+    let is_winding_up = |is_over: &mut bool| !*is_over && life.handles.load(Ordering::SeqCst) == 0;
+    let waited = life.over.wait_timeout_while(is_over, timeout, is_winding_up);
     let is_over = *waited.unwrap_or_else(PoisonError::into_inner).0;
     if is_over {
         let thread = life.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -99,6 +101,13 @@ pub(crate) fn leave(life: &Life, settings: &Settings, timeout: Duration) {
 }
 
 impl Life {
+    /// One more handle; those who wait for the engine's end need not wait any longer.
+    fn take_handle(&self) {
+        let _is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
+        self.handles.fetch_add(1, Ordering::SeqCst);
+        self.over.notify_all();
+    }
+
     pub(crate) fn is_ours(&self) -> bool {
         self.generation == process::generation()
     }

@@ -128,3 +128,20 @@ fn a_join_that_arrives_after_its_election_was_freed_is_cleared_away() {
     let again = Election::start(&Config { ttl_s: 30, ..config(&cluster, "/ghost/two", "again") }).expect("started");
     elected(&again);
 }
+
+#[test]
+fn freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile() {
+    let cluster = Cluster::single();
+    let mut last = start(&cluster, "/last/0", "one");
+    elected(&last);
+    for round in 1..40 {
+        let begun = std::time::Instant::now();
+        let freed = std::thread::spawn(move || drop(last));
+        // Each time a little later: before, while and after the engine winds up.
+        std::thread::sleep(Duration::from_micros(100 * round));
+        last = start(&cluster, &format!("/last/{round}"), "one");
+        freed.join().expect("freed");
+        assert!(begun.elapsed() < Duration::from_secs(2), "round {round} took {:?}", begun.elapsed());
+        elected(&last);
+    }
+}
