@@ -166,6 +166,21 @@ This file is generated from the library's sources; MIT License. */
 #define EL_INTERNAL -19
 
 /**
+ * In etcd's API v2 the election's key holds a value, so that no members can live under it; use another key.
+ */
+#define EL_NOT_A_DIRECTORY -20
+
+/**
+ * The member's certificate is not trusted, or it does not trust ours; the message says which and why.
+ */
+#define EL_UNTRUSTED -21
+
+/**
+ * The clocks of etcd's members differ so much that entries of API v2 expire early; set the clocks.
+ */
+#define EL_CLOCK_SKEW -22
+
+/**
  * We lead. `token` is larger than that of every leader before: send it along with each write, and let the receiver
  * refuse one that is smaller than the largest it has seen.
  */
@@ -198,6 +213,12 @@ This file is generated from the library's sources; MIT License. */
  * etcd's API v3 (gRPC, etcd 3.4 and later). Shares elections with Go's concurrency.Election and `etcdctl elect`.
  */
 #define EL_API_V3 3
+
+/**
+ * etcd's API v2 (HTTP, etcd 2 to 3.5; off unless etcd is started with --enable-v2=true). Shares elections with the
+ * npm package etcd-leader of 2015. The clocks of etcd's members must agree within the step-down margin.
+ */
+#define EL_API_V2 2
 
 /**
  * Report it as an event, let nobody of ours lead for one ttl and the step-down margin, then go on. The default.
@@ -301,7 +322,8 @@ typedef struct el_config {
      */
     uint32_t endpoint_count;
     /**
-     * Which API of etcd: `EL_API_V3`. The default is `EL_API_V3`.
+     * Which API of etcd: `EL_API_V2` or `EL_API_V3`; the default is `EL_API_V3`. They cannot see each other: all who
+     * campaign for a key must use the same one.
      */
     int32_t api;
     /**

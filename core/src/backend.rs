@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+pub mod v2;
 pub mod v3;
 
 /// Where a backend puts what it hears.

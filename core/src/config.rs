@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
+mod access;
 mod endpoint;
+pub use access::{Access, Login, Pem, Secret, Tls};
 pub use endpoint::Endpoint;
 
 /// Which of etcd's two APIs an election lives in. They cannot see each other: all members must use the same one.
@@ -17,6 +19,9 @@ pub enum Api {
     /// gRPC, etcd 3.4 and later; shares elections with Go's `concurrency.Election` and `etcdctl elect`.
     #[default]
     V3,
+    /// HTTP, etcd 2 to 3.5 (`--enable-v2=true`); shares elections with the npm package `etcd-leader` of 2015. Entries
+    /// expire by the clocks of etcd's members, which must agree within the step-down margin.
+    V2,
 }
 
 /// What to do when the store turns out to have gone back in time (wiped, or restored from a backup).
@@ -60,8 +65,6 @@ pub struct Config {
 /// A checked configuration: nothing in it is missing and its inequalities hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Which API of etcd to use.
-    pub api: Api,
     /// The election's key.
     pub key: String,
     /// This candidate's name.
@@ -75,8 +78,12 @@ pub struct Settings {
 /// The part of the settings that belongs to the session; elections with equal ones share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionSettings {
+    /// Which API of etcd to use.
+    pub api: Api,
     /// The members of the cluster.
     pub endpoints: Vec<Endpoint>,
+    /// How we show who we are, and know who they are.
+    pub access: Access,
     /// The lease we ask for, in whole seconds.
     pub ttl_s: u32,
     /// How often it is renewed.
@@ -129,12 +136,13 @@ impl Config {
         }
         let (renew_every, margin, attempt) = self.pace(ttl)?;
         Ok(Settings {
-            api: self.api,
             key: self.key.clone(),
             name: self.name.clone(),
             stop_timeout: millis_or(self.stop_timeout_ms, ttl),
             session: SessionSettings {
+                api: self.api,
                 endpoints: self.check_endpoints()?,
+                access: Access::default(),
                 ttl_s,
                 renew_every,
                 margin,

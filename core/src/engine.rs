@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::backend::{Backend, v3};
+use crate::backend::{Backend, v2, v3};
 use crate::clock::JumpWatch;
 use crate::config::{Api, Endpoint, Settings};
 use crate::driver::Driver;
@@ -253,8 +253,9 @@ fn place(shared: Arc<Shared>, drivers: &mut Vec<Rc<Driver>>, over: &mpsc::Unboun
 /// The only place that asks which API an election uses.
 fn backend(settings: &Settings, inbox: crate::backend::Inbox) -> Box<dyn Backend> {
     let session = &settings.session;
-    match settings.api {
-        Api::V3 => Box::new(v3::V3::new(session.endpoints.clone(), session.attempt, inbox)),
+    match session.api {
+        Api::V2 => Box::new(v2::V2::new(session, inbox)),
+        Api::V3 => Box::new(v3::V3::new(session, inbox)),
     }
 }
 

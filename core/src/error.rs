@@ -47,11 +47,17 @@ pub enum ErrorKind {
     Nested,
     /// A fault in this library; please report it.
     Internal,
+    /// In etcd's API v2 the election's key holds a value, so that no members can live under it.
+    NotADirectory,
+    /// The member's certificate is not trusted, or it does not trust ours.
+    Untrusted,
+    /// The clocks of etcd's members differ so much that entries of API v2 expire early.
+    ClockSkew,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of the C constants.
-    pub const ALL: [ErrorKind; 19] = {
+    pub const ALL: [ErrorKind; 22] = {
         use ErrorKind::*;
         [
             Invalid,
@@ -73,23 +79,41 @@ impl ErrorKind {
             StoreReset,
             Nested,
             Internal,
+            NotADirectory,
+            Untrusted,
+            ClockSkew,
         ]
     };
 
     /// Whether this may end an election that never joined, once every reachable endpoint says the same (law 7).
     pub fn is_fatal_before_join(self) -> bool {
-        matches!(self, ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::ClusterMismatch)
+        matches!(
+            self,
+            ErrorKind::Denied | ErrorKind::Unsupported | ErrorKind::ClusterMismatch | ErrorKind::NotADirectory
+        )
     }
 
     /// Whether a request that was answered so is known not to have been applied (law 7). Everything else is in doubt.
     pub fn is_definite_refusal(self) -> bool {
-        matches!(self, ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::LeaseLost)
+        matches!(self, ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::LeaseLost | ErrorKind::NotADirectory)
     }
 
     /// Whether the connection itself is to blame, so that another endpoint should be tried.
     pub fn blames_link(self) -> bool {
         use ErrorKind::*;
-        matches!(self, Unreachable | Timeout | NoQuorum | Protocol | Unsupported | ClusterMismatch | Denied)
+        matches!(
+            self,
+            Unreachable
+                | Timeout
+                | NoQuorum
+                | Protocol
+                | Unsupported
+                | ClusterMismatch
+                | Denied
+                | NotADirectory
+                | Untrusted
+                | ClockSkew
+        )
     }
 }
 
@@ -138,7 +162,7 @@ mod tests {
     #[test]
     fn a_refusal_that_settles_a_request_is_one_of_law_sevens_list() {
         let definite: Vec<_> = ErrorKind::ALL.into_iter().filter(|kind| kind.is_definite_refusal()).collect();
-        assert_eq!(definite, [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::LeaseLost]);
+        assert_eq!(definite, [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::LeaseLost, ErrorKind::NotADirectory]);
     }
 
     #[test]

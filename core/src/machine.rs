@@ -130,6 +130,29 @@ pub enum Op {
         /// The revision of our entry: `latest` of the answer holds none above it.
         up_to: Revision,
     },
+    /// v2: create an entry under the prefix, with the next number of the store for its name. Answer: `Posted`. Repeated,
+    /// it makes another one.
+    Post {
+        /// Under which members live: the election's key and a slash.
+        prefix: Vec<u8>,
+        /// The value.
+        name: Vec<u8>,
+        /// Its time to live, in seconds.
+        ttl_s: u32,
+    },
+    /// v2: give our entry its time to live anew, if nobody has written it since `written`. Answer: `Refreshed`.
+    Refresh {
+        /// The key.
+        key: Vec<u8>,
+        /// The value, as it is and stays.
+        name: Vec<u8>,
+        /// The revision of the last write of the entry that we know of, which was ours.
+        written: Revision,
+        /// Its time to live, in seconds.
+        ttl_s: u32,
+        /// Whether those who watch the entry are to see it.
+        visible: bool,
+    },
     /// Delete this key if this revision created it. Answer: `Left`, also if it did not.
     Leave {
         /// The key.
@@ -137,7 +160,8 @@ pub enum Op {
         /// The revision that created it.
         revision: Revision,
     },
-    /// Watch the keys from `from` up to, not including, `to`, from the revision `start` on. Gives [`Input::Watch`].
+    /// Watch the keys from `from` up to, not including, `to`, from the revision `start` on. Gives [`Input::Watch`]. In
+    /// v2 a watch covers one key.
     Watch {
         /// What the events will name.
         watch: WatchId,
@@ -162,8 +186,10 @@ pub struct Stamp {
     pub cluster: u64,
     /// The revision of the store when it answered.
     pub revision: Revision,
-    /// The raft term the member was in.
+    /// The raft term the member was in; 0 where it does not say.
     pub term: u64,
+    /// v2: the member's own wall clock, in whole seconds since 1970 (HTTP's `Date`).
+    pub clock_s: Option<u64>,
 }
 
 /// A reply: where it comes from, and what it says.
@@ -205,10 +231,31 @@ pub enum Answer {
         /// What the transaction saw.
         seen: Seen,
     },
+    /// v2: the entry exists now.
+    Posted {
+        /// The entry.
+        own: Member,
+    },
+    /// v2: whether the entry was written, and what it is now (read linearizably if it was not written).
+    Refreshed {
+        /// Whether this request wrote it.
+        applied: bool,
+        /// The entry, if there is one.
+        found: Option<Written>,
+    },
     /// What a look saw.
     Looked(Seen),
     /// The key with that revision does not exist any more.
     Left,
+}
+
+/// An entry of v2, and the revision of its last write (`modifiedIndex`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The entry.
+    pub member: Member,
+    /// The revision of its last write.
+    pub at: Revision,
 }
 
 /// What one linearizable read at one revision saw of an election.

@@ -8,6 +8,9 @@ pub type Revision = u64;
 /// A lease of etcd v3; never 0.
 pub type LeaseId = i64;
 
+/// What stands for the lease of an entry of v2 that has a time to live.
+pub const OWN_TTL: LeaseId = 1;
+
 /// One entry of an election, as etcd holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -17,7 +20,7 @@ pub struct Member {
     pub name: Vec<u8>,
     /// The revision that created the key. Members rank by it, then by key (law 9); of a leader it is the token.
     pub revision: Revision,
-    /// The lease the key hangs on; 0 if none.
+    /// The lease the key hangs on; 0 if none. In v2, where an entry has a time to live of its own, [`OWN_TTL`] if it has.
     pub lease: LeaseId,
 }
 

@@ -11,6 +11,10 @@ use crate::event::el_on_event;
 /// etcd's API v3 (gRPC, etcd 3.4 and later). Shares elections with Go's concurrency.Election and `etcdctl elect`.
 pub const EL_API_V3: i32 = 3;
 
+/// etcd's API v2 (HTTP, etcd 2 to 3.5; off unless etcd is started with --enable-v2=true). Shares elections with the
+/// npm package etcd-leader of 2015. The clocks of etcd's members must agree within the step-down margin.
+pub const EL_API_V2: i32 = 2;
+
 /// Report it as an event, let nobody of ours lead for one ttl and the step-down margin, then go on. The default.
 pub const EL_ON_STORE_RESET_CONTINUE: i32 = 1;
 /// End the election with `EL_STORE_RESET`.
@@ -36,7 +40,8 @@ pub struct el_config {
     pub user_data: *mut c_void,
     /// How many endpoints there are, 1 to 64.
     pub endpoint_count: u32,
-    /// Which API of etcd: `EL_API_V3`. The default is `EL_API_V3`.
+    /// Which API of etcd: `EL_API_V2` or `EL_API_V3`; the default is `EL_API_V3`. They cannot see each other: all who
+    /// campaign for a key must use the same one.
     pub api: i32,
     /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
     pub ttl_s: u32,
@@ -111,7 +116,12 @@ impl el_config {
             name,
             api: match self.api {
                 0 | EL_API_V3 => Api::V3,
-                other => return refuse(format!("api is {other}; give EL_API_V3 (3), or 0 for the default")),
+                EL_API_V2 => Api::V2,
+                other => {
+                    return refuse(format!(
+                        "api is {other}; give EL_API_V2 (2) or EL_API_V3 (3), or 0 for the default"
+                    ));
+                }
             },
             ttl_s: self.ttl_s,
             renew_ms: self.renew_ms,

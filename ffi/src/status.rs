@@ -44,8 +44,14 @@ pub const EL_STORE_RESET: i32 = -17;
 pub const EL_NESTED: i32 = -18;
 /// A fault in the library (please report it), or the system gave no thread or descriptor; `el_last_error` says which.
 pub const EL_INTERNAL: i32 = -19;
+/// In etcd's API v2 the election's key holds a value, so that no members can live under it; use another key.
+pub const EL_NOT_A_DIRECTORY: i32 = -20;
+/// The member's certificate is not trusted, or it does not trust ours; the message says which and why.
+pub const EL_UNTRUSTED: i32 = -21;
+/// The clocks of etcd's members differ so much that entries of API v2 expire early; set the clocks.
+pub const EL_CLOCK_SKEW: i32 = -22;
 
-const TABLE: [(ErrorKind, i32, &CStr); 19] = [
+const TABLE: [(ErrorKind, i32, &CStr); 22] = [
     (ErrorKind::Invalid, EL_INVALID, c"EL_INVALID"),
     (ErrorKind::Busy, EL_BUSY, c"EL_BUSY"),
     (ErrorKind::Stopped, EL_STOPPED, c"EL_STOPPED"),
@@ -65,6 +71,9 @@ const TABLE: [(ErrorKind, i32, &CStr); 19] = [
     (ErrorKind::StoreReset, EL_STORE_RESET, c"EL_STORE_RESET"),
     (ErrorKind::Nested, EL_NESTED, c"EL_NESTED"),
     (ErrorKind::Internal, EL_INTERNAL, c"EL_INTERNAL"),
+    (ErrorKind::NotADirectory, EL_NOT_A_DIRECTORY, c"EL_NOT_A_DIRECTORY"),
+    (ErrorKind::Untrusted, EL_UNTRUSTED, c"EL_UNTRUSTED"),
+    (ErrorKind::ClockSkew, EL_CLOCK_SKEW, c"EL_CLOCK_SKEW"),
 ];
 
 /// The status of this kind of error.
@@ -87,6 +96,6 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_a_status_of_its_own_in_the_cores_order() {
         assert_eq!(TABLE.map(|(kind, ..)| kind), ErrorKind::ALL);
-        assert!(TABLE.iter().map(|(_, status, _)| *status).eq((1..=19).map(|at| -at)));
+        assert!(TABLE.iter().map(|(_, status, _)| *status).eq((1..=22).map(|at| -at)));
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Backend, Inbox};
-use crate::config::Endpoint;
+use crate::config::{Endpoint, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
 
@@ -48,10 +48,11 @@ struct Link {
 }
 
 impl V3 {
-    /// A backend for these endpoints which gives up connecting to one after `connect_timeout`, and puts what it hears
-    /// into `inbox`.
-    pub fn new(endpoints: Vec<Endpoint>, connect_timeout: Duration, inbox: Inbox) -> V3 {
-        V3 { endpoints: endpoints.into(), connect_timeout, inbox, links: HashMap::new() }
+    /// A backend for the endpoints of these settings, which gives up connecting to one after the time of an attempt,
+    /// and puts what it hears into `inbox`.
+    pub fn new(settings: &SessionSettings, inbox: Inbox) -> V3 {
+        let endpoints = settings.endpoints.clone().into();
+        V3 { endpoints, connect_timeout: settings.attempt, inbox, links: HashMap::new() }
     }
 
     fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {

@@ -14,7 +14,7 @@ use etcd_leader::member::{LeaseId, Member, Revision};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-use crate::support::{Cluster, endpoints};
+use crate::support::{Cluster, session};
 
 pub(crate) const PREFIX: &[u8] = b"/jobs/nightly/";
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -30,7 +30,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn on(urls: &[String]) -> Bench {
         let (inbox, heard) = unbounded_channel();
-        let backend = V3::new(endpoints(urls), Duration::from_secs(2), inbox);
+        let backend = V3::new(&session(urls), inbox);
         Bench { backend, inbox: heard, heard: VecDeque::new(), last: 0 }
     }
 

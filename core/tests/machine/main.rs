@@ -117,6 +117,8 @@ impl Stage {
                     self.own.clone_from(own);
                     "join".into()
                 }
+                Op::Post { .. } => "post".into(),
+                Op::Refresh { visible, .. } => if *visible { "show" } else { "refresh" }.into(),
                 Op::Look { .. } => "look".into(),
                 Op::Leave { revision, .. } => format!("leave{revision}"),
                 Op::Watch { watch, start, .. } => {
@@ -158,7 +160,7 @@ impl Stage {
     }
 
     fn stamp(&self) -> Stamp {
-        Stamp { cluster: 1, revision: self.revision, term: 1 }
+        Stamp { cluster: 1, revision: self.revision, term: 1, clock_s: None }
     }
 
     fn me(&self) -> Member {

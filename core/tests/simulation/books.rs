@@ -173,6 +173,7 @@ impl World {
                 }
                 Verb::Look(election_of(prefix))
             }
+            Op::Post { .. } | Op::Refresh { .. } => Verb::Other,
             Op::Leave { key, revision } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));

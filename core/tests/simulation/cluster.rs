@@ -122,7 +122,7 @@ impl Cluster {
     }
 
     fn stamp(&self, node: usize) -> Stamp {
-        Stamp { cluster: self.id, revision: self.store.revision, term: self.nodes[node].term }
+        Stamp { cluster: self.id, revision: self.store.revision, term: self.nodes[node].term, clock_s: None }
     }
 
     /// Carries out a request at this member, at this moment, or says that it cannot.
@@ -214,7 +214,12 @@ impl Cluster {
                 }
                 Answer::Left
             }
-            Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
+            Op::Close
+            | Op::Renew { .. }
+            | Op::Watch { .. }
+            | Op::Unwatch { .. }
+            | Op::Post { .. }
+            | Op::Refresh { .. } => {
                 unreachable!("not carried out here: {op:?}")
             }
         };

@@ -16,6 +16,10 @@ pub(crate) fn words(op: &Op) -> String {
         Op::Revoke { lease } => format!("revoke {lease:x}"),
         Op::Join { own, .. } => format!("join {}", text(own)),
         Op::Look { own, up_to, .. } => format!("look for {} up to {up_to}", text(own)),
+        Op::Post { name, .. } => format!("post {}", text(name)),
+        Op::Refresh { key, written, visible, .. } => {
+            format!("refresh {} of {written}{}", text(key), if *visible { ", visibly" } else { "" })
+        }
         Op::Leave { key, revision } => format!("leave {} of {revision}", text(key)),
         Op::Watch { watch, from, to, start } => {
             format!("watch {} [{}, {}) from {start}", watch.0, text(from), text(to).replace('\0', "+0"))

@@ -34,15 +34,15 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The endpoints that these URLs name.
-pub fn endpoints(urls: &[String]) -> Vec<etcd_leader::config::Endpoint> {
+/// What a session with these endpoints is made of, at the default ttl.
+pub fn session(urls: &[String]) -> etcd_leader::config::SessionSettings {
     let config = etcd_leader::Config {
         endpoints: urls.to_vec(),
         key: "k".into(),
         name: "n".into(),
         ..etcd_leader::Config::default()
     };
-    config.validate().expect("good URLs").session.endpoints
+    config.validate().expect("good URLs").session
 }
 
 /// The etcd server to test against.

@@ -83,7 +83,7 @@ static void numbers_are_checked(void) {
     REFUSED(request_timeout_ms = 19, "request_timeout_ms", "19", "at least 20");
     REFUSED(request_timeout_ms = UINT32_MAX, "request_timeout_ms", "4294967295", "at most 1500");
     REFUSED(stop_timeout_ms = 3600001, "stop_timeout_ms", "3600001", "at most 3600000");
-    REFUSED(api = 2, "api", "2", "EL_API_V3");
+    REFUSED(api = 1, "api", "1", "EL_API_V3");
     REFUSED(api = -1, "api", "-1", "EL_API_V3");
     REFUSED(on_store_reset = 3, "on_store_reset", "3", "EL_ON_STORE_RESET_STOP");
     REFUSED(on_event = NULL, "on_event", "NULL", "give a function");

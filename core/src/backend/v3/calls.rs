@@ -52,6 +52,7 @@ impl Calls {
             Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
                 Err(Failure::new(ErrorKind::Internal, "this verb is not a call"))
             }
+            Op::Post { .. } | Op::Refresh { .. } => Err(Failure::new(ErrorKind::Internal, "this verb is one of v2")),
         }
     }
 

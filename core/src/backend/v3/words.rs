@@ -9,7 +9,8 @@ pub(super) type Garbled = &'static str;
 
 pub(super) fn stamp(header: Option<proto::ResponseHeader>) -> Result<Stamp, Garbled> {
     let header = header.ok_or("it has no header")?;
-    Ok(Stamp { cluster: header.cluster_id, revision: revision(header.revision)?, term: header.raft_term })
+    let (cluster, term) = (header.cluster_id, header.raft_term);
+    Ok(Stamp { cluster, revision: revision(header.revision)?, term, clock_s: None })
 }
 
 fn revision(number: i64) -> Result<Revision, Garbled> {
