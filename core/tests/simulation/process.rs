@@ -228,6 +228,9 @@ impl World {
             let Some((id, report)) = crew.poll_report() else { break };
             self.reported(proc, id, report, cause);
         }
+        if self.is_v2() {
+            self.judge_clocks(proc);
+        }
         if self.procs[proc].crew.as_ref().is_some_and(|crew| crew.is_over()) {
             note!(self, "p{proc} is over");
             self.stats.overs += 1;
