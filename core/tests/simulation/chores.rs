@@ -99,8 +99,9 @@ impl World {
         let Some(crew) = &mut self.procs[proc].crew else { return };
         let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
         let user = User::new(&name, self.settings.ttl());
-        let (report, stopped, last_token, looked_at, lost_at) = (Report::default(), false, None, 0, 0);
-        let one = Cand { id, election, name, report, user, stopped, last_token, looked_at, lost_at };
+        let (report, stopped, has_joined, last_token) = (Report::default(), false, false, None);
+        let (looked_at, lost_at) = (0, 0);
+        let one = Cand { id, election, name, report, user, stopped, has_joined, last_token, looked_at, lost_at };
         self.procs[proc].cands.push(one);
         let first = self.rng.below(20 * MS);
         self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });

@@ -147,7 +147,9 @@ impl World {
         let one = &mut self.procs[proc].cands[cand];
         let old = std::mem::replace(&mut one.report, report.clone());
         one.user.set(report.clone());
-        let (election, stopped, inc) = (one.election, one.stopped, self.procs[proc].inc);
+        let (election, stopped, has_joined) = (one.election, one.stopped, one.has_joined);
+        one.has_joined |= report.standing != Standing::Out;
+        let inc = self.procs[proc].inc;
         if let (None, Some(fatal)) = (&old.fatal, &report.fatal) {
             self.stats.fatal += 1;
             let may_be = if fatal.kind() == ErrorKind::StoreReset {
@@ -155,13 +157,15 @@ impl World {
                 self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
             } else {
                 let may_happen = self.strangers || self.plan.may_be_fatal();
-                !self.procs[proc].books.has_joined && fatal.kind().is_fatal_before_join() && may_happen
+                // That etcd denies a key ends the one election that never had it; all else is judged of the session.
+                let is_alone = fatal.kind() == ErrorKind::Denied && !has_joined;
+                (is_alone || !self.procs[proc].books.has_joined) && fatal.kind().is_fatal_before_join() && may_happen
             };
             if !may_be {
                 self.referee.accuse(7, format!("p{proc} gave up: {fatal:?}"));
             }
             // An operator looks at it and starts it again.
-            if fatal.kind() == ErrorKind::StoreReset && !stopped {
+            if (fatal.kind() == ErrorKind::StoreReset || self.procs[proc].books.has_joined) && !stopped {
                 self.last_trouble = self.now;
                 let wait = self.rng.below(2 * self.ttl());
                 self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });

@@ -90,6 +90,8 @@ pub(crate) struct Cand {
     /// With which it led last.
     pub(crate) last_token: Option<u64>,
     /// When it last saw the whole election, by a look or a join, and when it last stopped leading.
+    /// It had a place.
+    pub(crate) has_joined: bool,
     pub(crate) looked_at: Ns,
     pub(crate) lost_at: Ns,
 }
