@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+pub mod tls;
 pub mod v2;
 pub mod v3;
 
