@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+mod dial;
 pub mod tls;
 pub mod v2;
 pub mod v3;

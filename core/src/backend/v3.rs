@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Backend, Inbox};
+use super::{Backend, Inbox, tls};
 use crate::config::{Endpoint, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
@@ -36,6 +36,7 @@ use tasks::Tasks;
 /// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V3 {
     endpoints: Arc<[Endpoint]>,
+    tls: tls::Client,
     connect_timeout: Duration,
     inbox: Inbox,
     links: HashMap<LinkId, Link>,
@@ -52,7 +53,8 @@ impl V3 {
     /// and puts what it hears into `inbox`.
     pub fn new(settings: &SessionSettings, inbox: Inbox) -> V3 {
         let endpoints = settings.endpoints.clone().into();
-        V3 { endpoints, connect_timeout: settings.attempt, inbox, links: HashMap::new() }
+        let tls = tls::Client::new(&settings.access.tls, tls::Inside::Http2);
+        V3 { endpoints, tls, connect_timeout: settings.attempt, inbox, links: HashMap::new() }
     }
 
     fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
@@ -62,7 +64,8 @@ impl V3 {
         };
         let tasks = Tasks::default();
         let (wishes, granted) = mpsc::unbounded_channel();
-        let life = link::Life { link, endpoint, inbox: self.inbox.clone(), tasks: tasks.clone() };
+        let life =
+            link::Life { link, endpoint, tls: self.tls.clone(), inbox: self.inbox.clone(), tasks: tasks.clone() };
         tasks.spawn(life.run(request, key, self.connect_timeout, granted));
         if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
             before.tasks.end();

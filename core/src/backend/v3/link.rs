@@ -14,7 +14,7 @@ use super::renewals::Renewals;
 use super::status;
 use super::tasks::Tasks;
 use super::watches::{News, Watches};
-use crate::backend::Inbox;
+use crate::backend::{Inbox, tls};
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Input, LinkId, Op, Reply, RequestId};
@@ -25,6 +25,7 @@ pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 pub(super) struct Life {
     pub(super) link: LinkId,
     pub(super) endpoint: Endpoint,
+    pub(super) tls: tls::Client,
     pub(super) inbox: Inbox,
     pub(super) tasks: Tasks,
 }
@@ -84,7 +85,7 @@ impl Life {
         let origin = self.endpoint.to_string().parse::<http::Uri>().map_err(|error| {
             Failure::new(ErrorKind::Invalid, format!("{} cannot be the name of a server: {error}", self.endpoint))
         })?;
-        let (channel, connection) = channel::connect(&self.endpoint, limit, self.tasks.clone()).await?;
+        let (channel, connection) = channel::connect(&self.endpoint, &self.tls, limit, self.tasks.clone()).await?;
         let (end, over) = oneshot::channel();
         let endpoint = self.endpoint.clone();
         self.tasks.spawn(async move {
