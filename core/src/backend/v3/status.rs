@@ -37,6 +37,18 @@ pub(super) fn refused(endpoint: &Endpoint, status: &Status) -> Failure {
     Failure::new(kind_of(status.code(), said), format!("{endpoint}: {said}"))
 }
 
+/// Whether a call, which was not applied, was refused for the token that it showed or did not show.
+pub(super) fn wants_token(refusal: &Status) -> bool {
+    refusal.source().is_none() && (refusal.code() == Code::Unauthenticated || says_token(refusal.message()))
+}
+
+/// Whether these words of etcd's are about the token.
+pub(super) fn says_token(said: &str) -> bool {
+    ["invalid auth token", "revision of auth store is old", "user name is empty"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
 /// The failure of the connection.
 pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
     if let Some(Broken(failure)) = chain(error).find_map(|cause| cause.downcast_ref()) {
