@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+mod dial;
 mod hosts;
 mod tasks;
+pub mod tls;
 pub mod v2;
 pub mod v3;
 
