@@ -8,6 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+mod hosts;
+mod tasks;
 pub mod v2;
 pub mod v3;
 

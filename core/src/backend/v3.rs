@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::tasks::Tasks;
 use super::{Backend, Inbox};
 use crate::config::{Endpoint, SessionSettings};
 use crate::error::ErrorKind;
@@ -27,11 +28,8 @@ mod link;
 mod proto;
 mod renewals;
 mod status;
-mod tasks;
 mod watches;
 mod words;
-
-use tasks::Tasks;
 
 /// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V3 {

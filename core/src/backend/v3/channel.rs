@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::status::{NotGrpc, failed};
-use super::tasks::Tasks;
+use crate::backend::hosts::look_up;
+use crate::backend::tasks::Tasks;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -81,18 +82,6 @@ async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
-    let (host, port) = (endpoint.host(), endpoint.port());
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let unknown = |cause: &dyn std::fmt::Display| {
-        Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot look up the host {host}: {cause}"))
-    };
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&error))?.collect();
-    if found.is_empty() { Err(unknown(&"it has no address")) } else { Ok(found) }
 }
 
 impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
