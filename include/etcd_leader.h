@@ -295,8 +295,8 @@ typedef void (*el_on_event)(const struct el_event *event, void *user_data);
  */
 typedef struct el_config {
     /**
-     * The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port`; the port may be left out
-     * (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
+     * The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port` or `https://host:port`; the
+     * port may be left out (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
      */
     const char *const *endpoints;
     /**
@@ -353,6 +353,45 @@ typedef struct el_config {
      * What to do when the store has gone back in time (wiped, or restored from a backup): `EL_ON_STORE_RESET_...`.
      */
     int32_t on_store_reset;
+    /**
+     * A user of etcd's, if etcd asks for one; then `password` too. In API v2 without a colon.
+     */
+    const char *username;
+    /**
+     * The user's password. It appears in no message and no event.
+     */
+    const char *password;
+    /**
+     * Whom to trust when the endpoints are `https://`: a file of CA certificates in PEM. Only these are trusted then;
+     * without `ca_file` and `ca_pem`, those that the system trusts. The files that are named here and below are read by
+     * `el_start` and again for each connection, so they may be replaced while elections run.
+     */
+    const char *ca_file;
+    /**
+     * The same as a text in PEM. Give the file or the text, here and below.
+     */
+    const char *ca_pem;
+    /**
+     * Our own certificate, if etcd asks for one (`--client-cert-auth`), then those between it and its CA: a file in
+     * PEM. Its key is needed too.
+     */
+    const char *cert_file;
+    /**
+     * The same as a text in PEM.
+     */
+    const char *cert_pem;
+    /**
+     * The private key of our certificate, not encrypted: a file in PEM.
+     */
+    const char *key_file;
+    /**
+     * The same as a text in PEM. It appears in no message and no event.
+     */
+    const char *key_pem;
+    /**
+     * The name that the certificates of all endpoints must hold; by default each endpoint's host.
+     */
+    const char *tls_server_name;
 } el_config;
 
 #ifdef __cplusplus

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
-mod hosts;
+mod dial;
+mod shell;
 mod tasks;
+pub mod tls;
 pub mod v2;
 pub mod v3;
 

@@ -3,14 +3,17 @@
 //! [`Config`] is what the caller says; [`Config::validate`] turns it into [`Settings`], in which every default is
 //! filled in and every value is known to be usable. Each refusal names the field, the value and the remedy.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
 mod access;
 mod endpoint;
+mod pem;
 pub use access::{Access, Login, Pem, Secret, Tls};
 pub use endpoint::Endpoint;
+pub use pem::Credentials;
 
 /// Which of etcd's two APIs an election lives in. They cannot see each other: all members must use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -38,7 +41,8 @@ pub enum OnStoreReset {
 /// How to take part in an election. Zero (or `None`) stands for the default.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The members of one etcd cluster, each `http://host:port`; at least one. The port may be left out (2379).
+    /// The members of one etcd cluster, each `http://host:port` or `https://host:port`; at least one. The port may be
+    /// left out (2379).
     pub endpoints: Vec<String>,
     /// Which API of etcd to use.
     pub api: Api,
@@ -60,6 +64,25 @@ pub struct Config {
     pub stop_timeout_ms: u32,
     /// What to do when the store went back in time.
     pub on_store_reset: OnStoreReset,
+    /// A user of etcd's, if it asks for one.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// Whom we trust: a file with CA certificates in PEM. Only these are trusted then; without one, those that the
+    /// system trusts. Files are read at the start, and anew for each connection.
+    pub ca_file: Option<PathBuf>,
+    /// The same as text.
+    pub ca_pem: Option<Secret>,
+    /// Our own certificate, if the server asks for one, and those between it and its CA: a file in PEM.
+    pub cert_file: Option<PathBuf>,
+    /// The same as text.
+    pub cert_pem: Option<Secret>,
+    /// The private key of our certificate, not encrypted: a file in PEM.
+    pub key_file: Option<PathBuf>,
+    /// The same as text.
+    pub key_pem: Option<Secret>,
+    /// The name that the certificates of all endpoints must hold, where it is not the endpoint's host.
+    pub tls_server_name: Option<String>,
 }
 
 /// A checked configuration: nothing in it is missing and its inequalities hold.
@@ -135,14 +158,16 @@ impl Config {
             ));
         }
         let (renew_every, margin, attempt) = self.pace(ttl)?;
+        let endpoints = self.check_endpoints()?;
+        let access = self.check_access(&endpoints)?;
         Ok(Settings {
             key: self.key.clone(),
             name: self.name.clone(),
             stop_timeout: millis_or(self.stop_timeout_ms, ttl),
             session: SessionSettings {
                 api: self.api,
-                endpoints: self.check_endpoints()?,
-                access: Access::default(),
+                endpoints,
+                access,
                 ttl_s,
                 renew_every,
                 margin,
@@ -232,6 +257,15 @@ fn check_text(field: &str, value: &str, max_bytes: usize) -> Result<(), Error> {
         return refuse(format!("{field} {value:?} has a NUL byte at {at}; leave it out"));
     }
     Ok(())
+}
+
+/// A caller's text in a message: quoted, and cut where it is too long to read.
+fn shown(text: &str) -> String {
+    if text.chars().count() > 80 {
+        format!("{:?}...", text.chars().take(80).collect::<String>())
+    } else {
+        format!("{text:?}")
+    }
 }
 
 fn millis_or(millis: u32, default: Duration) -> Duration {

@@ -2,8 +2,9 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;
+use std::path::PathBuf;
 
-use etcd_leader::config::MAX_ENDPOINTS;
+use etcd_leader::config::{MAX_ENDPOINTS, Secret};
 use etcd_leader::{Api, Config, Error, ErrorKind, OnStoreReset};
 
 use crate::event::el_on_event;
@@ -25,8 +26,8 @@ pub const EL_ON_STORE_RESET_STOP: i32 = 2;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct el_config {
-    /// The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port`; the port may be left out
-    /// (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
+    /// The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port` or `https://host:port`; the
+    /// port may be left out (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
     pub endpoints: *const *const c_char,
     /// The election: all who campaign for the same key on the same cluster compete. 1 to 1024 bytes of UTF-8, taken
     /// byte for byte; no slash at the end, no double slash.
@@ -58,6 +59,27 @@ pub struct el_config {
     pub stop_timeout_ms: u32,
     /// What to do when the store has gone back in time (wiped, or restored from a backup): `EL_ON_STORE_RESET_...`.
     pub on_store_reset: i32,
+    /// A user of etcd's, if etcd asks for one; then `password` too. In API v2 without a colon.
+    pub username: *const c_char,
+    /// The user's password. It appears in no message and no event.
+    pub password: *const c_char,
+    /// Whom to trust when the endpoints are `https://`: a file of CA certificates in PEM. Only these are trusted then;
+    /// without `ca_file` and `ca_pem`, those that the system trusts. The files that are named here and below are read by
+    /// `el_start` and again for each connection, so they may be replaced while elections run.
+    pub ca_file: *const c_char,
+    /// The same as a text in PEM. Give the file or the text, here and below.
+    pub ca_pem: *const c_char,
+    /// Our own certificate, if etcd asks for one (`--client-cert-auth`), then those between it and its CA: a file in
+    /// PEM. Its key is needed too.
+    pub cert_file: *const c_char,
+    /// The same as a text in PEM.
+    pub cert_pem: *const c_char,
+    /// The private key of our certificate, not encrypted: a file in PEM.
+    pub key_file: *const c_char,
+    /// The same as a text in PEM. It appears in no message and no event.
+    pub key_pem: *const c_char,
+    /// The name that the certificates of all endpoints must hold; by default each endpoint's host.
+    pub tls_server_name: *const c_char,
 }
 
 /// More than this is no size of a configuration that any version will have.
@@ -107,9 +129,9 @@ impl el_config {
                 "on_event is NULL; give a function: without one nobody is told of the end of leading".into(),
             );
         }
-        // SAFETY: see above, for each of the three.
-        let (endpoints, key, name) =
-            unsafe { (self.endpoint_texts()?, text("key", self.key)?, text("name", self.name)?) };
+        // SAFETY: see above, for each of them.
+        let (endpoints, key, name, access) =
+            unsafe { (self.endpoint_texts()?, text("key", self.key)?, text("name", self.name)?, self.access()?) };
         Ok(Config {
             endpoints,
             key,
@@ -138,7 +160,27 @@ impl el_config {
                     ));
                 }
             },
+            ..access
         })
+    }
+
+    /// The fields about users and certificates.
+    unsafe fn access(&self) -> Result<Config, Error> {
+        // SAFETY: each is NULL or a text.
+        unsafe {
+            Ok(Config {
+                username: optional(self.username, |given| text("username", given))?,
+                password: optional(self.password, |given| secret("password", given))?,
+                ca_file: optional(self.ca_file, |given| path("ca_file", given))?,
+                ca_pem: optional(self.ca_pem, |given| secret("ca_pem", given))?,
+                cert_file: optional(self.cert_file, |given| path("cert_file", given))?,
+                cert_pem: optional(self.cert_pem, |given| secret("cert_pem", given))?,
+                key_file: optional(self.key_file, |given| path("key_file", given))?,
+                key_pem: optional(self.key_pem, |given| secret("key_pem", given))?,
+                tls_server_name: optional(self.tls_server_name, |given| text("tls_server_name", given))?,
+                ..Config::default()
+            })
+        }
     }
 
     unsafe fn endpoint_texts(&self) -> Result<Vec<String>, Error> {
@@ -177,6 +219,42 @@ unsafe fn text(field: &str, text: *const c_char) -> Result<String, Error> {
     }
 }
 
+fn optional<T>(given: *const c_char, read: impl FnOnce(*const c_char) -> Result<T, Error>) -> Result<Option<T>, Error> {
+    if given.is_null() { Ok(None) } else { read(given).map(Some) }
+}
+
+/// Reads a text of C's of which no byte may be shown.
+///
+/// # Safety
+///
+/// `text` ends with a NUL byte.
+unsafe fn secret(field: &str, text: *const c_char) -> Result<Secret, Error> {
+    // SAFETY: says the caller.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(error) => refuse(format!("{field} is not UTF-8 from byte {} on; write it in UTF-8", error.valid_up_to())),
+    }
+}
+
+/// Reads a path of C's, which on Unix is any bytes.
+///
+/// # Safety
+///
+/// `text` ends with a NUL byte.
+#[cfg(unix)]
+unsafe fn path(_field: &str, text: *const c_char) -> Result<PathBuf, Error> {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: says the caller.
+    Ok(PathBuf::from(std::ffi::OsStr::from_bytes(unsafe { CStr::from_ptr(text) }.to_bytes())))
+}
+
+#[cfg(not(unix))]
+unsafe fn path(field: &str, given: *const c_char) -> Result<PathBuf, Error> {
+    // SAFETY: says the caller.
+    unsafe { text(field, given) }.map(PathBuf::from)
+}
+
 pub(crate) fn refuse<T>(detail: String) -> Result<T, Error> {
     Err(Error::new(ErrorKind::Invalid, detail))
 }
@@ -188,9 +266,10 @@ const _: () = {
 
     use crate::event::el_event;
 
-    assert!(SIZE == 72 && align_of::<el_config>() == 8);
+    assert!(SIZE == 144 && align_of::<el_config>() == 8);
     assert!(offset_of!(el_config, on_event) == 24 && offset_of!(el_config, endpoint_count) == 40);
     assert!(offset_of!(el_config, ttl_s) == 48 && offset_of!(el_config, on_store_reset) == 68);
+    assert!(offset_of!(el_config, username) == 72 && offset_of!(el_config, tls_server_name) == 136);
     assert!(size_of::<el_event>() == 56 && offset_of!(el_event, token) == 16);
     assert!(offset_of!(el_event, election) == 24 && offset_of!(el_event, message) == 48);
 };
@@ -220,7 +299,7 @@ mod tests {
         let copied = |given: &Later| unsafe { copy((&raw const *given).cast(), size_of::<Later>()) };
         assert_eq!(copied(&later(0)).expect("zero").ttl_s, 7);
         let Err(error) = copied(&later(1 << 40)) else { panic!("taken") };
-        assert!(error.detail().contains("byte 77") && error.detail().contains("newer libetcd_leader"), "{error}");
+        assert!(error.detail().contains("byte 149") && error.detail().contains("newer libetcd_leader"), "{error}");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! * `channel`: one connection to one member, made once and never mended
 //! * `link`: what is under way on it: calls, the keepalive stream, the watch stream
+//! * `auth`: the token that calls and streams show
 //! * `calls`: the verbs that are one call each, as requests and back
-//! * `renewals`, `watches`: the two streams that all elections of a link share
+//! * `streams`, `renewals`, `watches`: the two streams that all elections of a link share
 //! * `words`: etcd's messages as the words of the machines, checked
 //! * `status`: what a failure means, in one place
 //! * `proto`: generated from `proto/etcd.proto`
@@ -15,11 +16,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
-use super::{Backend, Inbox};
-use crate::config::{Endpoint, SessionSettings};
+use super::{Backend, Inbox, tls};
+use crate::config::{Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
 
+mod auth;
 mod calls;
 mod channel;
 mod link;
@@ -28,12 +30,18 @@ mod link;
 mod proto;
 mod renewals;
 mod status;
+mod streams;
 mod watches;
 mod words;
+
+pub use auth::role_recipe;
 
 /// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V3 {
     endpoints: Arc<[Endpoint]>,
+    tls: tls::Client,
+    login: Option<Login>,
+    token: auth::Newest,
     connect_timeout: Duration,
     inbox: Inbox,
     links: HashMap<LinkId, Link>,
@@ -50,7 +58,17 @@ impl V3 {
     /// and puts what it hears into `inbox`.
     pub fn new(settings: &SessionSettings, inbox: Inbox) -> V3 {
         let endpoints = settings.endpoints.clone().into();
-        V3 { endpoints, connect_timeout: settings.attempt, inbox, links: HashMap::new() }
+        let tls = tls::Client::new(&settings.access.tls, tls::Inside::Http2);
+        let login = settings.access.login.clone();
+        V3 {
+            endpoints,
+            tls,
+            login,
+            token: auth::Newest::default(),
+            connect_timeout: settings.attempt,
+            inbox,
+            links: HashMap::new(),
+        }
     }
 
     fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
@@ -60,7 +78,15 @@ impl V3 {
         };
         let tasks = Tasks::default();
         let (wishes, granted) = mpsc::unbounded_channel();
-        let life = link::Life { link, endpoint, inbox: self.inbox.clone(), tasks: tasks.clone() };
+        let life = link::Life {
+            link,
+            endpoint,
+            tls: self.tls.clone(),
+            login: self.login.clone(),
+            token: self.token.clone(),
+            inbox: self.inbox.clone(),
+            tasks: tasks.clone(),
+        };
         tasks.spawn(life.run(request, key, self.connect_timeout, granted));
         if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
             before.tasks.end();

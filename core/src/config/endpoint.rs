@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-use super::{Error, refuse};
+use rustls::pki_types::ServerName;
+
+use super::{Error, refuse, shown};
 
 /// Where one etcd member listens.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    is_tls: bool,
     host: String,
     port: u16,
 }
@@ -17,18 +20,22 @@ const DEFAULT_PORT: u16 = 2379;
 const MAX_HOST_BYTES: usize = 253;
 
 impl Endpoint {
-    /// Reads `http://host[:port]`; `field` is what the caller knows it as.
+    /// Reads `http://host[:port]` or `https://host[:port]`; `field` is what the caller knows it as.
     pub(crate) fn parse(field: &str, url: &str) -> Result<Endpoint, Error> {
         // What stands before an @ may be a password: it is never repeated.
         if url.contains('@') {
             return refuse(format!("{field} has a user or password in the URL; leave them out of it"));
         }
         let Some((scheme, rest)) = url.split_once("://") else {
-            return refuse(format!("{field} {} has no scheme; write http://host:port", shown(url)));
-        };
-        if !scheme.eq_ignore_ascii_case("http") {
             return refuse(format!(
-                "{field} has the scheme {}; this version speaks http://host:port only",
+                "{field} {} has no scheme; write http://host:port or https://host:port",
+                shown(url)
+            ));
+        };
+        let is_tls = scheme.eq_ignore_ascii_case("https");
+        if !is_tls && !scheme.eq_ignore_ascii_case("http") {
+            return refuse(format!(
+                "{field} has the scheme {}; write http://host:port or https://host:port",
                 shown(scheme)
             ));
         }
@@ -48,6 +55,12 @@ impl Endpoint {
                 shown(url)
             ));
         }
+        if is_tls && ServerName::try_from(host.trim_matches(['[', ']'])).is_err() {
+            return refuse(format!(
+                "{field} {} has a host that no certificate can name; write https://host:port",
+                shown(url)
+            ));
+        }
         let port = match port {
             None => DEFAULT_PORT,
             Some(digits) => match digits.parse::<u16>() {
@@ -61,7 +74,12 @@ impl Endpoint {
                 }
             },
         };
-        Ok(Endpoint { host, port })
+        Ok(Endpoint { is_tls, host, port })
+    }
+
+    /// Whether it is spoken to over TLS (`https`).
+    pub fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// The host as one connects to it: a name or an address, without brackets.
@@ -93,18 +111,10 @@ fn is_host(host: &str) -> bool {
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
-/// A caller's text in a message: quoted, and cut where it is too long to read.
-fn shown(text: &str) -> String {
-    if text.chars().count() > 80 {
-        format!("{:?}...", text.chars().take(80).collect::<String>())
-    } else {
-        format!("{text:?}")
-    }
-}
-
 impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "http://{}:{}", self.host, self.port)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        write!(out, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -126,6 +136,8 @@ mod tests {
             ("http://etcd", "http://etcd:2379", "etcd"),
             ("http://[::1]:2379", "http://[::1]:2379", "::1"),
             ("http://[::1]", "http://[::1]:2379", "::1"),
+            ("HTTPS://etcd", "https://etcd:2379", "etcd"),
+            ("https://[::1]:1", "https://[::1]:1", "::1"),
         ] {
             let endpoint = Endpoint::parse("endpoints[0]", given).expect(given);
             assert_eq!((endpoint.to_string().as_str(), endpoint.host()), (form, host));
@@ -137,7 +149,8 @@ mod tests {
         for (given, part) in [
             ("", "no scheme"),
             ("127.0.0.1:2379", "no scheme"),
-            ("https://h:2379", "https"),
+            ("https://a..b:2379", "no certificate can name"),
+            ("https://", "no usable host"),
             ("unix:///run/etcd", "unix"),
             ("http://", "no usable host"),
             ("http://:2379", "no usable host"),

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tonic::{Response, Status};
-
+use super::auth::Auth;
 use super::channel::Channel;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
@@ -23,6 +22,7 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 #[derive(Clone)]
 pub(super) struct Calls {
     endpoint: Endpoint,
+    auth: Auth,
     kv: KvClient<Channel>,
     lease: LeaseClient<Channel>,
     /// The newest stamp of this link, for the one answer that has none. Clones share it.
@@ -30,14 +30,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(endpoint: Endpoint, channel: Channel, origin: http::Uri) -> Calls {
+    pub(super) fn new(endpoint: Endpoint, auth: Auth, channel: Channel, origin: http::Uri) -> Calls {
         let kv = KvClient::with_origin(channel.clone(), origin.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let lease = LeaseClient::with_origin(channel, origin).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Calls { endpoint, kv, lease, newest: Arc::default() }
+        Calls { endpoint, auth, kv, lease, newest: Arc::default() }
     }
 
     /// Performs one of the verbs that are calls.
-    pub(super) async fn perform(mut self, op: Op) -> Result<Reply, Failure> {
+    pub(super) async fn perform(self, op: Op) -> Result<Reply, Failure> {
         match op {
             Op::Open { key, .. } => {
                 let stamp = self.touch(key).await?;
@@ -57,17 +57,23 @@ impl Calls {
     }
 
     /// A linearizable read of nothing but the stamp. It names a key that we may read, as permissions are by key.
-    async fn touch(&mut self, key: Vec<u8>) -> Result<Stamp, Failure> {
-        let request = RangeRequest { key, limit: 1, count_only: true, ..RangeRequest::default() };
-        let result = self.kv.range(request).await;
-        let answer = self.said(result)?;
+    async fn touch(&self, key: Vec<u8>) -> Result<Stamp, Failure> {
+        let request = RangeRequest { key: key.clone(), limit: 1, count_only: true, ..RangeRequest::default() };
+        let range = |request| {
+            let mut kv = self.kv.clone();
+            async move { kv.range(request).await }
+        };
+        let answer = self.auth.call(request, &key, range).await?;
         self.stamp(answer.header)
     }
 
-    async fn grant(&mut self, lease: LeaseId, ttl_s: u32) -> Result<Reply, Failure> {
+    async fn grant(&self, lease: LeaseId, ttl_s: u32) -> Result<Reply, Failure> {
         let request = proto::LeaseGrantRequest { ttl: i64::from(ttl_s), id: lease };
-        let result = self.lease.lease_grant(request).await;
-        let answer = self.said(result)?;
+        let grant = |request| {
+            let mut lease = self.lease.clone();
+            async move { lease.lease_grant(request).await }
+        };
+        let answer = self.auth.call(request, b"", grant).await?;
         if !answer.error.is_empty() {
             return Err(Failure::new(ErrorKind::Server, format!("{}: {}", self.endpoint, answer.error)));
         }
@@ -77,27 +83,29 @@ impl Calls {
         self.reply(answer.header, || Ok(Answer::Granted { ttl_s: answer.ttl }))
     }
 
-    async fn revoke(&mut self, lease: LeaseId) -> Result<Reply, Failure> {
-        match self.lease.lease_revoke(proto::LeaseRevokeRequest { id: lease }).await {
+    async fn revoke(&self, lease: LeaseId) -> Result<Reply, Failure> {
+        let revoke = |request| {
+            let mut lease = self.lease.clone();
+            async move { lease.lease_revoke(request).await }
+        };
+        match self.auth.try_call(proto::LeaseRevokeRequest { id: lease }, revoke).await? {
             Err(refusal) if status::refused(&self.endpoint, &refusal).kind == ErrorKind::LeaseLost => {
                 // A refusal has no header.
                 let stamp = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(Reply { stamp, answer: Answer::Revoked })
             }
-            result => {
-                let answer = self.said(result)?;
-                self.reply(answer.header, || Ok(Answer::Revoked))
-            }
+            Err(refusal) => Err(self.auth.failure(&refusal, None)),
+            Ok(answer) => self.reply(answer.into_inner().header, || Ok(Answer::Revoked)),
         }
     }
 
-    async fn confirm(&mut self, key: Vec<u8>, keys: Vec<Vec<u8>>) -> Result<Reply, Failure> {
+    async fn confirm(&self, key: Vec<u8>, keys: Vec<Vec<u8>>) -> Result<Reply, Failure> {
         if keys.is_empty() {
             let stamp = self.touch(key).await?;
             return Ok(Reply { stamp, answer: Answer::Confirmed { found: Vec::new() } });
         }
         let reads = keys.iter().map(|key| get(key)).collect();
-        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, keys.len()).await?;
+        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, &key, keys.len()).await?;
         let mut reads = answer.responses.into_iter();
         self.reply(answer.header, || {
             let found = keys.iter().map(|key| words::read_one(reads.next(), key)).collect::<Result<_, _>>()?;
@@ -105,15 +113,14 @@ impl Calls {
         })
     }
 
-    async fn join(&mut self, prefix: Vec<u8>, own: Vec<u8>, name: Vec<u8>, lease: LeaseId) -> Result<Reply, Failure> {
+    async fn join(&self, prefix: Vec<u8>, own: Vec<u8>, name: Vec<u8>, lease: LeaseId) -> Result<Reply, Failure> {
         let put = proto::PutRequest { key: own.clone(), value: name.clone(), lease };
         let request = TxnRequest {
             compare: vec![created_at(own.clone(), 0)],
             success: vec![op(Request::RequestPut(put)), newest(&prefix, 2, 0), oldest(&prefix)],
             failure: vec![get(&own)],
         };
-        let result = self.kv.txn(request).await;
-        let answer = self.said(result)?;
+        let answer = self.txn(request, &prefix).await?;
         let created = answer.succeeded;
         let mut answers = self.counted(answer.responses, if created { 3 } else { 1 })?.into_iter();
         let stamp = self.stamp(answer.header)?;
@@ -130,10 +137,10 @@ impl Calls {
         Ok(Reply { stamp, answer: Answer::Joined { created, seen } })
     }
 
-    async fn look(&mut self, prefix: Vec<u8>, own: Vec<u8>, up_to: Revision) -> Result<Reply, Failure> {
+    async fn look(&self, prefix: Vec<u8>, own: Vec<u8>, up_to: Revision) -> Result<Reply, Failure> {
         // One more than is wanted: of two entries of one revision, the one above ours does not count.
         let reads = vec![get(&own), newest(&prefix, 3, up_to), oldest(&prefix)];
-        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, 3).await?;
+        let answer = self.transact(TxnRequest { success: reads, ..TxnRequest::default() }, &prefix, 3).await?;
         let mut answers = answer.responses.into_iter();
         self.reply(answer.header, || {
             let ours = words::read_one(answers.next(), &own)?;
@@ -142,22 +149,35 @@ impl Calls {
         })
     }
 
-    async fn leave(&mut self, key: Vec<u8>, revision: Revision) -> Result<Reply, Failure> {
+    async fn leave(&self, key: Vec<u8>, revision: Revision) -> Result<Reply, Failure> {
         let delete = proto::DeleteRangeRequest { key: key.clone() };
         let request = TxnRequest {
-            compare: vec![created_at(key, revision)],
+            compare: vec![created_at(key.clone(), revision)],
             success: vec![op(Request::RequestDeleteRange(delete))],
             failure: Vec::new(),
         };
-        let result = self.kv.txn(request).await;
-        let answer = self.said(result)?;
+        let prefix = key.iter().rposition(|byte| *byte == b'/').map_or(key.as_slice(), |at| &key[..=at]);
+        let answer = self.txn(request, prefix).await?;
         self.reply(answer.header, || Ok(Answer::Left))
     }
 
+    /// A transaction on keys under this prefix.
+    async fn txn(&self, request: TxnRequest, prefix: &[u8]) -> Result<proto::TxnResponse, Failure> {
+        let txn = |request| {
+            let mut kv = self.kv.clone();
+            async move { kv.txn(request).await }
+        };
+        self.auth.call(request, prefix, txn).await
+    }
+
     /// A transaction without conditions that must have this many answers.
-    async fn transact(&mut self, request: TxnRequest, answers: usize) -> Result<proto::TxnResponse, Failure> {
-        let result = self.kv.txn(request).await;
-        let mut answer = self.said(result)?;
+    async fn transact(
+        &self,
+        request: TxnRequest,
+        prefix: &[u8],
+        answers: usize,
+    ) -> Result<proto::TxnResponse, Failure> {
+        let mut answer = self.txn(request, prefix).await?;
         answer.responses = self.counted(answer.responses, answers)?;
         Ok(answer)
     }
@@ -168,10 +188,6 @@ impl Calls {
         } else {
             Err("a transaction has too many or too few answers")
         })
-    }
-
-    fn said<T>(&self, result: Result<Response<T>, Status>) -> Result<T, Failure> {
-        result.map(Response::into_inner).map_err(|refusal| status::refused(&self.endpoint, &refusal))
     }
 
     fn sound<T>(&self, checked: Result<T, Garbled>) -> Result<T, Failure> {

@@ -2,8 +2,6 @@
 //! to another member, or to a store that was wiped meanwhile, without the session having looked.
 
 use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,14 +12,12 @@ use http_body::Frame;
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
 
 use super::status::{NotGrpc, failed};
-use crate::backend::hosts::look_up;
+use crate::backend::dial::{self, Stream};
 use crate::backend::tasks::Tasks;
+use crate::backend::tls;
 use crate::config::Endpoint;
-use crate::error::ErrorKind;
 use crate::machine::Failure;
 
 /// etcd closes connections that ping more often than every 5 s. The session's own deadlines are shorter than this.
@@ -29,7 +25,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Connection = http2::Connection<TokioIo<TcpStream>, tonic::body::Body, Tasks>;
+type Connection = http2::Connection<TokioIo<Stream>, tonic::body::Body, Tasks>;
 
 /// What gRPC calls are made on; clones share the connection.
 #[derive(Clone)]
@@ -37,14 +33,15 @@ pub(super) struct Channel {
     sender: http2::SendRequest<tonic::body::Body>,
 }
 
-/// Connects once, trying each address of the host's within `limit`. The future beside the channel is the connection;
+/// Connects once within `limit`. The future beside the channel is the connection;
 /// it runs as long as it is polled, and ends when the connection has.
 pub(super) async fn connect(
     endpoint: &Endpoint,
+    tls: &tls::Client,
     limit: Duration,
     tasks: Tasks,
 ) -> Result<(Channel, Connection), Failure> {
-    let stream = connect_tcp(endpoint, limit).await?;
+    let stream = dial::connect(endpoint, tls, limit).await?;
     let (sender, connection) = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -54,34 +51,6 @@ pub(super) async fn connect(
         .await
         .map_err(|error| failed(endpoint, &error))?;
     Ok((Channel { sender }, connection))
-}
-
-async fn connect_tcp(endpoint: &Endpoint, limit: Duration) -> Result<TcpStream, Failure> {
-    let late =
-        || Failure::new(ErrorKind::Timeout, format!("{endpoint}: no connection within {} ms", limit.as_millis()));
-    let deadline = Instant::now() + limit;
-    let addresses = timeout(limit, look_up(endpoint)).await.map_err(|_| late())??;
-    let mut refusals = Vec::new();
-    for (at, address) in addresses.iter().enumerate() {
-        // An address that swallows everything must leave time for those after it.
-        let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
-        match timeout(share, connect_address(*address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) if addresses.len() == 1 => refusals.push(error.to_string()),
-            Ok(Err(error)) => refusals.push(format!("{}: {error}", address.ip())),
-            Err(_) => {}
-        }
-    }
-    if refusals.is_empty() {
-        return Err(late());
-    }
-    Err(Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot connect: {}", refusals.join("; "))))
-}
-
-async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {

@@ -8,14 +8,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
+use super::auth::{Auth, Newest};
 use super::calls::Calls;
 use super::channel::{self, Channel};
-use super::renewals::Renewals;
+use super::renewals::Renewal;
 use super::status;
-use super::watches::{News, Watches};
-use crate::backend::Inbox;
+use super::streams::{Said, Streams};
+use super::watches::{News, Wanted};
 use crate::backend::tasks::Tasks;
-use crate::config::Endpoint;
+use crate::backend::{Inbox, tls};
+use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Input, LinkId, Op, Reply, RequestId};
 
@@ -25,6 +27,9 @@ pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 pub(super) struct Life {
     pub(super) link: LinkId,
     pub(super) endpoint: Endpoint,
+    pub(super) tls: tls::Client,
+    pub(super) login: Option<Login>,
+    pub(super) token: Newest,
     pub(super) inbox: Inbox,
     pub(super) tasks: Tasks,
 }
@@ -32,12 +37,9 @@ pub(super) struct Life {
 /// A link that is connected.
 struct Live {
     life: Life,
-    channel: Channel,
-    origin: http::Uri,
     calls: Calls,
     under_way: FuturesUnordered<BoxFuture<'static, (RequestId, Result<Reply, Failure>)>>,
-    renewals: Option<Renewals>,
-    watches: Option<Watches>,
+    streams: Streams,
     /// Whether the opening was answered; before that a broken link is told by that answer.
     opened: bool,
     broken: Option<Failure>,
@@ -54,15 +56,14 @@ impl Life {
     pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, limit: Duration, mut wishes: Wishes) {
         match self.connect(limit).await {
             Ok((channel, origin, over)) => {
-                let calls = Calls::new(self.endpoint.clone(), channel.clone(), origin.clone());
+                let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
+                let auth = Auth::new(endpoint.clone(), self.login.clone(), self.token.clone(), way, limit);
+                let calls = Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone());
                 let mut live = Live {
                     life: self,
-                    channel,
-                    origin,
                     calls,
                     under_way: FuturesUnordered::new(),
-                    renewals: None,
-                    watches: None,
+                    streams: Streams::new(endpoint, auth, channel, origin),
                     opened: false,
                     broken: None,
                 };
@@ -84,7 +85,7 @@ impl Life {
         let origin = self.endpoint.to_string().parse::<http::Uri>().map_err(|error| {
             Failure::new(ErrorKind::Invalid, format!("{} cannot be the name of a server: {error}", self.endpoint))
         })?;
-        let (channel, connection) = channel::connect(&self.endpoint, limit, self.tasks.clone()).await?;
+        let (channel, connection) = channel::connect(&self.endpoint, &self.tls, limit, self.tasks.clone()).await?;
         let (end, over) = oneshot::channel();
         let endpoint = self.endpoint.clone();
         self.tasks.spawn(async move {
@@ -114,18 +115,15 @@ impl Live {
                     None => return,
                 },
                 Some((request, result)) = self.under_way.next() => self.finish(request, result),
-                heard = or_never(self.renewals.as_mut().map(Renewals::next)) => match heard {
-                    Ok((request, reply)) => self.life.reply(request, Ok(reply)),
+                said = self.streams.next() => match said {
+                    Ok(Said::Renewed(request, reply)) => self.life.reply(request, Ok(reply)),
+                    Ok(Said::News(news)) => {
+                        self.pass_on(news);
+                        // Whoever reads the inbox gets a turn for each response: it cannot fill faster than it is read.
+                        tokio::task::yield_now().await;
+                    }
                     Err(failure) => self.end(failure),
                 },
-                heard = or_never(self.watches.as_mut().map(Watches::next)) => {
-                    match heard {
-                        Ok(news) => self.pass_on(news),
-                        Err(failure) => self.end(failure),
-                    }
-                    // Whoever reads the inbox gets a turn for each response: it cannot fill faster than it is read.
-                    tokio::task::yield_now().await;
-                }
                 ended = or_never(over.as_mut()) => {
                     over = None;
                     self.end(ended.unwrap_or_else(|_| status::closed(&self.life.endpoint)));
@@ -140,21 +138,18 @@ impl Live {
                 if let Some(broken) = &self.broken {
                     return self.life.reply(request, Err(broken.clone()));
                 }
-                let (endpoint, channel, origin) = (&self.life.endpoint, &self.channel, &self.origin);
-                let open = || Renewals::open(endpoint.clone(), channel.clone(), origin.clone());
-                if let Err(failure) = self.renewals.get_or_insert_with(open).renew(request, lease) {
+                if let Err(failure) = self.streams.renew(Renewal { request, lease, is_repeated: false }) {
                     self.end(failure);
                 }
             }
             Op::Watch { watch, from, to, start } if self.broken.is_none() => {
-                let (endpoint, channel, origin) = (&self.life.endpoint, &self.channel, &self.origin);
-                let open = || Watches::open(endpoint.clone(), channel.clone(), origin.clone());
-                if let Err(failure) = self.watches.get_or_insert_with(open).watch(watch, from, to, start) {
-                    self.end(failure);
+                match self.streams.watch(Wanted { watch, from, to, start, is_repeated: false }) {
+                    Ok(news) => self.pass_on(news),
+                    Err(failure) => self.end(failure),
                 }
             }
             Op::Unwatch { watch } => {
-                if let Some(Err(failure)) = self.watches.as_mut().map(|watches| watches.unwatch(watch)) {
+                if let Err(failure) = self.streams.unwatch(watch) {
                     self.end(failure);
                 }
             }
@@ -186,10 +181,9 @@ impl Live {
 
     /// Gives up the streams, for good. Calls still have their answers to come.
     fn end(&mut self, failure: Failure) {
-        for request in self.renewals.take().into_iter().flat_map(Renewals::abandon) {
+        for request in self.streams.abandon() {
             self.life.reply(request, Err(failure.clone()));
         }
-        self.watches = None;
         if self.broken.is_none() {
             self.broken = Some(failure.clone());
             if self.opened {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
+use crate::backend::dial::Broken;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -36,8 +37,23 @@ pub(super) fn refused(endpoint: &Endpoint, status: &Status) -> Failure {
     Failure::new(kind_of(status.code(), said), format!("{endpoint}: {said}"))
 }
 
+/// Whether a call, which was not applied, was refused for the token that it showed or did not show.
+pub(super) fn wants_token(refusal: &Status) -> bool {
+    refusal.source().is_none() && (refusal.code() == Code::Unauthenticated || says_token(refusal.message()))
+}
+
+/// Whether these words of etcd's are about the token.
+pub(super) fn says_token(said: &str) -> bool {
+    ["invalid auth token", "revision of auth store is old", "user name is empty"]
+        .iter()
+        .any(|words| said.contains(words))
+}
+
 /// The failure of the connection.
 pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
+    if let Some(Broken(failure)) = chain(error).find_map(|cause| cause.downcast_ref()) {
+        return failure.clone();
+    }
     let kind = kind_of_transport(error);
     let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP/2 as etcd does: " } else { "" };
     Failure::new(kind, format!("{endpoint}: {remark}{}", causes(error)))
@@ -140,7 +156,12 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // An error of I/O hides the one that it carries from `source`.
+        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        carried.map_or_else(|| error.source(), |carried| Some(carried as &(dyn Error + 'static)))
+    })
 }
 
 #[cfg(test)]

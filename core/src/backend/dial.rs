@@ -1,0 +1,197 @@
+//! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use super::tls;
+use crate::config::Endpoint;
+use crate::error::ErrorKind;
+use crate::machine::Failure;
+
+/// Connects once within `limit`, trying each address of the host's.
+pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Duration) -> Result<Stream, Failure> {
+    let deadline = Instant::now() + limit;
+    let late =
+        |what: &str| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
+    if !endpoint.is_tls() {
+        let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
+        return Ok(Stream {
+            endpoint: endpoint.clone(),
+            tls: tls.clone(),
+            is_fresh: true,
+            inner: Inner::Plain(stream),
+        });
+    }
+    // First, so that no server waits for our files.
+    let config = timeout_at(deadline, tls.config()).await;
+    let config = config.map_err(|_| late("the certificate files could not be read"))?;
+    let config = config.map_err(|failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail)))?;
+    let name = tls::server_name(tls.tls(), endpoint)?;
+    let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
+    let shaken = timeout_at(deadline, TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream)).await;
+    match shaken.map_err(|_| late("no TLS handshake"))? {
+        Ok(stream) => {
+            let inner = Inner::Tls(Box::new(stream));
+            Ok(Stream { endpoint: endpoint.clone(), tls: tls.clone(), is_fresh: true, inner })
+        }
+        Err(error) => Err(tls::failure(endpoint, tls.tls(), &error).unwrap_or_else(|| {
+            Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the TLS handshake was broken off: {error}"))
+        })),
+    }
+}
+
+/// `None` if it took too long.
+async fn connect_tcp(endpoint: &Endpoint, deadline: Instant) -> Result<Option<TcpStream>, Failure> {
+    let Ok(addresses) = timeout_at(deadline, look_up(endpoint)).await else { return Ok(None) };
+    let addresses = addresses?;
+    let mut refusals = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        // An address that swallows everything must leave time for those after it.
+        let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
+        match timeout(share, connect_address(*address)).await {
+            Ok(Ok(stream)) => return Ok(Some(stream)),
+            Ok(Err(error)) if addresses.len() == 1 => refusals.push(error.to_string()),
+            Ok(Err(error)) => refusals.push(format!("{}: {error}", address.ip())),
+            Err(_) => {}
+        }
+    }
+    if refusals.is_empty() {
+        return Ok(None);
+    }
+    Err(Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot connect: {}", refusals.join("; "))))
+}
+
+async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The addresses of the endpoint's host; at least one.
+pub(super) async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
+    let (host, port) = (endpoint.host(), endpoint.port());
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let unknown = |cause: &dyn fmt::Display| {
+        Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot look up the host {host}: {cause}"))
+    };
+    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&error))?.collect();
+    if found.is_empty() { Err(unknown(&"it has no address")) } else { Ok(found) }
+}
+
+/// A connection. What breaks it is a [`Broken`] where we know it in better words.
+pub(super) struct Stream {
+    endpoint: Endpoint,
+    tls: tls::Client,
+    /// Nothing was received yet.
+    is_fresh: bool,
+    inner: Inner,
+}
+
+enum Inner {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// Why a connection broke; carried by an error of I/O.
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) Failure);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.detail)
+    }
+}
+
+impl Error for Broken {}
+
+impl Stream {
+    fn explain(&self, error: io::Error) -> io::Error {
+        match tls::failure(&self.endpoint, self.tls.tls(), &error) {
+            Some(failure) => io::Error::new(error.kind(), Broken(failure)),
+            None => error,
+        }
+    }
+
+    /// etcd's answer on a port of its that speaks TLS to somebody who does not.
+    fn silence(&self) -> io::Error {
+        let detail = format!(
+            "{}: the server closed the connection without a word; if this port speaks TLS, write https://",
+            self.endpoint
+        );
+        io::Error::other(Broken(Failure::new(ErrorKind::Unreachable, detail)))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = match &mut self.inner {
+            Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        let result = ready!(read);
+        let was_fresh = std::mem::replace(&mut self.is_fresh, false) && matches!(self.inner, Inner::Plain(_));
+        Poll::Ready(match result {
+            Ok(()) if was_fresh && buffer.filled().len() == before && buffer.remaining() > 0 => Err(self.silence()),
+            Ok(()) => Ok(()),
+            Err(error) if was_fresh && error.kind() == io::ErrorKind::ConnectionReset => Err(self.silence()),
+            Err(error) => Err(self.explain(error)),
+        })
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match &mut self.inner {
+            Inner::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Inner::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        };
+        written.map_err(|error| self.explain(error))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.inner {
+            Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        flushed.map_err(|error| self.explain(error))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Inner::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Inner::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut self.inner {
+            Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        };
+        written.map_err(|error| self.explain(error))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.inner {
+            Inner::Plain(stream) => stream.is_write_vectored(),
+            Inner::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}

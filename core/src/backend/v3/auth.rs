@@ -1,0 +1,204 @@
+//! Who we are to etcd: a token for a user and a password, got anew when etcd does not take the old one any more.
+//!
+//! A call that is refused for its token was not applied, for certain. It is repeated once with a new token: the one
+//! repetition that a backend makes, since the machines know nothing of tokens.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Request, Response, Status};
+
+use super::channel::Channel;
+use super::proto::AuthenticateRequest;
+use super::proto::auth_client::AuthClient;
+use super::status;
+use crate::backend::shell::quoted;
+use crate::config::{Endpoint, Login};
+use crate::error::ErrorKind;
+use crate::machine::Failure;
+
+/// The newest token, shared by the links of a backend: every member of a cluster knows it.
+pub(super) type Newest = Arc<Mutex<Option<Token>>>;
+
+/// What a call shows.
+#[derive(Clone)]
+pub(super) struct Token {
+    /// Tells tokens apart.
+    serial: u64,
+    /// `None` if etcd asks for none.
+    text: Option<MetadataValue<Ascii>>,
+}
+
+impl Token {
+    pub(super) fn is_same(one: Option<&Token>, other: Option<&Token>) -> bool {
+        one.map(|token| token.serial) == other.map(|token| token.serial)
+    }
+}
+
+/// One link's way to tokens.
+#[derive(Clone)]
+pub(super) struct Auth {
+    endpoint: Endpoint,
+    login: Option<Login>,
+    newest: Newest,
+    client: AuthClient<Channel>,
+    limit: Duration,
+    /// Held by the one who authenticates; the others wait for what it brings.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Auth {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        login: Option<Login>,
+        newest: Newest,
+        (channel, origin): (Channel, http::Uri),
+        limit: Duration,
+    ) -> Auth {
+        let client = AuthClient::with_origin(channel, origin);
+        Auth { endpoint, login, newest, client, limit, turn: Arc::default() }
+    }
+
+    pub(super) fn username(&self) -> Option<&str> {
+        self.login.as_ref().map(|login| login.username.as_str())
+    }
+
+    /// The newest token.
+    pub(super) fn token(&self) -> Option<Token> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A newer token than the one that was refused; of many who ask at once, one authenticates.
+    pub(super) async fn renew(&self, refused: Option<Token>) -> Result<Option<Token>, Failure> {
+        let Some(login) = &self.login else { return Ok(None) };
+        let _turn = self.turn.lock().await;
+        let newest = self.token();
+        if newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref()) {
+            return Ok(newest);
+        }
+        let request =
+            AuthenticateRequest { name: login.username.clone(), password: login.password.expose().to_string() };
+        let asked = timeout(self.limit, self.client.clone().authenticate(request)).await.map_err(|_| {
+            let detail = format!("{}: no token within {} ms", self.endpoint, self.limit.as_millis());
+            Failure::new(ErrorKind::Timeout, detail)
+        })?;
+        let text = match asked {
+            Ok(answer) => Some(
+                as_metadata(answer.into_inner().token)
+                    .ok_or_else(|| status::garbled(&self.endpoint, "a token that cannot be sent back"))?,
+            ),
+            Err(refusal) if refusal.message().contains("authentication is not enabled") => None,
+            Err(refusal) => return Err(self.failure(&refusal, None)),
+        };
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let serial = newest.as_ref().map_or(0, |token| token.serial) + 1;
+        *newest = Some(Token { serial, text });
+        Ok(newest.clone())
+    }
+
+    /// Makes a call, and once more with a new token if the old one was refused.
+    pub(super) async fn call<Q, A, F>(
+        &self,
+        request: Q,
+        key: &[u8],
+        send: impl Fn(Request<Q>) -> F,
+    ) -> Result<A, Failure>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        match self.try_call(request, send).await {
+            Ok(result) => result.map(Response::into_inner).map_err(|refusal| self.failure(&refusal, Some(key))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// As [`Auth::call`], with the server's own words for a refusal.
+    pub(super) async fn try_call<Q, A, F>(
+        &self,
+        request: Q,
+        send: impl Fn(Request<Q>) -> F,
+    ) -> Result<Result<Response<A>, Status>, Failure>
+    where
+        Q: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let mut token = self.token();
+        if token.is_none() {
+            token = self.renew(None).await?;
+        }
+        let result = send(shown(Request::new(request.clone()), token.as_ref())).await;
+        match result {
+            Err(refusal) if self.login.is_some() && status::wants_token(&refusal) => {
+                let token = self.renew(token).await?;
+                Ok(send(shown(Request::new(request), token.as_ref())).await)
+            }
+            result => Ok(result),
+        }
+    }
+
+    /// What a refusal means, with the user, the key and the remedy where that is a lack of rights.
+    pub(super) fn failure(&self, refusal: &Status, key: Option<&[u8]>) -> Failure {
+        let mut failure = status::refused(&self.endpoint, refusal);
+        if failure.kind == ErrorKind::Denied && std::error::Error::source(refusal).is_none() {
+            failure.detail = format!("{}: {}", self.endpoint, self.denied(refusal.message(), key));
+        }
+        failure
+    }
+
+    /// The words for a refusal of etcd's that concerns our user.
+    pub(super) fn denied(&self, said: &str, key: Option<&[u8]>) -> String {
+        let Some(user) = self.username() else {
+            return if said.contains("permission denied") {
+                let key = key.map_or(String::new(), |key| format!(" {:?}", String::from_utf8_lossy(key)));
+                format!("etcd does not let us use the key{key}: {said}; set username and password of a user who may")
+            } else {
+                format!("etcd asks for a user: {said}; set username and password")
+            };
+        };
+        if said.contains("authentication failed") {
+            return format!(
+                "etcd does not take the user {user:?} with this password: {said}; check username and password"
+            );
+        }
+        match (key, said.contains("permission denied")) {
+            (Some(key), true) => {
+                let prefix = String::from_utf8_lossy(key);
+                format!(
+                    "the user {user:?} may not use the keys under {prefix:?}: {said}; give it a role that may: {}",
+                    role_recipe(user, prefix.trim_end_matches('/')).join(" && ")
+                )
+            }
+            _ => format!("etcd does not let the user {user:?} in: {said}"),
+        }
+    }
+}
+
+/// The commands that give a user the least that an election of API v3 needs: to read and write below its key. The role
+/// is named after the user.
+pub fn role_recipe(user: &str, key: &str) -> [String; 3] {
+    let (role, prefix) = (quoted(&format!("{user}-election")), quoted(&format!("{key}/")));
+    [
+        format!("etcdctl role add {role}"),
+        format!("etcdctl role grant-permission {role} --prefix=true readwrite {prefix}"),
+        format!("etcdctl user grant-role {} {role}", quoted(user)),
+    ]
+}
+
+/// The request with the token.
+pub(super) fn shown<T>(mut request: Request<T>, token: Option<&Token>) -> Request<T> {
+    if let Some(text) = token.and_then(|token| token.text.as_ref()) {
+        request.metadata_mut().insert("token", text.clone());
+    }
+    request
+}
+
+fn as_metadata(token: String) -> Option<MetadataValue<Ascii>> {
+    let mut text: MetadataValue<Ascii> = token.try_into().ok()?;
+    // Kept out of tables of headers, and of Debug.
+    text.set_sensitive(true);
+    Some(text)
+}
