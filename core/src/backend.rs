@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::machine::{Input, Request};
 
 mod dial;
+mod hosts;
 mod shell;
 mod tasks;
 pub mod tls;

@@ -71,7 +71,6 @@ async fn servers_that_are_not_etcd_are_said_to_be_none() {
         ("half a body", http("200 OK", etcd, &good[..20]), protocol),
         ("two bodies", http("200 OK", etcd, &(good.clone() + &good)), protocol),
         ("a deep body", http("200 OK", etcd, &"[".repeat(100_000)), protocol),
-        ("bytes that are no text", [http("200 OK", etcd, &good), vec![0xff; 9]].concat(), &[]),
         ("not found by a web server", http("404 Not Found", "", html), protocol),
         ("an error of a web server", http("500 Internal Server Error", "", html), &[ErrorKind::Server]),
         ("a proxy without a server", http("502 Bad Gateway", "", html), unreachable),
@@ -110,9 +109,6 @@ async fn servers_that_are_not_etcd_are_said_to_be_none() {
         ("noise", noise, protocol),
         ("a server that closes at once", Vec::new(), unreachable),
     ] {
-        if kinds.is_empty() {
-            continue;
-        }
         failure_of(what, sent, kinds).await;
     }
     let said = failure_of("html", http("500 Oh", "", html), &[ErrorKind::Server]).await;
@@ -147,13 +143,7 @@ async fn lists_that_etcd_does_not_give_are_refused() {
         ("one entry twice", listing(&[entry("/jobs/nightly/4", "4"), entry("/jobs/nightly/4", "4")].join(","))),
         ("a value that is none", listing(&entry("/jobs/nightly/4", "4").replace("\"x\"", "7"))),
     ] {
-        let server = Server::new(move |head, client| {
-            let body = if head.contains("look") { String::new() } else { body.clone() };
-            say(client, etcd_answer("200 OK", &body).as_bytes());
-        });
-        let opened = etcd_answer("200 OK", &listing(""));
-        let first = Server::new(move |_, client| say(client, opened.as_bytes()));
-        drop(first);
+        let server = Server::new(move |_, client| say(client, etcd_answer("200 OK", &body).as_bytes()));
         let mut bench = Bench::on(&[server.url()]);
         let failure = match bench.open(0).await {
             // The opening does not look at the entries.
@@ -198,7 +188,7 @@ async fn answers_about_another_entry_are_refused() {
 #[tokio::test]
 async fn a_body_without_an_end_is_cut_off() {
     let server = Server::new(|head, client| {
-        let kind = if head.contains("wait=true") || head.starts_with("GET") { "200 OK" } else { "400 Bad Request" };
+        let kind = if head.starts_with("GET") { "200 OK" } else { "400 Bad Request" };
         let head = format!("HTTP/1.1 {kind}\r\nX-Etcd-Cluster-Id: 1\r\nX-Etcd-Index: 9\r\n\r\n");
         if client.write_all(head.as_bytes()).is_ok() {
             while client.write_all(&[b' '; 1 << 16]).is_ok() {}

@@ -14,7 +14,7 @@ use super::keys::Key;
 use super::status::{Extent, Fault};
 use super::watch::watch;
 use crate::backend::Inbox;
-use crate::backend::dial::look_up;
+use crate::backend::hosts::look_up;
 use crate::backend::tasks::Tasks;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;

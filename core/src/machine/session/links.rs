@@ -81,6 +81,15 @@ impl Links {
         if let State::Up { endpoint, .. } = self.state { Some(endpoint) } else { None }
     }
 
+    /// The endpoint that a link leads to, or is being opened to.
+    pub(super) fn endpoint_of(&self, link: LinkId) -> Option<usize> {
+        match &self.state {
+            State::Up { link: ours, endpoint } if *ours == link => Some(*endpoint),
+            State::Opening { tries, .. } => tries.iter().find(|one| one.link == link).map(|one| one.endpoint),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_foreign(&self, cluster: u64) -> bool {
         self.cluster.is_some_and(|ours| ours != cluster)
     }
@@ -191,7 +200,7 @@ impl Links {
         match &mut self.state {
             State::Up { link: ours, endpoint } if *ours == link => {
                 let endpoint = *endpoint;
-                if failure.kind.is_fatal_before_join() {
+                if failure.kind.is_fatal_before_join() || failure.kind == ErrorKind::ClockSkew {
                     self.refused.insert(endpoint, failure.clone());
                 }
                 out.close(link);
