@@ -140,7 +140,8 @@ impl Http {
     }
 
     async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Incoming, Fault> {
-        let url = format!("{endpoint}{}?{}", call.path, call.query);
+        let mark = if call.query.is_empty() { "" } else { "?" };
+        let url = format!("{endpoint}{}{mark}{}", call.path, call.query);
         let mut request = self.client.request(call.method.clone(), url);
         if let Some(login) = &self.peers.login {
             request = request.basic_auth(&login.username, Some(login.password.expose()));
