@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::tasks::Tasks;
-use super::{Backend, Inbox};
+use super::{Backend, Inbox, tls};
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
@@ -30,7 +30,7 @@ mod status;
 mod watch;
 mod words;
 
-pub use status::least_role;
+pub use status::role_recipe;
 
 /// Speaks etcd's v2 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V2 {
@@ -50,7 +50,11 @@ impl V2 {
     /// A backend for the endpoints of these settings, which gives up connecting to one after the time of an attempt,
     /// and puts what it hears into `inbox`.
     pub fn new(settings: &SessionSettings, inbox: Inbox) -> V2 {
-        let peers = http::Peers { endpoints: settings.endpoints.clone(), login: settings.access.login.clone() };
+        let peers = http::Peers {
+            endpoints: settings.endpoints.clone(),
+            login: settings.access.login.clone(),
+            tls: tls::Client::new(&settings.access.tls, tls::Inside::Http1),
+        };
         V2 { peers: Arc::new(peers), connect_timeout: settings.attempt, inbox, links: HashMap::new() }
     }
 

@@ -7,7 +7,6 @@ use super::http::{Call, Http, Incoming};
 use super::keys::{Key, in_a_form};
 use super::status::{self, COMPARE_FAILED, Fault, NOT_A_FILE, NOT_FOUND};
 use super::words::{self, Event, Garbled};
-use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
 use crate::member::Revision;
@@ -22,7 +21,6 @@ const LINEARIZABLE: &str = "quorum=true";
 /// One member's verbs. Clones share its connections.
 #[derive(Clone)]
 pub(super) struct Calls {
-    endpoint: Endpoint,
     http: Http,
 }
 
@@ -34,8 +32,8 @@ enum Said {
 }
 
 impl Calls {
-    pub(super) fn new(endpoint: Endpoint, http: Http) -> Calls {
-        Calls { endpoint, http }
+    pub(super) fn new(http: Http) -> Calls {
+        Calls { http }
     }
 
     /// What the calls are made on.
@@ -81,7 +79,7 @@ impl Calls {
     async fn list(&self, directory: &Key) -> Result<(Stamp, Option<Event>), Fault> {
         match self.ask(directory, get(directory), MAX_LIST_BYTES).await? {
             Said::Yes(_, event) if !event.is_directory() => {
-                Err(Fault::answered(status::not_a_directory(&self.endpoint, directory, "it holds a value")))
+                Err(Fault::answered(status::not_a_directory(self.http.endpoint(), directory, "it holds a value")))
             }
             Said::Yes(stamp, event) => Ok((stamp, Some(event))),
             Said::No(stamp, NOT_FOUND) => Ok((stamp, None)),
@@ -140,7 +138,7 @@ impl Calls {
         let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
         match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
             Said::Yes(stamp, _) | Said::No(stamp, NOT_FOUND | NOT_A_FILE) => Ok(Reply { stamp, answer: Answer::Left }),
-            Said::No(..) => Err(Fault::answered(status::overtaken(&self.endpoint, &key))),
+            Said::No(..) => Err(Fault::answered(status::overtaken(self.http.endpoint(), &key))),
         }
     }
 
@@ -152,7 +150,7 @@ impl Calls {
             let event = words::event(&incoming.body(max_bytes).await?);
             return Ok(Said::Yes(stamp, self.sound(event)?));
         }
-        match refusal(&self.endpoint, key, incoming).await? {
+        match refusal(&self.http, key, incoming).await? {
             Refused::Answer(code) => Ok(Said::No(self.sound(stamp)?, code)),
             Refused::Failure(failure) => Err(Fault::answered(failure)),
         }
@@ -163,7 +161,7 @@ impl Calls {
     }
 
     fn garbled(&self, what: Garbled) -> Fault {
-        Fault::answered(status::garbled(&self.endpoint, what))
+        Fault::answered(status::garbled(self.http.endpoint(), what))
     }
 
     fn unexpected(&self) -> Fault {
@@ -180,15 +178,15 @@ pub(super) enum Refused {
 }
 
 /// Reads an answer that is not a success.
-pub(super) async fn refusal(endpoint: &Endpoint, key: &Key, incoming: Incoming) -> Result<Refused, Fault> {
+pub(super) async fn refusal(http: &Http, key: &Key, incoming: Incoming) -> Result<Refused, Fault> {
     let status = incoming.status;
     let body = incoming.body(MAX_ENTRY_BYTES).await?;
     Ok(match words::refusal(&body) {
         Some(refusal) if matches!(refusal.error_code, NOT_FOUND | COMPARE_FAILED | NOT_A_FILE) => {
             Refused::Answer(refusal.error_code)
         }
-        Some(refusal) => Refused::Failure(status::refused(endpoint, key, status, &refusal)),
-        None => Refused::Failure(status::foreign(endpoint, key, status, &body)),
+        Some(refusal) => Refused::Failure(status::refused(http, key, status, &refusal)),
+        None => Refused::Failure(status::foreign(http, key, status, &body)),
     })
 }
 

@@ -9,7 +9,8 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 
-use super::status::{self, Fault};
+use super::status::{self, Extent, Fault};
+use crate::backend::tls;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -32,6 +33,40 @@ pub(super) struct Peers {
     pub(super) endpoints: Vec<Endpoint>,
     /// What each request shows.
     pub(super) login: Option<Login>,
+    /// What each link over TLS is made with.
+    pub(super) tls: tls::Client,
+}
+
+impl Peers {
+    /// What the connections of a link to this endpoint are made with. Also where the endpoint is not encrypted: it may
+    /// redirect to one that is, and reqwest asks for the process's own provider if it is given none.
+    pub(super) async fn tls(&self, endpoint: &Endpoint) -> Result<ClientConfig, Failure> {
+        let named = |failure: Failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail));
+        if self.endpoints.iter().any(Endpoint::is_tls) {
+            return self.tls.config().await.map_err(named);
+        }
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+            .map_err(|error| named(Failure::new(ErrorKind::Internal, error.to_string())))
+    }
+
+    fn fault(&self, endpoint: &Endpoint, error: &reqwest::Error) -> Fault {
+        // What reqwest says itself names the URL once more; its cause is what there is to know.
+        let cause = error.source().unwrap_or(error);
+        let extent = if error.is_connect() { Extent::Unconnected } else { Extent::Wire };
+        if let Some(failure) = tls::failure(endpoint, self.tls.tls(), error) {
+            return Fault { failure, extent };
+        }
+        let failure = match extent {
+            _ if error.is_builder() => {
+                Failure::new(ErrorKind::Invalid, format!("{endpoint}: {}", status::causes(cause)))
+            }
+            Extent::Unconnected => status::unconnected(endpoint, error.is_timeout(), cause),
+            _ => status::broken(endpoint, cause),
+        };
+        Fault { failure, extent }
+    }
 }
 
 /// A request. Text in it is encoded already.
@@ -50,6 +85,7 @@ pub(super) struct Incoming {
     /// Whether it is the link's own member that answers, not one that it redirected us to.
     pub(super) is_direct: bool,
     endpoint: Endpoint,
+    peers: Arc<Peers>,
     response: reqwest::Response,
 }
 
@@ -78,6 +114,16 @@ impl Http {
         Ok(Http { client, endpoint, peers })
     }
 
+    /// The member that it leads to.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The user that requests show, if any.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.peers.login.as_ref().map(|login| login.username.as_str())
+    }
+
     /// Sends a request, to another configured endpoint if this one says so, and waits for the head of the answer.
     pub(super) async fn send(&self, call: &Call) -> Result<Incoming, Fault> {
         let incoming = self.send_to(&self.endpoint, call).await?;
@@ -94,7 +140,8 @@ impl Http {
     }
 
     async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Incoming, Fault> {
-        let url = format!("{endpoint}{}?{}", call.path, call.query);
+        let mark = if call.query.is_empty() { "" } else { "?" };
+        let url = format!("{endpoint}{}{mark}{}", call.path, call.query);
         let mut request = self.client.request(call.method.clone(), url);
         if let Some(login) = &self.peers.login {
             request = request.basic_auth(&login.username, Some(login.password.expose()));
@@ -102,9 +149,16 @@ impl Http {
         if let Some(form) = &call.form {
             request = request.header(CONTENT_TYPE, FORM).body(form.clone());
         }
-        let response = request.send().await.map_err(|error| fault(endpoint, error))?;
+        let response = request.send().await.map_err(|error| self.peers.fault(endpoint, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Incoming { status, headers, is_direct: true, endpoint: endpoint.clone(), response })
+        Ok(Incoming {
+            status,
+            headers,
+            is_direct: true,
+            endpoint: endpoint.clone(),
+            peers: self.peers.clone(),
+            response,
+        })
     }
 
     /// Old members redirect writes to their leader, as 307 to the same path. Nothing else is followed.
@@ -128,7 +182,7 @@ impl Incoming {
     /// Reads the body, of which no more than this is ever held.
     pub(super) async fn body(mut self, max_bytes: usize) -> Result<Vec<u8>, Fault> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.response.chunk().await.map_err(|error| fault(&self.endpoint, error))? {
+        while let Some(chunk) = self.response.chunk().await.map_err(|error| self.peers.fault(&self.endpoint, &error))? {
             if body.len() + chunk.len() > max_bytes {
                 let what = format_args!("it has more than {max_bytes} bytes");
                 return Err(Fault::answered(status::garbled(&self.endpoint, what)));
@@ -137,14 +191,6 @@ impl Incoming {
         }
         Ok(body)
     }
-}
-
-/// For endpoints without TLS: it trusts nobody. The provider is given, as a library must not choose one for the process.
-pub(super) fn without_tls() -> Result<ClientConfig, Failure> {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-        .map_err(|error| Failure::new(ErrorKind::Internal, error.to_string()))
 }
 
 fn location(headers: &HeaderMap) -> &str {
@@ -157,16 +203,4 @@ fn url_of(endpoint: &Endpoint) -> Option<reqwest::Url> {
 
 fn place(url: &reqwest::Url) -> (&str, Option<&str>, Option<u16>) {
     (url.scheme(), url.host_str(), url.port_or_known_default())
-}
-
-fn fault(endpoint: &Endpoint, error: reqwest::Error) -> Fault {
-    // What reqwest says itself names the URL once more; its cause is what there is to know.
-    let cause = error.source().unwrap_or(&error);
-    if error.is_connect() || error.is_timeout() {
-        Fault::unconnected(endpoint, error.is_timeout(), cause)
-    } else if error.is_builder() {
-        Fault::answered(Failure::new(ErrorKind::Invalid, format!("{endpoint}: {}", status::causes(cause))))
-    } else {
-        Fault::wire(endpoint, cause)
-    }
 }

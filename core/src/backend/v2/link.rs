@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::calls::Calls;
-use super::http::{self, Http, Peers};
+use super::http::{Http, Peers};
 use super::keys::Key;
 use super::status::{Extent, Fault};
 use super::watch::watch;
@@ -73,24 +73,31 @@ impl Life {
     async fn open(&self, key: Vec<u8>, limit: Duration) -> Result<(Calls, Reply), Failure> {
         let endpoint = &self.endpoint;
         let late =
-            || Failure::new(ErrorKind::Timeout, format!("{endpoint}: no connection within {} ms", limit.as_millis()));
+            |what| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
         let deadline = Instant::now() + limit;
-        let addresses = timeout(limit, look_up(endpoint)).await.map_err(|_| late())??;
+        let tls = timeout_at(deadline, self.peers.tls(endpoint)).await;
+        let tls = tls.map_err(|_| late("the certificate files could not be read"))??;
+        let addresses = timeout_at(deadline, look_up(endpoint)).await.map_err(|_| late("no connection"))??;
         let mut failures = Vec::new();
         for (at, address) in addresses.iter().enumerate() {
             // An address that swallows everything must leave time for those after it.
             let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
-            let http = Http::new(endpoint.clone(), *address, share, http::without_tls()?, self.peers.clone())?;
-            let calls = Calls::new(endpoint.clone(), http);
+            let http = Http::new(endpoint.clone(), *address, share, tls.clone(), self.peers.clone())?;
+            let calls = Calls::new(http);
             match calls.clone().perform(Op::Open { endpoint: 0, key: key.clone() }).await {
                 Ok(reply) => return Ok((calls, reply)),
                 Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
+                // What etcd does on a port that speaks TLS with somebody who does not.
+                Err(Fault { failure, extent: Extent::Wire }) if !endpoint.is_tls() => {
+                    let detail = format!("{}; if this port speaks TLS, write https://", failure.detail);
+                    return Err(Failure { detail, ..failure });
+                }
                 Err(fault) => return Err(fault.failure),
             }
         }
         // One that refuses says more than one that is silent.
         let telling = failures.iter().position(|failure| failure.kind != ErrorKind::Timeout);
-        Err(telling.map_or_else(late, |at| failures.swap_remove(at)))
+        Err(telling.map_or_else(|| late("no connection"), |at| failures.swap_remove(at)))
     }
 
     fn reply(&self, id: RequestId, result: Result<Reply, Failure>) {
@@ -119,7 +126,7 @@ impl Life {
     async fn watch(self, calls: Calls, watch_id: WatchId, from: Vec<u8>, start: Revision) {
         let tell = |news| tell(&self.inbox, Input::Watch { link: self.link, watch: watch_id, news });
         let ended = match Key::new(&from) {
-            Ok(key) => watch(&self.endpoint, calls.http(), &key, start, tell).await,
+            Ok(key) => watch(calls.http(), &key, start, tell).await,
             Err(failure) => Err(Fault::answered(failure)),
         };
         if let Err(fault) = ended {

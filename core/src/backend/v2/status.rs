@@ -5,8 +5,10 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
+use super::http::Http;
 use super::keys::Key;
 use super::words::Refusal;
+use crate::backend::shell::quoted;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -42,39 +44,50 @@ impl Fault {
     pub(super) fn answered(failure: Failure) -> Fault {
         Fault { failure, extent: Extent::Answer }
     }
-
-    /// There is no connection.
-    pub(super) fn unconnected(endpoint: &Endpoint, is_late: bool, cause: &(dyn Error + 'static)) -> Fault {
-        let failure = match kind_of_transport(cause) {
-            _ if is_late => Failure::new(ErrorKind::Timeout, format!("{endpoint}: no connection in time")),
-            kind => Failure::new(kind, format!("{endpoint}: cannot connect: {}", root(cause))),
-        };
-        Fault { failure, extent: Extent::Unconnected }
-    }
-
-    /// The connection broke.
-    pub(super) fn wire(endpoint: &Endpoint, cause: &(dyn Error + 'static)) -> Fault {
-        let kind = kind_of_transport(cause);
-        let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP as etcd does: " } else { "" };
-        let failure = Failure::new(kind, format!("{endpoint}: {remark}{}", causes(cause)));
-        Fault { failure, extent: Extent::Wire }
-    }
 }
 
-/// What a user of etcd's must be allowed to take part in the election on this key, and no more.
-pub fn least_role(key: &str) -> String {
-    format!("its user needs a role that may read and write {key} and {key}/*")
+/// There is no connection.
+pub(super) fn unconnected(endpoint: &Endpoint, is_late: bool, cause: &(dyn Error + 'static)) -> Failure {
+    if is_late {
+        return Failure::new(ErrorKind::Timeout, format!("{endpoint}: no connection in time"));
+    }
+    let is_end = |cause: &io::Error| cause.kind() == io::ErrorKind::UnexpectedEof;
+    let is_cut = chain(cause).filter_map(<dyn Error>::downcast_ref).any(is_end);
+    // What etcd does with TLS on a port that does not speak it.
+    let remark = if is_cut && endpoint.is_tls() { "; if this port does not speak TLS, write http://" } else { "" };
+    Failure::new(kind_of_transport(cause), format!("{endpoint}: cannot connect: {}{remark}", root(cause)))
+}
+
+/// The connection broke.
+pub(super) fn broken(endpoint: &Endpoint, cause: &(dyn Error + 'static)) -> Failure {
+    let kind = kind_of_transport(cause);
+    let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP as etcd does: " } else { "" };
+    Failure::new(kind, format!("{endpoint}: {remark}{}", causes(cause)))
+}
+
+/// The commands that give a user the least that an election of API v2 needs: to read and write its key and what is below
+/// it. The role is named after the user.
+pub fn role_recipe(user: &str, key: &str) -> [String; 4] {
+    let role = quoted(&format!("{user}-election"));
+    let grant = |path: &str| format!("ETCDCTL_API=2 etcdctl role grant {role} --readwrite --path {}", quoted(path));
+    [
+        format!("ETCDCTL_API=2 etcdctl role add {role}"),
+        grant(key),
+        grant(&format!("{key}/*")),
+        format!("ETCDCTL_API=2 etcdctl user grant {} --roles {role}", quoted(user)),
+    ]
 }
 
 /// The failure that etcd itself tells of.
-pub(super) fn refused(endpoint: &Endpoint, key: &Key, status: StatusCode, refusal: &Refusal) -> Failure {
+pub(super) fn refused(http: &Http, key: &Key, status: StatusCode, refusal: &Refusal) -> Failure {
+    let endpoint = http.endpoint();
     let kind = kind_of(status, refusal);
     let said = match refusal.cause.as_str() {
         "" => brief(&refusal.message),
         cause => format!("{}: {}", brief(&refusal.message), brief(cause)),
     };
     let detail = match kind {
-        ErrorKind::Denied => denied(endpoint, key, &said),
+        ErrorKind::Denied => denied(http, key, &said),
         ErrorKind::NotADirectory => return not_a_directory(endpoint, key, &said),
         _ => format!("{endpoint}: {said}"),
     };
@@ -89,12 +102,13 @@ pub(super) fn not_a_directory(endpoint: &Endpoint, key: &Key, said: &str) -> Fai
 }
 
 /// An HTTP answer that is none of etcd's: from a proxy, or from something that is not etcd.
-pub(super) fn foreign(endpoint: &Endpoint, key: &Key, status: StatusCode, body: &[u8]) -> Failure {
+pub(super) fn foreign(http: &Http, key: &Key, status: StatusCode, body: &[u8]) -> Failure {
+    let endpoint = http.endpoint();
     let text = brief(&String::from_utf8_lossy(body));
     let kind = kind_of_foreign(status, &text);
     let detail = match kind {
         ErrorKind::Unsupported => format!("{endpoint}: {NO_V2}"),
-        ErrorKind::Denied => denied(endpoint, key, &format!("HTTP {status}: {text}")),
+        ErrorKind::Denied => denied(http, key, &format!("HTTP {status}: {text}")),
         _ => format!("{endpoint}: HTTP {status} without an answer of etcd's: {text}"),
     };
     Failure::new(kind, detail)
@@ -122,9 +136,20 @@ pub(super) fn overtaken(endpoint: &Endpoint, key: &Key) -> Failure {
     Failure::new(ErrorKind::Server, format!("{endpoint}: {} was written meanwhile", key.text()))
 }
 
-fn denied(endpoint: &Endpoint, key: &Key, said: &str) -> String {
-    let election = key.election();
-    format!("{endpoint}: etcd does not let us use {election}: {said}; {}", least_role(&election))
+/// A wrong password and a missing permission are the same to etcd's API v2.
+fn denied(http: &Http, key: &Key, said: &str) -> String {
+    let (endpoint, key) = (http.endpoint(), key.election());
+    let may = format!("may read and write {key} and {key}/*");
+    match http.user() {
+        Some(user) => format!(
+            "{endpoint}: etcd does not let the user {user:?} use {key}: {said}; check the password, and give the user \
+             a role that {may}: {}",
+            role_recipe(user, &key).join(" && ")
+        ),
+        None => format!(
+            "{endpoint}: etcd does not let us use {key}: {said}; give the username and password of a user that {may}"
+        ),
+    }
 }
 
 /// By etcd's code; those of raft are told apart by what is said.
@@ -166,9 +191,6 @@ fn kind_of_foreign(status: StatusCode, text: &str) -> ErrorKind {
 
 fn kind_of_transport(error: &(dyn Error + 'static)) -> ErrorKind {
     for cause in chain(error) {
-        if cause.is::<rustls::Error>() {
-            return ErrorKind::Untrusted;
-        }
         if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             return ErrorKind::Protocol;
         }

@@ -10,7 +10,6 @@ use super::http::{Call, Http};
 use super::keys::Key;
 use super::status::{self, Fault};
 use super::words;
-use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Stamp, WatchNews};
 use crate::member::Revision;
@@ -20,12 +19,12 @@ const POLL_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// Tells what happens to `key` from the revision `start` on, until etcd refuses (which is told, too) or something breaks.
 pub(super) async fn watch(
-    endpoint: &Endpoint,
     http: &Http,
     key: &Key,
     start: Revision,
     mut tell: impl FnMut(WatchNews),
 ) -> Result<(), Fault> {
+    let endpoint = http.endpoint();
     let garbled = |what| Fault::answered(status::garbled(endpoint, what));
     let mut next = start;
     let mut known: Option<Stamp> = None;
@@ -34,7 +33,7 @@ pub(super) async fn watch(
         let query = format!("wait=true&waitIndex={next}");
         let incoming = http.send(&Call { method: Method::GET, path: key.path(), query, form: None }).await?;
         if !incoming.status.is_success() {
-            let reason = match refusal(endpoint, key, incoming).await? {
+            let reason = match refusal(http, key, incoming).await? {
                 Refused::Answer(code) => format!("{endpoint}: etcd refuses to watch: error {code}"),
                 // etcd's own words end this watch; the others say that this is no member to be served by.
                 Refused::Failure(failure) if is_about_the_watch(failure.kind) => failure.detail,
