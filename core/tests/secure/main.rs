@@ -2,8 +2,11 @@
 //!
 //! Whatever an election says here is searched for planted passwords, keys and tokens.
 
+mod auth;
 mod candidate;
+mod guarded;
 mod pki;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod tokens;

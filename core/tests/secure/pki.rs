@@ -46,10 +46,6 @@ impl Ca {
         Ca { issuer: Issuer::new(params, key), pem }
     }
 
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
-    }
-
     /// Writes the CA's certificate where it is to be found.
     pub(crate) fn write(&self, path: &Path) {
         replace(path, &self.pem);
