@@ -111,7 +111,7 @@ fn a_token_that_is_taken_away_is_replaced_before_anybody_notices() {
     }
     one.stop();
     two.hears("elected");
-    assert!(!two.has_said("retrying"), "{:?}", two.log());
+    assert!(!two.has_said("retrying Denied"), "{:?}", two.log());
 }
 
 #[test]
