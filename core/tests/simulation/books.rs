@@ -320,8 +320,8 @@ impl World {
         let asked = books.refreshes.iter().position(|(id, ..)| *id == call.id);
         let asked = asked.map(|at| books.refreshes.swap_remove(at)).map(|(_, key, shows)| (key, shows));
         if self.is_v2() {
-            let endpoint = self.procs[proc].link(call.link).map(|link| link.endpoint);
-            self.hears_v2(proc, endpoint, call.at, &asked, reply);
+            let on = self.procs[proc].link(call.link).map(|link| (link.endpoint, link.id));
+            self.hears_v2(proc, on, call.at, &asked, reply);
         }
         let books = &mut self.procs[proc].books;
         match (call.verb, &reply.answer) {

@@ -78,6 +78,8 @@ impl World {
         let time = self.rng.range(1, 2 * self.ttl() / SECOND + 2) * SECOND;
         let term =
             if kind == Fault::AdminRefresh || self.rng.permille(300) { self.term(time) } else { Term::default() };
+        // Whoever forgets the time to live may well write the value that was there.
+        let name = if self.rng.permille(500) { member.name.as_slice() } else { b"somebody" };
         let store = &mut self.clusters[0].store;
         let before = store.log.len();
         match kind {
@@ -85,7 +87,7 @@ impl World {
             Fault::DeleteAll => store.remove_all(&prefix),
             Fault::ForeignPut => store.set(&member.key, b"somebody", term),
             Fault::AdminRefresh => store.update(&member.key, None, term),
-            _ => store.update(&member.key, Some(b"somebody"), Term::default()),
+            _ => store.update(&member.key, Some(name), Term::default()),
         }
         let revision = store.revision;
         note!(self, "{kind:?} of {}@{} at revision {revision}", text(&member.key), member.revision);
