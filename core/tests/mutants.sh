@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Breaks the laws one by one: each patch in core/tests/mutants is a plausible mistake, and the simulation must turn red
-# for each of them, naming the law. `make mutants` calls this; MUTANTS="03 17" tries some, MUTANT_SEEDS=n gives each n
-# seeds to be caught (those that are caught stop at the first).
+# for each of them, naming the law. A mistake in what only a real etcd can show names the test that must fail, in a line
+# `Caught by: --test TARGET NAME` before the patch. `make mutants` calls this; MUTANTS="03 17" tries some,
+# MUTANT_SEEDS=n gives each n seeds to be caught (those that are caught stop at the first).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -32,6 +33,22 @@ judge() {
     fi
 }
 
+# The same, for a test that is named: its arguments for cargo. It must have run.
+judge_by() {
+    local log=$work/log
+    (cd "$work" && cargo test --quiet --locked -p etcd-leader "$@" -- --exact) >"$log" 2>&1
+    local code=$?
+    law='' seed='-'
+    if grep -q '^error: could not compile' "$log"; then
+        law='does not build'
+        grep -E '^error' -A 6 "$log" | head -20 >&2
+    elif ! grep -qE '^running 1 test' "$log"; then
+        law='no such test'
+    elif [ "$code" -ne 0 ]; then
+        law='1 test'
+    fi
+}
+
 passed=0 failed=0 rows=() started=$SECONDS
 row() { rows+=("$(printf '%-40s %-16s %8s %6s s  %s' "$@")"); printf '%s\n' "${rows[-1]}"; }
 
@@ -47,13 +64,17 @@ row "(none)" "-" "-" "$((SECONDS - from))" "green, as it should be"
 
 for patch in "$root"/core/tests/mutants/*.patch; do
     name=$(basename "$patch" .patch)
+    read -ra test < <(sed -nE '/^--- /q; s/^Caught by: //p' "$patch")
     if [ -n "$only" ] && [[ " $only " != *" ${name%%-*} "* ]]; then continue; fi
-    from=$SECONDS
-    if ! (cd "$work" && patch -p1 --quiet --forward --fuzz=0 <"$patch" >"$work/log" 2>&1); then
+    from=$SECONDS law=''
+    if [ "${#test[@]}" -gt 0 ]; then judge_by "${test[@]}"; fi
+    if [ -n "$law" ]; then
+        law="$law, unbroken" seed='-' verdict=FAILED
+    elif ! (cd "$work" && patch -p1 --quiet --forward --fuzz=0 <"$patch" >"$work/log" 2>&1); then
         cat "$work/log" >&2
         law='does not apply' seed='-' verdict=FAILED
     else
-        judge
+        if [ "${#test[@]}" -gt 0 ]; then judge_by "${test[@]}"; else judge; fi
         case $law in
             '') law='none' seed='-' verdict='SURVIVED' ;;
             [0-9]*) verdict=caught ;;
