@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Breaks the laws one by one: each patch in core/tests/mutants is a plausible mistake, and the simulation must turn red
 # for each of them, naming the law. A mistake in what only a real etcd can show names the test that must fail, in a line
-# `Caught by: --test TARGET NAME` before the patch. `make mutants` calls this; MUTANTS="03 17" tries some,
+# `Caught by: --test TARGET NAME` before the patch; one that begins with `v2: ` is tried on the seeds of v2 alone, all
+# others on those of v3. `make mutants` calls this; MUTANTS="03 17" tries some,
 # MUTANT_SEEDS=n gives each n seeds to be caught (those that are caught stop at the first).
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,11 +18,11 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants CARGO_NET_OFFL
 git ls-files -z | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
     tar --null -T - -cf - | tar -xmf - -C "$work" || exit 1
 
-# Leaves the verdict in $law and $seed: what the simulation says of the tree in $work.
+# Leaves the verdict in $law and $seed: what the simulation says of the tree in $work. Arguments choose its tests.
 judge() {
     local log=$work/log
     (cd "$work" && SEEDS=$seeds MOST=1 cargo test --quiet --locked -p etcd-leader --test simulation -- \
-        --nocapture --skip fakes) >"$log" 2>&1
+        --nocapture --skip fakes "$@") >"$log" 2>&1
     local code=$?
     law='' seed=''
     if grep -q '^error: could not compile' "$log"; then
@@ -74,7 +75,13 @@ for patch in "$root"/core/tests/mutants/*.patch; do
         cat "$work/log" >&2
         law='does not apply' seed='-' verdict=FAILED
     else
-        if [ "${#test[@]}" -gt 0 ]; then judge_by "${test[@]}"; else judge; fi
+        if [ "${#test[@]}" -gt 0 ]; then
+            judge_by "${test[@]}"
+        elif head -1 "$patch" | grep -q '^v2: '; then
+            judge v2
+        else
+            judge --skip v2
+        fi
         case $law in
             '') law='none' seed='-' verdict='SURVIVED' ;;
             [0-9]*) verdict=caught ;;

@@ -98,12 +98,14 @@ impl World {
                 let Some((key, leader)) = shows else { return };
                 self.stats.refused_refreshes += u64::from(!applied);
                 ledger.refreshed(key, *applied, found.as_ref(), (sent + ttl, endpoint, link), now);
+                let is_found = !applied && ledger.under(key).is_some_and(|entry| !entry.is_lost);
+                self.stats.found_refreshes += u64::from(is_found);
                 if *applied && leader.is_some() {
                     ledger.shown = *leader;
                 }
             }
             Answer::Looked(seen) => {
-                let changed = ledger.looked(seen).is_some();
+                let changed = ledger.looked(seen, reply.stamp.revision).is_some();
                 let place = ledger.all().last().map(|entry| entry.revision);
                 if let (true, Some(place), Some((_, leader))) = (changed, place, ledger.first.clone())
                     && mood != Mood::Storm

@@ -49,6 +49,8 @@ pub(crate) struct Ledger {
     open: Vec<(RequestId, Vec<u8>, Time, usize)>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
+    /// At which revision that was.
+    pub(crate) looked_at: Revision,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
     pub(crate) shown: Option<Revision>,
     pub(crate) shown_at: Option<Time>,
@@ -152,7 +154,8 @@ impl Ledger {
     }
 
     /// What a look showed; gives the leader of before, if another leads now.
-    pub(crate) fn looked(&mut self, seen: &Seen) -> Option<Revision> {
+    pub(crate) fn looked(&mut self, seen: &Seen, at: Revision) -> Option<Revision> {
+        self.looked_at = at;
         let first = seen.first.iter().min_by_key(|member| member.rank());
         let first = first.map(|first| (first.key.clone(), first.revision));
         let before = std::mem::replace(&mut self.first, first);
