@@ -2,13 +2,22 @@
 .PHONY: help demo test mutants figures etcd lib examples clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
+STRICT = -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude
+LINK = -Ltarget/release -letcd_leader -Wl,-rpath,'$$ORIGIN'
+# Which of etcd's APIs the demo uses.
+API ?= v3
+ifneq ($(filter demo,$(MAKECMDGOALS)),)
+ifeq ($(filter v2 v3,$(API)),)
+$(error API is "$(API)": make demo knows API=v2 and API=v3)
+endif
+endif
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: PACKAGES += -p etcd-leader-demo
-demo: target/release/campaign ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && target/release/demo
+demo: target/release/campaign ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && target/release/demo $(API)
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
@@ -28,10 +37,14 @@ lib: ## the shared and the static library, in target/release
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
 	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
 
-examples: target/release/campaign target/release/epoll ## the C examples, in target/release
+examples: target/release/campaign target/release/epoll target/release/campaign-cpp ## the examples in C and C++, in target/release
 
 target/release/%: examples/c/%.c include/etcd_leader.h lib
-	@$(CC) -std=c99 -O2 -Wall -Wextra -Wpedantic -Werror -D_GNU_SOURCE -Iinclude $< -Ltarget/release -letcd_leader -Wl,-rpath,'$$ORIGIN' -o $@
+	@$(CC) -std=c99 -D_GNU_SOURCE $(STRICT) $< $(LINK) -o $@
+
+target/release/%-cpp: examples/cpp/%.cc include/etcd_leader.h lib
+	@.ci/tools c++=g++
+	@$(CXX) -std=c++17 $(STRICT) $< $(LINK) -o $@
 
 clean: ## removes what was built, and the cache
 	@rm -rf target .cache

@@ -149,7 +149,7 @@ impl Config {
             ));
         }
         let ttl = Duration::from_secs(u64::from(ttl_s));
-        check_key(&self.key)?;
+        let key = self.check_key()?;
         check_text("name", &self.name, MAX_NAME_BYTES)?;
         if self.stop_timeout_ms > MAX_STOP_TIMEOUT_MS {
             return refuse(format!(
@@ -161,7 +161,7 @@ impl Config {
         let endpoints = self.check_endpoints()?;
         let access = self.check_access(&endpoints)?;
         Ok(Settings {
-            key: self.key.clone(),
+            key,
             name: self.name.clone(),
             stop_timeout: millis_or(self.stop_timeout_ms, ttl),
             session: SessionSettings {
@@ -214,6 +214,21 @@ impl Config {
             ));
         }
         Ok((renew_every, margin, attempt))
+    }
+
+    /// The key as etcd will show it: in v2, where keys are paths, with a slash at its start.
+    fn check_key(&self) -> Result<String, Error> {
+        check_key(&self.key)?;
+        if self.api == Api::V3 {
+            return Ok(self.key.clone());
+        }
+        if let Some(part) = self.key.split('/').find(|part| matches!(*part, "." | "..")) {
+            return refuse(format!(
+                "key {:?} has the part {part:?}, which API v2 takes out of paths; rename it",
+                self.key
+            ));
+        }
+        Ok(if self.key.starts_with('/') { self.key.clone() } else { format!("/{}", self.key) })
     }
 
     fn check_endpoints(&self) -> Result<Vec<Endpoint>, Error> {
@@ -327,6 +342,7 @@ mod tests {
             (Config { key: "/".into(), ..good() }, ["key", "\"/\"", "leave the slash out"]),
             (Config { key: "/a/".into(), ..good() }, ["key", "/a/", "leave the slash out"]),
             (Config { key: "/a//b".into(), ..good() }, ["key", "/a//b", "single"]),
+            (Config { key: "/a/../b".into(), api: Api::V2, ..good() }, ["key", "..", "rename"]),
             (Config { key: "/a\0b".into(), ..good() }, ["key", "\\0", "leave it out"]),
             (Config { key: long, ..good() }, ["key", "1025", "at most 1024"]),
             (Config { name: "".into(), ..good() }, ["name", "empty", "1 to 1024"]),
@@ -347,6 +363,13 @@ mod tests {
                 assert!(error.detail().contains(part), "{:?} should say {part:?}", error.detail());
             }
         }
+    }
+
+    #[test]
+    fn a_key_is_a_path_in_v2_only() {
+        let key = |key: &str, api| Config { key: key.into(), api, ..good() }.validate().expect("a good key").key;
+        assert_eq!([key("jobs", Api::V2), key("/jobs", Api::V2), key("jobs", Api::V3)], ["/jobs", "/jobs", "jobs"]);
+        assert_eq!(key("/a/../b", Api::V3), "/a/../b");
     }
 
     #[test]

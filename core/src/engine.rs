@@ -31,8 +31,8 @@ struct Engine {
     generation: u32,
     starts: mpsc::UnboundedSender<Arc<Shared>>,
     life: Arc<Life>,
-    /// The keys of running elections, with the endpoints of each (law 9).
-    keys: BTreeMap<String, Vec<Vec<Endpoint>>>,
+    /// The keys of running elections, with the API and the endpoints of each (law 9).
+    keys: BTreeMap<String, Vec<(Api, Vec<Endpoint>)>>,
 }
 
 /// What every handle holds of its engine.
@@ -67,7 +67,7 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Arc<Life>), Erro
         return Err(Error::new(ErrorKind::Internal, "the engine is gone"));
     };
     engine.check_nesting(&settings)?;
-    engine.keys.entry(settings.key.clone()).or_default().push(settings.session.endpoints.clone());
+    engine.keys.entry(settings.key.clone()).or_default().push(place_of(&settings));
     let shared = Arc::new(Shared::new(settings, engine.life.bell.clone()));
     engine.life.take_handle();
     if engine.starts.send(shared.clone()).is_err() {
@@ -121,8 +121,11 @@ impl Engine {
         let below = self.keys.range(within.clone()..).take_while(|(other, _)| other.starts_with(&within));
         let slashes = key.match_indices('/').filter(|(at, _)| *at > 0);
         let above = slashes.filter_map(|(at, _)| self.keys.get_key_value(&key[..at]));
-        let shares = |lists: &Vec<Vec<Endpoint>>| {
-            lists.iter().flatten().any(|endpoint| settings.session.endpoints.contains(endpoint))
+        let session = &settings.session;
+        let shares = |lists: &Vec<(Api, Vec<Endpoint>)>| {
+            lists.iter().any(|(api, endpoints)| {
+                *api == session.api && endpoints.iter().any(|endpoint| session.endpoints.contains(endpoint))
+            })
         };
         match below.chain(above).find(|(_, lists)| shares(lists)) {
             None => Ok(()),
@@ -135,7 +138,7 @@ impl Engine {
 
     fn forget(&mut self, settings: &Settings) {
         if let Some(lists) = self.keys.get_mut(&settings.key) {
-            if let Some(at) = lists.iter().position(|list| *list == settings.session.endpoints) {
+            if let Some(at) = lists.iter().position(|list| *list == place_of(settings)) {
                 lists.swap_remove(at);
             }
             if lists.is_empty() {
@@ -143,6 +146,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Where an election lives: what API v2 holds, v3 does not see.
+fn place_of(settings: &Settings) -> (Api, Vec<Endpoint>) {
+    (settings.session.api, settings.session.endpoints.clone())
 }
 
 fn launch() -> std::io::Result<Engine> {

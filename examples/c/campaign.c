@@ -1,8 +1,9 @@
 /* A candidate that says what happens to it, until Ctrl-C.
  *
- *     campaign http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
+ *     campaign [--v2] http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
  *
- * Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads. */
+ * Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads.
+ * --v2 takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same one. */
 
 #include <etcd_leader.h>
 #include <inttypes.h>
@@ -44,8 +45,12 @@ static void on_event(const el_event *event, void *user_data) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) {
-        fprintf(stderr, "usage: %s endpoint[,endpoint...] key name [ttl in seconds]\n", argv[0]);
+    const char *program = argv[0];
+    int wants_v2 = argc > 1 && strcmp(argv[1], "--v2") == 0;
+    argc -= wants_v2;
+    argv += wants_v2;
+    if (argc < 4 || argc > 5) {
+        fprintf(stderr, "usage: %s [--v2] endpoint[,endpoint...] key name [ttl in seconds]\n", program);
         return 2;
     }
     const char *endpoints[64];
@@ -54,6 +59,7 @@ int main(int argc, char **argv) {
         endpoints[count++] = one;
 
     el_config config = {0};
+    config.api = wants_v2 ? EL_API_V2 : EL_API_V3;
     config.endpoints = endpoints;
     config.endpoint_count = count;
     config.key = argv[2];
@@ -62,7 +68,7 @@ int main(int argc, char **argv) {
     config.on_event = on_event;
     config.user_data = argv[3];
     if (el_start(&config, sizeof config, &election) != EL_OK) {
-        fprintf(stderr, "%s: %s\n", argv[0], el_last_error());
+        fprintf(stderr, "%s: %s\n", program, el_last_error());
         return 2;
     }
 
@@ -75,7 +81,7 @@ int main(int argc, char **argv) {
     while ((polled = el_poll(election, -1)) >= 0) {
     }
     if (polled != EL_STOPPED)
-        fprintf(stderr, "%s: %s\n", argv[0], el_last_error());
+        fprintf(stderr, "%s: %s\n", program, el_last_error());
     el_free(election);
     return polled == EL_STOPPED ? 0 : 1;
 }

@@ -1,5 +1,7 @@
 //! `make demo`: three candidates, written in C, on a real etcd. One leaves, one is killed, one is frozen; the time line
 //! says who leads and how long each take-over took. Ends with 0 only if each was as it should be.
+//!
+//! `demo v2` has them use etcd's API v2; otherwise it is v3.
 
 #![allow(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,13 +17,13 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use support::Cluster;
 use support::spawn::spawn;
+use support::{Cluster, v2};
 
 const TTL: Duration = Duration::from_secs(4);
 /// A polite leader's successor waits for nothing but etcd.
 const POLITE: Duration = Duration::from_secs(1);
-/// A dead leader's lease runs out within its ttl; etcd looks for such leases twice a second.
+/// A dead leader's lease runs out within its ttl; etcd looks for such leases, and for entries of v2, twice a second.
 const CRASH: Duration = Duration::from_millis(4000 + 1500);
 const KEY: &str = "/demo/election";
 
@@ -36,7 +38,8 @@ struct Said {
 
 struct Stage {
     begun: Instant,
-    url: String,
+    /// Where etcd is, after what else stands before the key.
+    etcd: Vec<String>,
     campaign: PathBuf,
     heard: Receiver<Said>,
     voice: Sender<Said>,
@@ -58,7 +61,7 @@ impl Stage {
 
     fn start(&mut self, name: &str) -> Outcome<()> {
         let mut command = Command::new(&self.campaign);
-        command.args([&self.url, KEY, name, &TTL.as_secs().to_string()]).stdout(Stdio::piped());
+        command.args(&self.etcd).args([KEY, name, &TTL.as_secs().to_string()]).stdout(Stdio::piped());
         let mut child = spawn(command).map_err(|error| format!("{}: {error}", self.campaign.display()))?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let (voice, name) = (self.voice.clone(), name.to_string());
@@ -193,7 +196,24 @@ impl Drop for Stage {
     }
 }
 
+/// What is left of the election in etcd.
+fn left_behind(cluster: &Cluster, is_v2: bool) -> Outcome<String> {
+    if !is_v2 {
+        return Ok(cluster.etcdctl(&["get", "--prefix", KEY]));
+    }
+    let left = v2::entries(cluster.client_address(0), KEY).map_err(|error| error.to_string())?;
+    Ok(left.into_iter().map(|entry| format!("{} {}\n", entry.key, entry.name)).collect())
+}
+
 fn main() -> ExitCode {
+    let is_v2 = match std::env::args().nth(1).as_deref() {
+        None | Some("v3") => false,
+        Some("v2") => true,
+        Some(other) => {
+            eprintln!("{other:?} is none of etcd's APIs: say v2 or v3");
+            return ExitCode::from(2);
+        }
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let campaign = root.join("target/release/campaign");
     if !campaign.is_file() {
@@ -211,14 +231,16 @@ fn main() -> ExitCode {
         INTERRUPTED.store(true, Ordering::Relaxed);
     });
 
-    let cluster = Cluster::single();
+    let cluster = Cluster::of(1, if is_v2 { &["--enable-v2=true"] } else { &[] });
     let url = cluster.urls().remove(0);
-    println!("etcd: {} on {url}, ttl {} s", support::etcd_binary().display(), TTL.as_secs());
+    let api = if is_v2 { "v2" } else { "v3" };
+    println!("etcd: {} on {url}, API {api}, ttl {} s", support::etcd_binary().display(), TTL.as_secs());
+    let etcd = if is_v2 { vec!["--v2".to_string(), url] } else { vec![url] };
     let (voice, heard) = channel();
     let begun = Instant::now();
-    let mut stage = Stage { begun, url, campaign, heard, voice, candidates: Vec::new(), last_token: 0 };
+    let mut stage = Stage { begun, etcd, campaign, heard, voice, candidates: Vec::new(), last_token: 0 };
     let outcome = stage.play().and_then(|()| {
-        let left = cluster.etcdctl(&["get", "--prefix", KEY]);
+        let left = left_behind(&cluster, is_v2)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind in etcd: {left}")) }
     });
     match outcome {

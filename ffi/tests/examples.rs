@@ -1,4 +1,4 @@
-//! The examples in C do what they say, on a real etcd.
+//! The examples in C and C++ do what they say, on a real etcd.
 
 #[path = "../../core/tests/support/mod.rs"]
 mod support;
@@ -6,13 +6,21 @@ mod support;
 mod library;
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use library::{Running, Way, Workshop, root};
 use nix::sys::signal::Signal;
-use support::Cluster;
+use support::{Cluster, v2, wait_for};
 
-fn compile(workshop: &Workshop, name: &str) -> std::path::PathBuf {
-    workshop.compile(&root().join("examples/c").join(name), Way::Plain)
+/// A compiler, the standard it is to hold the program to, and the program.
+type Campaign = ([&'static str; 2], &'static str);
+
+const C: Campaign = (["gcc", "-std=gnu99"], "c/campaign.c");
+const CPP: Campaign = (["g++", "-std=c++17"], "cpp/campaign.cc");
+const CPP_BY_CLANG: Campaign = (["clang++", "-std=c++17"], "cpp/campaign.cc");
+
+fn compile(workshop: &Workshop, (compiler, name): Campaign) -> PathBuf {
+    workshop.compile_with(compiler, &root().join("examples").join(name), Way::Plain)
 }
 
 /// The token in "elected, token 7".
@@ -22,18 +30,21 @@ fn token(running: &Running) -> u64 {
     after.lines().next().expect("a line").parse().expect("a number")
 }
 
-#[test]
-fn campaign() {
+/// One leaves, one is killed, the third follows; what it was called with decides the API.
+fn three_campaign(campaign: Campaign, api: &[&str]) {
     let workshop = Workshop::new();
-    let cluster = Cluster::single();
-    let program = compile(&workshop, "campaign.c");
-    let start = |name| workshop.start(&program, Way::Plain, &[&cluster.urls()[0], "/campaign", name, "2"]);
+    let cluster = Cluster::of(1, &["--enable-v2=true"]);
+    let program = compile(&workshop, campaign);
+    let url = &cluster.urls()[0];
+    let start = |name| workshop.start(&program, Way::Plain, &[api, &[url, "/campaign", name, "2"]].concat());
     let mut one = start("one");
     one.says("one: the leader is one");
     let mut two = start("two");
     two.says("two: the leader is one");
     let mut three = start("three");
     three.says("three: the leader is one");
+    let on_v2 = || v2::entries(cluster.client_address(0), "/campaign").expect("the list of members").len();
+    assert_eq!(on_v2(), if api.is_empty() { 0 } else { 3 });
 
     one.signal(Signal::SIGINT);
     assert!(one.ends().success(), "{}", one.said());
@@ -46,21 +57,50 @@ fn campaign() {
     three.signal(Signal::SIGTERM);
     assert!(three.ends().success());
     assert_eq!(cluster.etcdctl(&["get", "--prefix", "/campaign", "--keys-only"]), "");
+    wait_for("an empty election on v2", || (on_v2() == 0).then_some(()));
 }
 
 #[test]
-fn campaign_says_what_is_wrong() {
-    let workshop = Workshop::new();
-    let program = compile(&workshop, "campaign.c");
-    for (arguments, said) in [
-        (&[][..], "usage: "),
-        (&["https://h", "/k", "n"], "https"),
-        (&["http://h", "/k/", "n"], "leave the slash out"),
-        (&["http://h", "/k", "n", "1000"], "ttl_s is 1000"),
-    ] {
-        let mut running = workshop.start(&program, Way::Plain, arguments);
-        assert_eq!(running.ends().code(), Some(2));
-        assert!(running.said().contains(said), "{}", running.said());
+fn campaign_in_c() {
+    three_campaign(C, &[]);
+}
+
+#[test]
+fn campaign_in_c_on_v2() {
+    three_campaign(C, &["--v2"]);
+}
+
+#[test]
+fn campaign_in_cpp() {
+    three_campaign(CPP, &[]);
+}
+
+#[test]
+fn campaign_in_cpp_on_v2() {
+    three_campaign(CPP, &["--v2"]);
+}
+
+#[test]
+fn campaign_in_cpp_by_clang() {
+    three_campaign(CPP_BY_CLANG, &[]);
+}
+
+#[test]
+fn campaigns_say_what_is_wrong() {
+    for campaign in [C, CPP] {
+        let workshop = Workshop::new();
+        let program = compile(&workshop, campaign);
+        for (arguments, said) in [
+            (&[][..], "usage: "),
+            (&["--v2", "http://h", "/k"], "usage: "),
+            (&["ftp://h", "/k", "n"], "ftp"),
+            (&["http://h", "/k/", "n"], "leave the slash out"),
+            (&["http://h", "/k", "n", "1000"], "ttl_s is 1000"),
+        ] {
+            let mut running = workshop.start(&program, Way::Plain, arguments);
+            assert_eq!(running.ends().code(), Some(2));
+            assert!(running.said().contains(said), "{}", running.said());
+        }
     }
 }
 
@@ -68,7 +108,7 @@ fn campaign_says_what_is_wrong() {
 fn epoll() {
     let workshop = Workshop::new();
     let cluster = Cluster::single();
-    let program = compile(&workshop, "epoll.c");
+    let program = workshop.compile(&root().join("examples/c/epoll.c"), Way::Plain);
     let mut running = workshop.start(&program, Way::Plain, &[&cluster.urls()[0], "/epoll", "one"]);
     let mut input = running.input();
     running.says("elected, token ");

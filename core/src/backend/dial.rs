@@ -1,8 +1,7 @@
 //! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
 
-use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -13,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::hosts::look_up;
 use super::tls;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
@@ -69,18 +69,6 @@ async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
-    let (host, port) = (endpoint.host(), endpoint.port());
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let unknown = |cause: &dyn fmt::Display| {
-        Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot look up the host {host}: {cause}"))
-    };
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&error))?.collect();
-    if found.is_empty() { Err(unknown(&"it has no address")) } else { Ok(found) }
 }
 
 /// Why a connection broke. HTTP/2 keeps no error of I/O but its words.

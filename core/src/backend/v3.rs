@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::tasks::Tasks;
 use super::{Backend, Inbox, tls};
 use crate::config::{Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
@@ -30,12 +31,10 @@ mod proto;
 mod renewals;
 mod status;
 mod streams;
-mod tasks;
 mod watches;
 mod words;
 
 pub use auth::role_recipe;
-use tasks::Tasks;
 
 /// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V3 {

@@ -8,26 +8,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::{Facts, Failure, LinkId, Op, Plea, Report, RequestId, Trouble, member_key, members_of};
+use super::{Facts, Failure, LinkId, Op, Plea, Report, RequestId, Trouble, members_of};
+use crate::config::Api;
 use crate::error::{Error, ErrorKind};
-use crate::member::{Leader, LeaseId, Member, Membership, Revision, Standing, View};
+use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
 use crate::time::Time;
 
+mod place;
 mod replies;
 mod watching;
 use watching::Watching;
 
-/// The times a candidate keeps.
+/// The API of etcd that a candidate uses, and the times it keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// Without news for this long a waiter looks again.
-    pub(super) ttl: Duration,
+    pub(super) api: Api,
+    /// How long an entry lives without us; without news for this long a waiter looks again.
+    pub(super) ttl_s: u32,
     /// How long a request may take.
     pub(super) attempt: Duration,
     /// The longest wait between retries.
     pub(super) backoff_cap: Duration,
     /// How long a stop waits for the user.
     pub(super) stop_timeout: Duration,
+}
+
+impl Pace {
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(u64::from(self.ttl_s))
+    }
 }
 
 /// What the user wants of us.
@@ -79,6 +88,8 @@ pub struct Candidate {
     /// Our member key under that lease.
     own: Vec<u8>,
     place: Option<Membership>,
+    /// When the join that made it was sent.
+    joined_at: Time,
     view: Option<View>,
     proof: Option<Proof>,
     /// The newest revision our knowledge includes; an older look is stale.
@@ -91,11 +102,17 @@ pub struct Candidate {
     left_behind: Vec<Membership>,
     /// A join under this lease was never answered, so it may still arrive.
     join_in_doubt: bool,
+    /// v2: until then an entry may stand, or come to stand, that an unanswered join made. It is not known by any name
+    /// of ours, so it is left to run out.
+    ghost_until: Time,
+    /// A join of ours was answered.
+    has_joined: bool,
+    /// A join of somebody in our session was.
+    session_has_joined: bool,
     pending: Option<Pending>,
-    /// Covers our key, and while we wait the one just before it too: the one range watch of law 2b.
-    watch: Option<Watching>,
-    /// Covers the leader's key, where that is not one of those.
-    leader_watch: Option<Watching>,
+    /// What the view needs. In v3 the first covers our key, and while we wait the one just before it too: the one range
+    /// watch of law 2b.
+    watches: Vec<Watching>,
     must_look: bool,
     look_at: Time,
     retry_at: Time,
@@ -126,6 +143,7 @@ impl Candidate {
             lease: None,
             own: Vec::new(),
             place: None,
+            joined_at: Time::ZERO,
             view: None,
             proof: None,
             seen: 0,
@@ -133,9 +151,11 @@ impl Candidate {
             burnt: 0,
             left_behind: Vec::new(),
             join_in_doubt: false,
+            ghost_until: Time::ZERO,
+            has_joined: false,
+            session_has_joined: false,
             pending: None,
-            watch: None,
-            leader_watch: None,
+            watches: Vec::new(),
             must_look: false,
             look_at: Time::NEVER,
             retry_at: Time::ZERO,
@@ -156,10 +176,6 @@ impl Candidate {
         &self.prefix
     }
 
-    pub(super) fn place(&self) -> Option<&Membership> {
-        self.place.as_ref()
-    }
-
     pub(super) fn report(&self) -> &Report {
         &self.report
     }
@@ -167,13 +183,6 @@ impl Candidate {
     /// Whether we are done: nothing of us is left in etcd that is not in doubt.
     pub(super) fn has_ended(&self) -> bool {
         self.ended
-    }
-
-    /// The keys that may hold, or come to hold, an entry of ours: the session owns them once we have ended (law 8).
-    pub(super) fn doubts(&self) -> Vec<Vec<u8>> {
-        let may_exist = self.join_in_doubt || self.place.is_some() || self.burn.is_some();
-        let own = (may_exist && self.lease.is_some()).then(|| self.own.clone());
-        own.into_iter().chain(self.left_behind.iter().map(|old| old.key.clone())).collect()
     }
 
     pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
@@ -207,53 +216,14 @@ impl Candidate {
         }
     }
 
-    /// What the session's confirming read found under our key, when we held it at `revision` (law 3).
-    pub(super) fn checked(&mut self, revision: Revision, found: Option<&Member>, out: &mut Outbox) {
-        if self.place.as_ref().is_some_and(|place| place.revision == revision) && !self.is_ours(found) {
-            self.lose(found.is_some(), out);
-        }
-    }
-
     /// Notices what the session says now, lets times pass, and does what is missing.
     pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
         if self.ended {
             return;
         }
-        self.follow(facts, out);
+        self.follow(facts, now, out);
         self.let_time_pass(facts, now, out);
         self.act(now, out);
-    }
-
-    /// A new lease or a new link: what hung on the old one is gone.
-    fn follow(&mut self, facts: &Facts, out: &mut Outbox) {
-        if self.lease != facts.lease {
-            if self.place.is_some() && self.proof.is_some() {
-                self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
-            }
-            let is_joining = self.pending.is_some_and(|pending| pending.verb == Verb::Join);
-            if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
-                self.left_behind.push(Membership { key: std::mem::take(&mut self.own), revision });
-            } else if self.join_in_doubt || is_joining {
-                self.pleas.push(Plea::InDoubt(std::mem::take(&mut self.own)));
-            }
-            self.forget_place(out);
-            self.lease = facts.lease;
-            self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
-            self.pending.take_if(|pending| pending.verb != Verb::Clear);
-            (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
-        }
-        if self.link != facts.link {
-            if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
-                self.join_in_doubt = true;
-            }
-            (self.watch, self.leader_watch) = (None, None);
-            if self.lapsed {
-                // What was seen on the old link is too old to lead on.
-                self.proof = None;
-            }
-            (self.link, self.endpoint) = (facts.link, facts.endpoint);
-            self.must_look = self.place.is_some();
-        }
     }
 
     fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
@@ -278,7 +248,7 @@ impl Candidate {
             let detail = format!("no answer within {} ms", self.pace.attempt.as_millis());
             self.failed(pending.verb, Failure::new(ErrorKind::Timeout, detail), now, out);
         }
-        let is_watch_late = self.watches().any(|watch| watch.is_overdue(now));
+        let is_watch_late = self.watches.iter().any(|watch| watch.is_overdue(now));
         if let (true, Some(link)) = (is_watch_late, self.link) {
             let detail = format!("no watch within {} ms", self.pace.attempt.as_millis());
             self.pleas.push(Plea::LinkFailed(link, Failure::new(ErrorKind::Timeout, detail)));
@@ -292,9 +262,9 @@ impl Candidate {
     /// Does the next thing that is missing.
     fn act(&mut self, now: Time, out: &mut Outbox) {
         if self.wish == Wish::Leave {
-            let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl * 2);
+            let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl() * 2);
             if self.is_gone() || now >= leave_by {
-                self.end(out);
+                self.end(now, out);
                 return;
             }
         }
@@ -317,7 +287,11 @@ impl Candidate {
             (Verb::Leave, Op::Leave { key: self.own.clone(), revision })
         } else if let (None, Some(lease), Wish::Campaign) = (&self.place, self.lease, self.wish) {
             let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
-            (Verb::Join, Op::Join { prefix, own, name, lease })
+            let op = match self.pace.api {
+                Api::V2 => Op::Post { prefix, name, ttl_s: self.pace.ttl_s },
+                Api::V3 => Op::Join { prefix, own, name, lease },
+            };
+            (Verb::Join, op)
         } else if let Some(old) = self.left_behind.first().cloned() {
             (Verb::Clear, Op::Leave { key: old.key, revision: old.revision })
         } else if let (true, Some(place)) = (self.must_look, &self.place) {
@@ -346,53 +320,19 @@ impl Candidate {
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
         let look = if self.must_look { Time::NEVER } else { self.look_at };
         let request = self.pending.map_or(Time::NEVER, |pending| pending.deadline);
-        let watch = self.watches().map(|watch| watch.created_by()).min().unwrap_or(Time::NEVER);
+        let watch = self.watches.iter().map(|watch| watch.created_by()).min().unwrap_or(Time::NEVER);
         [agree_by, leave_by, told_by, lapse, quiet, retry, look, request, watch]
             .into_iter()
             .min()
             .unwrap_or(Time::NEVER)
     }
 
-    /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
-    fn lose(&mut self, is_left: bool, out: &mut Outbox) {
-        let Some(place) = self.place.clone() else { return };
-        if self.proof.is_some() {
-            self.why
-                .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
-        }
-        self.burnt = self.burnt.max(place.revision);
-        self.burn = is_left.then_some(place.revision);
-        self.forget_place(out);
-    }
-
-    fn forget_place(&mut self, out: &mut Outbox) {
-        (self.place, self.view, self.proof) = (None, None, None);
-        for watch in [self.watch.take(), self.leader_watch.take()].into_iter().flatten() {
-            out.unwatch(watch.id());
-        }
-        self.must_look = false;
-        self.look_at = Time::NEVER;
-    }
-
-    fn is_ours(&self, found: Option<&Member>) -> bool {
-        matches!((found, &self.place), (Some(found), Some(place))
-            if found.revision == place.revision && Some(found.lease) == self.lease)
-    }
-
-    /// Nothing of ours is in etcd, as far as is known. A join under way is waited for.
-    fn is_gone(&self) -> bool {
-        let has_entry = self.lease.is_some() && (self.place.is_some() || self.burn.is_some());
-        !has_entry && self.left_behind.is_empty() && self.pending.is_none_or(|pending| pending.verb == Verb::Look)
-    }
-
-    fn end(&mut self, out: &mut Outbox) {
+    fn end(&mut self, now: Time, out: &mut Outbox) {
         self.report.ended = true;
-        self.report.released = self.doubts().is_empty();
+        self.report.released = self.is_gone() && self.doubts().is_empty() && now >= self.ghost_until;
         self.report.trouble = None;
         self.report.standing = Standing::Out;
-        for watch in [self.watch.take(), self.leader_watch.take()].into_iter().flatten() {
-            out.unwatch(watch.id());
-        }
+        self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
         self.pending = None;
         self.ended = true;
     }

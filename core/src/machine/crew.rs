@@ -11,7 +11,7 @@ use super::{
     CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
     members_of,
 };
-use crate::config::SessionSettings;
+use crate::config::{Api, SessionSettings};
 use crate::error::Error;
 use crate::time::Time;
 
@@ -58,9 +58,11 @@ impl Crew {
 
     /// Adds an election on `key`; see [`Crew::accepts`].
     pub fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId {
+        self.out.now = now;
         let id = CandidateId(self.out.fresh());
         let pace = Pace {
-            ttl: self.settings.ttl(),
+            api: self.settings.api,
+            ttl_s: self.settings.ttl_s,
             attempt: self.settings.attempt,
             backoff_cap: super::session::backoff_cap(&self.settings),
             stop_timeout,
@@ -74,10 +76,14 @@ impl Crew {
     }
 
     /// Whether an election on `key` may be added: the session is not ending, and has neither a candidate nor a doubt
-    /// under that key.
+    /// under that key. In v2 nothing can be shared: there is one candidate in a session.
     pub fn accepts(&self, key: &str) -> bool {
         let prefix = members_of(key);
-        self.session.accepts() && !self.session.has_doubt_under(&prefix) && !self.prefixes.contains(&prefix)
+        let is_shared = self.settings.api == Api::V3;
+        self.session.accepts()
+            && (is_shared || self.candidates.is_empty())
+            && !self.session.has_doubt_under(&prefix)
+            && !self.prefixes.contains(&prefix)
     }
 
     /// No candidate is left, nothing is in doubt, and the lease is gone: the crew may be dropped.
@@ -92,6 +98,7 @@ impl Crew {
 
     /// Takes in what happened. Afterwards requests and reports may be waiting, and the timeout may be another.
     pub fn handle(&mut self, input: Input, now: Time) {
+        self.out.now = now;
         let mut touched = BTreeSet::new();
         match input {
             Input::Tick => {}
@@ -146,7 +153,7 @@ impl Crew {
         let Some(booking) = self.out.settle(id) else { return };
         self.out.owner = Owner::Session;
         let result = match result {
-            Ok(reply) => self.session.observe(booking.link, &reply, booking.known, now, &mut self.out).map(|()| reply),
+            Ok(reply) => self.session.observe(&reply, &booking, now, &mut self.out).map(|()| reply),
             failed => failed,
         };
         match booking.owner {
@@ -186,8 +193,8 @@ impl Crew {
         loop {
             self.out.owner = Owner::Session;
             self.session.advance(now, &mut self.out);
-            for (id, revision, found) in self.session.take_checks() {
-                self.call(id, &mut touched, |candidate, out| candidate.checked(revision, found.as_ref(), out));
+            for (id, revision, finding) in self.session.take_checks() {
+                self.call(id, &mut touched, |candidate, out| candidate.checked(revision, &finding, out));
             }
             let facts = self.session.facts();
             let news = (self.session.trouble().cloned(), self.session.fatal().cloned());
@@ -261,7 +268,7 @@ impl Crew {
     fn publish(&mut self, id: CandidateId) {
         let Some(candidate) = self.candidates.get(&id) else { return };
         let mut report = candidate.report().clone();
-        report.fatal = self.session.fatal().cloned();
+        report.fatal = self.session.fatal().cloned().or(report.fatal);
         if !candidate.has_ended() {
             report.trouble = self.session.trouble().cloned().or(report.trouble);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{CandidateId, Entropy, LinkId, Op, Request, RequestId, WatchId};
 use crate::member::Revision;
+use crate::time::Time;
 
 /// Which machine a request or a watch belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(super) enum Owner {
 pub(super) struct Booking {
     pub(super) owner: Owner,
     pub(super) link: LinkId,
+    pub(super) sent_at: Time,
     /// The highest revision known when it was sent: a linearizable answer from the same history is not below it.
     pub(super) known: Revision,
 }
@@ -27,6 +29,8 @@ pub(super) struct Booking {
 #[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) entropy: Entropy,
+    /// What time it is, for the book.
+    pub(super) now: Time,
     /// In whose name [`Outbox::send`] and [`Outbox::watch`] act.
     pub(super) owner: Owner,
     /// The highest revision seen so far.
@@ -41,6 +45,7 @@ impl Outbox {
     pub(super) fn new(entropy: Entropy) -> Outbox {
         Outbox {
             entropy,
+            now: Time::ZERO,
             owner: Owner::Session,
             known: 0,
             requests: VecDeque::new(),
@@ -59,7 +64,7 @@ impl Outbox {
     /// Queues a request that gets a reply.
     pub(super) fn send(&mut self, link: LinkId, op: Op) -> RequestId {
         let id = RequestId(self.fresh());
-        self.under_way.insert(id, Booking { owner: self.owner, link, known: self.known });
+        self.under_way.insert(id, Booking { owner: self.owner, link, sent_at: self.now, known: self.known });
         self.requests.push_back(Request { id, link, op });
         id
     }

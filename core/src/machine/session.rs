@@ -1,42 +1,52 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
-//! `links` finds an endpoint that serves and sticks to it; `lease` keeps the lease and confirms every renewal;
-//! `doubts` owns the keys whose fate is open; here is the history of the store, and what the parts tell each other.
+//! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
+//! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `doubts` owns the keys whose fate is open;
+//! `clocks` knows how far the members' clocks are apart; here is the history of the store, and what the parts tell each
+//! other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::outbox::Outbox;
+use super::outbox::{Booking, Outbox};
 use super::{
-    Answer, CandidateId, Facts, Failure, LinkId, Places, Reply, RequestId, Stamp, Trouble, WatchId, WatchNews,
+    Answer, CandidateId, Facts, Failure, LinkId, Place, Places, Reply, RequestId, Stamp, Trouble, WatchId, WatchNews,
 };
-use crate::config::{OnStoreReset, SessionSettings};
+use crate::config::{Api, OnStoreReset, SessionSettings};
 use crate::error::{Error, ErrorKind};
-use crate::member::{LeaseId, Member, Membership, Revision};
+use crate::member::{LeaseId, Revision};
 use crate::time::Time;
 
+mod clocks;
 mod doubts;
+mod entry;
+mod keeper;
 mod lease;
 mod links;
 
+use clocks::Clocks;
 use doubts::Doubts;
-use lease::{Keeper, LeaseNews};
+use entry::EntryKeeper;
+use keeper::{Keeper, KeeperNews};
+use lease::LeaseKeeper;
 use links::{LinkNews, Links};
 
+pub(super) use keeper::Check;
 pub(super) use links::backoff_cap;
-
-/// What the confirming read found for one candidate's place: the revision it should have, and the entry.
-pub(super) type Check = (CandidateId, Revision, Option<Member>);
 
 /// The session of one crew.
 #[derive(Debug)]
 pub struct Session {
     settings: SessionSettings,
     links: Links,
-    keeper: Keeper,
+    keeper: Box<dyn Keeper>,
+    clocks: Clocks,
+    /// What our places may lack of their time because the clock of the member that serves us is behind another's.
+    skew: Duration,
     doubts: Doubts,
     /// Where our candidates stand, for the confirming read.
     places: Places,
-    /// A key we may read.
+    /// A key we may most likely read.
     key: Vec<u8>,
     quiet_until: Time,
     /// A join was answered: from now on nothing is fatal (law 7).
@@ -53,7 +63,12 @@ impl Session {
     pub(super) fn new(settings: SessionSettings) -> Session {
         Session {
             links: Links::new(&settings),
-            keeper: Keeper::new(&settings),
+            keeper: match settings.api {
+                Api::V2 => Box::new(EntryKeeper::new(&settings)),
+                Api::V3 => Box::new(LeaseKeeper::new(&settings)),
+            },
+            clocks: Clocks::default(),
+            skew: Duration::ZERO,
             doubts: Doubts::new(settings.attempt),
             places: Places::new(),
             key: Vec::new(),
@@ -81,11 +96,10 @@ impl Session {
     }
 
     /// Notes where a candidate stands now.
-    pub(super) fn place(&mut self, candidate: CandidateId, place: Option<&Membership>) {
+    pub(super) fn place(&mut self, candidate: CandidateId, place: Option<Place>) {
         match place {
-            Some(place) if self.places.get(&candidate) == Some(place) => {}
             Some(place) => {
-                self.places.insert(candidate, place.clone());
+                self.places.insert(candidate, place);
             }
             None => {
                 self.places.remove(&candidate);
@@ -108,9 +122,14 @@ impl Session {
             link: self.links.current(),
             endpoint: self.links.endpoint(),
             lease: self.keeper.lease(),
-            until: self.keeper.leading_until(),
+            until: self.leading_until(),
             quiet_until: self.quiet_until,
+            has_joined: self.has_joined,
         }
+    }
+
+    fn leading_until(&self) -> Time {
+        self.keeper.leading_until() - self.skew
     }
 
     /// Whether the wall clock jumped and no renewal was confirmed since.
@@ -144,22 +163,23 @@ impl Session {
     /// another history do not count: `Err` says why (laws 4 and 10).
     pub(super) fn observe(
         &mut self,
-        link: LinkId,
         reply: &Reply,
-        known: Revision,
+        booking: &Booking,
         now: Time,
         out: &mut Outbox,
     ) -> Result<(), Failure> {
+        let link = booking.link;
+        self.note_clock(link, reply.stamp, booking.sent_at, now, out);
         if self.links.current() != Some(link) {
             return Ok(());
         }
         if self.links.is_foreign(reply.stamp.cluster) {
             return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
         }
-        self.has_joined |= matches!(reply.answer, Answer::Joined { .. });
+        self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
         // The header of a keepalive is not linearizable.
         if !matches!(reply.answer, Answer::Renewed { .. }) {
-            self.check_history(reply.stamp, known, now, out);
+            self.check_history(reply.stamp, booking.known, now, out);
         }
         Ok(())
     }
@@ -222,6 +242,7 @@ impl Session {
 
     /// The link is to blame for a failure: close it and look for another.
     pub(super) fn link_failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut Outbox) {
+        self.choose_key(out);
         let news = self.links.failed(link, failure, now, out);
         self.hear_of_links(news, now, out);
     }
@@ -249,7 +270,7 @@ impl Session {
             self.links.close(out);
             return;
         }
-        let is_urgent = now < self.keeper.leading_until();
+        let is_urgent = now < self.leading_until();
         let news = self.links.advance(&self.key, is_urgent, self.has_joined, now, out);
         self.hear_of_links(news, now, out);
         if let Some(link) = self.links.current() {
@@ -262,6 +283,16 @@ impl Session {
         } else {
             self.keeper.give_up_late(now);
             self.doubts.give_up_late(now);
+        }
+    }
+
+    /// What one election may not read, another may: where many have places, none of them stays the one that all hang on.
+    fn choose_key(&mut self, out: &mut Outbox) {
+        if self.settings.api == Api::V3 && !self.places.is_empty() {
+            let at = usize::try_from(out.entropy.draw()).unwrap_or(0) % self.places.len();
+            if let Some(place) = self.places.values().nth(at) {
+                self.key.clone_from(&place.membership.key);
+            }
         }
     }
 
@@ -280,6 +311,9 @@ impl Session {
                     self.keeper.relinked(now);
                     self.doubts.relinked();
                     self.check_history(stamp, known, now, out);
+                    if let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) {
+                        self.weigh_clocks(link, endpoint, now, out);
+                    }
                 }
                 LinkNews::Failed { endpoint, failure } => {
                     self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
@@ -293,18 +327,18 @@ impl Session {
         }
     }
 
-    fn hear_of_lease(&mut self, news: LeaseNews, now: Time, out: &mut Outbox) {
+    fn hear_of_lease(&mut self, news: KeeperNews, now: Time, out: &mut Outbox) {
         match news {
-            LeaseNews::Nothing => {}
-            LeaseNews::Kept => {
-                // A reset is told for as long as it keeps us from leading.
-                if now >= self.quiet_until {
+            KeeperNews::Nothing => {}
+            KeeperNews::Kept => {
+                // What keeps us from leading, or may, is told for as long as it lasts.
+                if now >= self.quiet_until && self.skew <= self.settings.ttl() / 4 {
                     self.trouble = None;
                 }
                 self.links.serve_well();
             }
-            LeaseNews::Gone => self.drop_lease(now),
-            LeaseNews::Failed(failure) => {
+            KeeperNews::Gone => self.drop_lease(now),
+            KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };
                 if failure.kind.blames_link() {
                     self.link_failed(link, failure, now, out);
@@ -312,6 +346,32 @@ impl Session {
                     self.worry(self.links.endpoint(), Error::new(failure.kind, failure.detail));
                 }
             }
+        }
+    }
+
+    /// How far the clock of the member that serves us is behind another's: that much earlier our places may end (law 1).
+    fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time, out: &mut Outbox) {
+        let (Some(clock_s), Some(endpoint)) = (stamp.clock_s, self.links.endpoint_of(link)) else { return };
+        self.clocks.note(endpoint, clock_s, sent_at, now);
+        if self.links.current() == Some(link) {
+            self.weigh_clocks(link, endpoint, now, out);
+        }
+    }
+
+    fn weigh_clocks(&mut self, link: LinkId, endpoint: usize, now: Time, out: &mut Outbox) {
+        let behind = self.clocks.behind(endpoint, now);
+        self.skew = behind.map_or(Duration::ZERO, |(_, skew)| skew);
+        let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
+        let detail = format!(
+            "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",
+            skew.as_millis()
+        );
+        let failure = Failure::new(ErrorKind::ClockSkew, detail);
+        if self.settings.renew_every + self.settings.margin + skew < self.settings.ttl() {
+            self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
+        } else {
+            // Nobody could lead by what this member writes down.
+            self.link_failed(link, failure, now, out);
         }
     }
 

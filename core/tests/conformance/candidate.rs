@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use etcd_leader::{Config, Election, Event, Next, clock};
+use etcd_leader::{Api, Config, Election, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -36,13 +36,14 @@ pub(crate) struct Setup<'a> {
     pub(crate) urls: &'a [String],
     pub(crate) key: &'a str,
     pub(crate) ttl_s: u32,
+    pub(crate) api: Api,
     /// What stands before the command, for a namespace.
     pub(crate) enter: &'a [String],
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn new(urls: &'a [String], key: &'a str, ttl_s: u32) -> Setup<'a> {
-        Setup { urls, key, ttl_s, enter: &[] }
+        Setup { urls, key, ttl_s, api: Api::V3, enter: &[] }
     }
 
     pub(crate) fn start(&self, name: &str) -> Candidate {
@@ -55,11 +56,29 @@ impl<'a> Setup<'a> {
                 command
             }
         };
-        command
-            .args(["--exact", "candidate::process", "--ignored", "--nocapture", "--test-threads=1"])
-            .env("EL_TEST_CANDIDATE", format!("{}\n{}\n{name}\n{}", self.urls.join(","), self.key, self.ttl_s))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.args(["--exact", "candidate::process", "--ignored", "--nocapture", "--test-threads=1"]).env(
+            "EL_TEST_CANDIDATE",
+            format!("{}\n{}\n{name}\n{}\n{:?}", self.urls.join(","), self.key, self.ttl_s, self.api),
+        );
+        Candidate::run(name, command)
+    }
+
+    /// Starts candidates one after the other, each once the one before has its place. The first leads.
+    pub(crate) fn line_up(&self, names: &[&str]) -> Vec<Candidate> {
+        let mut line: Vec<Candidate> = Vec::new();
+        for name in names {
+            let one = self.start(name);
+            one.hears(if line.is_empty() { "elected" } else { "leader" });
+            line.push(one);
+        }
+        line
+    }
+}
+
+impl Candidate {
+    /// A process that says lines as [`say`] does, and listens to those of [`Candidate::tell`].
+    pub(crate) fn run(name: &str, mut command: Command) -> Candidate {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = spawn(command).expect("a candidate");
         let stdin = child.stdin.take().expect("its input");
         let stdout = BufReader::new(child.stdout.take().expect("its output"));
@@ -81,19 +100,6 @@ impl<'a> Setup<'a> {
         Candidate { name: name.to_string(), child, stdin, said, log }
     }
 
-    /// Starts candidates one after the other, each once the one before has its place. The first leads.
-    pub(crate) fn line_up(&self, names: &[&str]) -> Vec<Candidate> {
-        let mut line: Vec<Candidate> = Vec::new();
-        for name in names {
-            let one = self.start(name);
-            one.hears(if line.is_empty() { "elected" } else { "leader" });
-            line.push(one);
-        }
-        line
-    }
-}
-
-impl Candidate {
     /// Waits until it says something that starts with these words; gives what follows them, and when it was said.
     /// What it says before that is skipped.
     pub(crate) fn hears_at(&self, words: &str) -> (u64, String) {
@@ -230,12 +236,15 @@ fn say(words: &str) {
 #[ignore = "runs only in the processes that other tests start"]
 fn process() {
     let setup = std::env::var("EL_TEST_CANDIDATE").expect("started by another test");
-    let [urls, key, name, ttl_s] = setup.split('\n').collect::<Vec<_>>()[..] else { panic!("four lines: {setup:?}") };
+    let [urls, key, name, ttl_s, api] = setup.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("five lines: {setup:?}")
+    };
     let config = Config {
         endpoints: urls.split(',').map(str::to_string).collect(),
         key: key.into(),
         name: name.into(),
         ttl_s: ttl_s.parse().expect("a ttl"),
+        api: if api == "V2" { Api::V2 } else { Api::V3 },
         ..Config::default()
     };
     let election = Arc::new(Election::start(&config).expect("a good config"));

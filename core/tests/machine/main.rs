@@ -4,6 +4,7 @@
 //! plays all the others.
 
 mod tables;
+mod tables_v2;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,16 +14,16 @@ use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{
     Answer, CandidateId, Change, Entropy, Failure, Input, LinkId, Op, Reply, Report, Request, Seen, Stamp, WatchId,
-    WatchNews,
+    WatchNews, Written,
 };
-use etcd_leader::member::{LeaseId, Member, Standing};
+use etcd_leader::member::{LeaseId, Member, OWN_TTL, Standing};
 use etcd_leader::time::Time;
-use etcd_leader::{ErrorKind as Kind, OnStoreReset};
+use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
 
 /// ttl 10 s, renewed every 5 s, step-down 2 s before the end, 1.5 s for an attempt.
-fn settings(endpoints: usize, on_store_reset: OnStoreReset) -> SessionSettings {
+fn settings(endpoints: usize, api: Api, on_store_reset: OnStoreReset) -> SessionSettings {
     let endpoints = (0..endpoints).map(|at| format!("http://member-{at}:2379")).collect();
-    let config = Config { endpoints, key: "/a".into(), name: "me".into(), on_store_reset, ..Config::default() };
+    let config = Config { endpoints, key: "/a".into(), name: "me".into(), api, on_store_reset, ..Config::default() };
     config.validate().expect("a good config").session
 }
 
@@ -49,12 +50,28 @@ enum Do {
     Looked(u64, &'static [u64]),
     /// A look at this revision finds our key gone.
     LookedGone(u64),
+    /// v2: the post made our entry, at revision 20.
+    Posted,
+    /// v2: the refresh wrote our entry, at this revision.
+    Refreshed(u64),
+    /// v2: it did not; our entry's last write was at this revision.
+    NotOurs(u64),
+    /// v2: it did not; another entry has our key, created at this revision.
+    Another(u64),
+    /// v2: it did not; nothing is there.
+    NoEntry,
+    /// v2: the next open of this endpoint is answered with this second on its clock.
+    OpenedAt(usize, u64),
     Left,
     Revoked,
     Fails(Kind),
     Created,
     /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
     Gone(&'static [(u64, &'static str)]),
+    /// Two watches were confirmed.
+    BothCreated,
+    /// The same on this watch of ours, counted from 0.
+    GoneOn(usize, &'static [(u64, &'static str)]),
     /// Somebody puts our key, without a lease, at this revision.
     Overwritten(u64),
     Canceled,
@@ -82,7 +99,11 @@ struct Stage {
 
 impl Stage {
     fn new(endpoints: usize, on_store_reset: OnStoreReset) -> Stage {
-        let mut crew = Crew::new(settings(endpoints, on_store_reset), Entropy::new(1, 0), Time::ZERO);
+        Stage::of(settings(endpoints, Api::V3, on_store_reset))
+    }
+
+    fn of(settings: SessionSettings) -> Stage {
+        let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
         let id = crew.add("/a", "me", Duration::from_secs(10), Time::ZERO);
         let mut stage = Stage {
             crew,
@@ -179,8 +200,13 @@ impl Stage {
         Seen { own: Some(self.me()), latest, first: all }
     }
 
-    fn watch_news(&mut self, news: WatchNews) {
-        let (link, watch) = *self.watches.first().expect("a watch");
+    fn refreshed(&mut self, step: &Do, applied: bool, found: Option<Written>) {
+        let answer = Answer::Refreshed { applied, found };
+        self.answer(step, |op| matches!(op, Op::Refresh { .. }), self.stamp(), answer);
+    }
+
+    fn watch_news(&mut self, at: usize, news: WatchNews) {
+        let (link, watch) = self.watches[at];
         self.handle(Input::Watch { link, watch, news });
     }
 
@@ -193,6 +219,8 @@ impl Stage {
                 while let Some(next) = self.crew.poll_timeout().filter(|next| *next <= end) {
                     self.now = self.now.max(next);
                     self.handle(Input::Tick);
+                    let again = self.crew.poll_timeout();
+                    assert!(again.is_none_or(|again| again > self.now), "it wants to be called again at once");
                 }
                 self.now = end;
                 self.handle(Input::Tick);
@@ -247,6 +275,24 @@ impl Stage {
                 self.revision = *at;
                 self.answer(step, is_look, self.stamp(), Answer::Looked(Seen::default()));
             }
+            Posted => {
+                (self.rank, self.revision, self.lease) = (20, self.revision.max(20), OWN_TTL);
+                self.own = format!("/a/{:020}", self.rank).into_bytes();
+                let own = self.me();
+                self.answer(step, |op| matches!(op, Op::Post { .. }), self.stamp(), Answer::Posted { own });
+            }
+            Refreshed(at) => self.refreshed(step, true, Some(Written { member: self.me(), at: *at })),
+            NotOurs(at) => self.refreshed(step, false, Some(Written { member: self.me(), at: *at })),
+            Another(revision) => {
+                let member = Member { revision: *revision, ..self.me() };
+                self.refreshed(step, false, Some(Written { member, at: *revision }));
+            }
+            NoEntry => self.refreshed(step, false, None),
+            OpenedAt(endpoint, clock_s) => {
+                let stamp = Stamp { clock_s: Some(*clock_s), ..self.stamp() };
+                let is_open = |op: &Op| matches!(op, Op::Open { endpoint: at, .. } if at == endpoint);
+                self.answer(step, is_open, stamp, Answer::Opened);
+            }
             Left => self.answer(step, |op| matches!(op, Op::Leave { .. }), self.stamp(), Answer::Left),
             Revoked => self.answer(step, |op| matches!(op, Op::Revoke { .. }), self.stamp(), Answer::Revoked),
             Fails(kind) => {
@@ -254,20 +300,29 @@ impl Stage {
                 let id = self.take(step, |op| !no_answer(op)).id;
                 self.handle(Input::Reply { id, result: Err(Failure::new(*kind, "as the row says")) });
             }
-            Created => self.watch_news(WatchNews::Created { revision: self.revision }),
-            Gone(keys) => {
+            Created => self.watch_news(0, WatchNews::Created { revision: self.revision }),
+            BothCreated => {
+                for at in 0..2 {
+                    self.watch_news(at, WatchNews::Created { revision: self.revision });
+                }
+            }
+            Gone(keys) => self.play(&GoneOn(0, keys)),
+            GoneOn(watch, keys) => {
                 let key_of =
                     |word: &str| if word == "own" { self.own.clone() } else { format!("/a/other{word}").into_bytes() };
                 let changes = keys.iter().map(|(at, key)| Change { at: *at, key: key_of(key), now: None }).collect();
                 self.revision = keys.iter().map(|(at, _)| *at).max().unwrap_or(0).max(self.revision);
-                self.watch_news(WatchNews::Changes { changes });
+                self.watch_news(*watch, WatchNews::Changes { changes });
             }
             Overwritten(at) => {
                 self.revision = *at;
                 let now = Some(Member { lease: 0, ..self.me() });
-                self.watch_news(WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] });
+                self.watch_news(
+                    0,
+                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },
+                );
             }
-            Canceled => self.watch_news(WatchNews::Canceled { reason: "compacted".into() }),
+            Canceled => self.watch_news(0, WatchNews::Canceled { reason: "compacted".into() }),
             LinkBreaks => {
                 let link = self.open.iter().rev().find(|request| request.op != Op::Close).expect("a link").link;
                 let failure = Failure::new(ErrorKind::Unreachable, "as the row says");
@@ -300,9 +355,13 @@ impl Stage {
 type Row = (&'static str, Vec<Do>, &'static str, &'static str);
 
 fn check(endpoints: usize, on_store_reset: OnStoreReset, rows: Vec<Row>) {
+    check_on(&settings(endpoints, Api::V3, on_store_reset), rows);
+}
+
+fn check_on(settings: &SessionSettings, rows: Vec<Row>) {
     let mut wrong = String::new();
     for (name, steps, said, stands) in rows {
-        let mut stage = Stage::new(endpoints, on_store_reset);
+        let mut stage = Stage::of(settings.clone());
         for step in &steps {
             stage.said.clear();
             stage.play(step);

@@ -327,10 +327,11 @@ fn stopping() {
             ),
             (
                 "a revoke that is refused is sent again",
-                with(&[WAITING, &[Stop(false), Left, Fails(Kind::Denied), At(2000), Opened(0)]]),
+                with(&[WAITING, &[Stop(false), Left, Fails(Kind::Denied), At(750)]]),
                 "revoke",
                 "released",
             ),
+            ("a revoke is waited for without a stir", with(&[WAITING, &[Stop(false), Left, At(1000)]]), "", "released"),
             (
                 "a lost leave is sent again",
                 with(&[WAITING, &[Stop(false), Fails(Kind::NoSpace), At(60)]]),
@@ -368,10 +369,8 @@ fn stopping() {
         ],
     );
     // Cut off for so long that the candidate does not wait any longer, then linked again.
-    let late = with(&[
-        WAITING,
-        &[LinkBreaks, Stop(false), At(20_000), OpenFails(0, Kind::Unreachable), At(23_000), Opened(0)],
-    ]);
+    let late =
+        with(&[WAITING, &[LinkBreaks, Stop(false), At(20500), OpenFails(0, Kind::Unreachable), At(23_000), Opened(0)]]);
     let found = with(&[&late, &[Revoked, Confirmed(1, true)]]);
     check(
         1,

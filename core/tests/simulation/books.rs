@@ -7,6 +7,7 @@ use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId,
 use etcd_leader::member::{LeaseId, Revision};
 use etcd_leader::time::Time;
 
+use crate::ledger::Ledger;
 use crate::rng::Ns;
 use crate::world::{ELECTIONS, World};
 
@@ -17,6 +18,7 @@ enum Verb {
     Renew(LeaseId),
     Confirm,
     Join(usize),
+    Post,
     Look(usize),
     Other,
 }
@@ -76,6 +78,10 @@ pub(crate) struct Books {
     /// Entries of its own that its joins have shown it.
     pub(crate) places: Vec<(Vec<u8>, Revision)>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
+    /// v2.
+    pub(crate) ledger: Ledger,
+    /// v2: the key that each refresh under way is for, and the leader that it shows if it is visible.
+    pub(crate) refreshes: Vec<(RequestId, Vec<u8>, Option<Revision>)>,
 }
 
 impl Books {
@@ -173,7 +179,21 @@ impl World {
                 }
                 Verb::Look(election_of(prefix))
             }
-            Op::Post { .. } | Op::Refresh { .. } => Verb::Other,
+            Op::Post { .. } => {
+                self.stats.joins += 1;
+                self.stats.rejoins += u64::from(books.ledger.all().next().is_some());
+                if books.asked != all {
+                    wrong = Some((10, "joined before all endpoints were asked".into()));
+                }
+                Verb::Post
+            }
+            Op::Refresh { key, .. } => {
+                match self.asks_to_refresh(proc, &request.op) {
+                    Ok(shows) => self.procs[proc].books.refreshes.push((request.id, key.clone(), shows)),
+                    Err(what) => wrong = Some(what),
+                }
+                Verb::Other
+            }
             Op::Leave { key, revision } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
@@ -199,6 +219,7 @@ impl World {
                 return;
             }
         };
+        let books = &mut self.procs[proc].books;
         books.order += 1;
         let (order, known) = (books.order, books.known);
         books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
@@ -247,7 +268,7 @@ impl World {
         let books = &mut self.procs[proc].books;
         let stamp = reply.stamp;
         // Not at the first word of it: the crew may be asking all endpoints, and choose another.
-        if books.cluster.is_none() && matches!(call.verb, Verb::Grant(_)) {
+        if books.cluster.is_none() && matches!(call.verb, Verb::Grant(_) | Verb::Post) {
             books.cluster = Some(stamp.cluster);
         }
         if books.cluster.is_some_and(|known| known != stamp.cluster) {
@@ -285,6 +306,13 @@ impl World {
                 books.known = books.known.max(stamp.revision);
             }
         }
+        let asked = books.refreshes.iter().position(|(id, ..)| *id == call.id);
+        let asked = asked.map(|at| books.refreshes.swap_remove(at)).map(|(_, key, shows)| (key, shows));
+        if self.is_v2() {
+            let endpoint = self.procs[proc].link(call.link).map(|link| link.endpoint);
+            self.hears_v2(proc, endpoint, call.at, &asked, reply);
+        }
+        let books = &mut self.procs[proc].books;
         match (call.verb, &reply.answer) {
             (Verb::Grant(id), Answer::Granted { ttl_s }) => {
                 if let Some(lease) = books.lease(id) {

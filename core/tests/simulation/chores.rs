@@ -78,6 +78,9 @@ impl World {
             let last = self.routes[proc].len() - 1;
             self.routes[proc][last] = Route::Foreign;
         }
+        if self.is_v2() {
+            return self.add(proc, proc % self.elections);
+        }
         for election in 0..self.elections {
             if self.procs[proc].mask & (1 << election) != 0 || self.elections == 1 {
                 self.add(proc, election);
@@ -92,12 +95,13 @@ impl World {
         let now = self.local(proc);
         let (inc, stop_timeout) = (self.procs[proc].inc, self.settings.ttl());
         let cand = self.procs[proc].cands.len();
-        let name = format!("p{proc}.{inc}.{cand}");
+        let name = if self.plan.v2.one_name { "one".into() } else { format!("p{proc}.{inc}.{cand}") };
         let Some(crew) = &mut self.procs[proc].crew else { return };
         let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
         let user = User::new(&name, self.settings.ttl());
-        let (report, stopped, last_token, looked_at, lost_at) = (Report::default(), false, None, 0, 0);
-        let one = Cand { id, election, name, report, user, stopped, last_token, looked_at, lost_at };
+        let (report, stopped, has_joined, last_token) = (Report::default(), false, false, None);
+        let (looked_at, lost_at) = (0, 0);
+        let one = Cand { id, election, name, report, user, stopped, has_joined, last_token, looked_at, lost_at };
         self.procs[proc].cands.push(one);
         let first = self.rng.below(20 * MS);
         self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
@@ -125,7 +129,7 @@ impl World {
     }
 
     fn stop(&mut self, proc: usize, cand: usize) {
-        let now = self.now;
+        let (now, local) = (self.now, self.local(proc));
         let inc = self.procs[proc].inc;
         let is_over = self.procs[proc].crew.is_none();
         let Some(one) = self.procs[proc].cands.get_mut(cand) else { return };
@@ -133,7 +137,7 @@ impl World {
             return;
         }
         one.stopped = true;
-        let led = one.user.stop();
+        let led = one.user.stop(local);
         let candidate = one.id;
         let leads = matches!(one.report.standing, Standing::Leading { .. });
         note!(self, "p{proc} user stops {cand}, led={led}");

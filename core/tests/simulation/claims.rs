@@ -23,6 +23,16 @@ pub(crate) struct Agreement {
     since: Ns,
 }
 
+/// What a report that claims to lead is worth.
+pub(crate) struct Worth {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) wrong: Option<(u32, String)>,
+    /// v2: how much before the end of the entry the claim ends.
+    pub(crate) reserve: Ns,
+    /// In which cluster the entry was made; a term that began in the old one may run out there.
+    pub(crate) cluster: Option<u64>,
+}
+
 /// How late a timer may be.
 const TIMER: Ns = 10 * MS;
 
@@ -44,6 +54,9 @@ impl World {
     pub(crate) fn judge_over(&mut self, proc: usize) {
         let (now, history) = (self.local(proc), self.clusters[0].history);
         let (inc, hindered_at) = (self.procs[proc].inc, self.hindered_at(proc));
+        if self.is_v2() {
+            return self.judge_over_v2(proc, hindered_at);
+        }
         let (books, store) = (&self.procs[proc].books, &self.clusters[0].store);
         let (mut wrong, mut left) = (None, Vec::new());
         for lease in books.leases.iter().filter(|_| history == 0) {
@@ -104,6 +117,28 @@ impl World {
         }
     }
 
+    /// Judges a report that claims to lead with this token.
+    fn weigh(&self, proc: usize, prefix: &[u8], token: Revision, until: Time) -> Worth {
+        let books = &self.procs[proc].books;
+        let key = books.places.iter().rev().find(|place| place.1 == token && place.0.starts_with(prefix));
+        let Some(key) = key.map(|place| place.0.clone()) else {
+            let wrong = Some((2, format!("claims token {token}, which no join gave it")));
+            return Worth { key: None, wrong, reserve: 0, cluster: None };
+        };
+        let Some(lease) = books.leases.iter().rev().find(|lease| member_key(prefix, lease.id) == key) else {
+            return Worth { key: Some(key), wrong: None, reserve: 0, cluster: None };
+        };
+        let wrong = if lease.revoked {
+            Some((8, "claims under a lease for which it sent a revoke".into()))
+        } else if until + self.settings.margin > lease.certain {
+            let certain = lease.certain;
+            Some((1, format!("claims until {until:?}, but its lease is certain until {certain:?} less the margin")))
+        } else {
+            None
+        };
+        Worth { key: Some(key), wrong, reserve: 0, cluster: Some(lease.cluster) }
+    }
+
     /// A crew's report has changed while it handled `cause`.
     pub(crate) fn reported(&mut self, proc: usize, id: CandidateId, report: Report, cause: &Input) {
         let Some(cand) = self.procs[proc].cands.iter().position(|cand| cand.id == id) else { return };
@@ -112,7 +147,9 @@ impl World {
         let one = &mut self.procs[proc].cands[cand];
         let old = std::mem::replace(&mut one.report, report.clone());
         one.user.set(report.clone());
-        let (election, stopped, inc) = (one.election, one.stopped, self.procs[proc].inc);
+        let (election, stopped, has_joined) = (one.election, one.stopped, one.has_joined);
+        one.has_joined |= report.standing != Standing::Out;
+        let inc = self.procs[proc].inc;
         if let (None, Some(fatal)) = (&old.fatal, &report.fatal) {
             self.stats.fatal += 1;
             let may_be = if fatal.kind() == ErrorKind::StoreReset {
@@ -120,13 +157,15 @@ impl World {
                 self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
             } else {
                 let may_happen = self.strangers || self.plan.may_be_fatal();
-                !self.procs[proc].books.has_joined && fatal.kind().is_fatal_before_join() && may_happen
+                // That etcd denies a key ends the one election that never had it; all else is judged of the session.
+                let is_alone = fatal.kind() == ErrorKind::Denied && !has_joined;
+                (is_alone || !self.procs[proc].books.has_joined) && fatal.kind().is_fatal_before_join() && may_happen
             };
             if !may_be {
                 self.referee.accuse(7, format!("p{proc} gave up: {fatal:?}"));
             }
             // An operator looks at it and starts it again.
-            if fatal.kind() == ErrorKind::StoreReset && !stopped {
+            if (fatal.kind() == ErrorKind::StoreReset || self.procs[proc].books.has_joined) && !stopped {
                 self.last_trouble = self.now;
                 let wait = self.rng.below(2 * self.ttl());
                 self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
@@ -157,7 +196,9 @@ impl World {
                 }
             }
             self.referee.renounced(proc, inc, cand);
-            if report.released && !old.released {
+            if report.released && !old.released && self.is_v2() {
+                self.judge_released_v2(proc);
+            } else if report.released && !old.released {
                 let prefix = members_of(ELECTIONS[election]);
                 let store = &self.clusters[0].store;
                 let left = store.under(&prefix).find(|member| {
@@ -179,45 +220,30 @@ impl World {
             self.referee.accuse(5, format!("p{proc} claims {} after its stop", ELECTIONS[election]));
         }
         let prefix = members_of(ELECTIONS[election]);
+        let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
+        let worth = if self.is_v2() {
+            self.weigh_v2(proc, election, token, until, is_new)
+        } else {
+            self.weigh(proc, &prefix, token, until)
+        };
+        let Worth { key, mut wrong, reserve, cluster } = worth;
+        let mut agree = false;
         let books = &self.procs[proc].books;
         let store = &self.clusters[0].store;
-        let key = books.places.iter().rev().find(|place| place.1 == token && place.0.starts_with(&prefix));
-        let key = key.map(|place| place.0.clone());
-        let lease =
-            key.as_ref().and_then(|key| books.leases.iter().rev().find(|lease| member_key(&prefix, lease.id) == *key));
-        let (mut wrong, mut agree) = (None, false);
-        if key.is_none() {
-            wrong = Some((2, format!("claims token {token}, which no join gave it")));
-        }
-        if let Some(lease) = lease {
-            if until + self.settings.margin > lease.certain {
-                wrong = Some((
-                    1,
-                    format!(
-                        "claims until {until:?}, but its lease is certain until {:?} less the margin",
-                        lease.certain
-                    ),
-                ));
-            }
-            if lease.revoked {
-                wrong = Some((8, "claims under a lease for which it sent a revoke".into()));
-            }
-        }
         if books.burnt.iter().any(|(burnt, revision)| *revision == token && Some(burnt) == key.as_ref()) {
             wrong = Some((8, format!("claims token {token}, for which it sent a leave")));
         }
         // What is left of a term may run out meanwhile; it must not grow.
         let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
-        let is_here = lease.is_none_or(|lease| lease.cluster == self.clusters[0].id);
+        let is_here = cluster.is_none_or(|cluster| cluster == self.clusters[0].id);
         if grows && is_here && books.quiet_until.is_some_and(|quiet| now < quiet) {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
         }
         let range = self.procs[proc].range.as_ref();
-        let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
         let by_watch = matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
             if changes.iter().any(|change| change.key.starts_with(&prefix)));
         if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
-            (is_new && by_watch, cause, &key)
+            (is_new && by_watch && !self.is_v2(), cause, &key)
         {
             self.stats.takeovers_by_watch += 1;
             agree = true;
@@ -241,7 +267,7 @@ impl World {
         }
         let until_truly = self.procs[proc].clock.truly(until);
         let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
-        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware };
+        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware, reserve };
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc} {what}"));
         }

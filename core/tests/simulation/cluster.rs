@@ -8,8 +8,10 @@ use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Answer, Failure, Op, Reply, Stamp};
 use etcd_leader::member::Revision;
 
+use crate::cluster_v2::Stage;
 use crate::rng::{Ns, SECOND};
 use crate::store::{Lease, Store};
+use crate::store_v2::Wall;
 
 /// etcd raises shorter leases to this (one and a half election timeouts, rounded up).
 pub(crate) const MIN_TTL_S: i64 = 2;
@@ -30,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) floor: Revision,
     /// How often it was started; connections do not outlive a start.
     pub(crate) boots: u32,
+    /// How far its wall clock is ahead of true time.
+    pub(crate) ahead: Wall,
 }
 
 impl Node {
@@ -44,6 +48,8 @@ pub(crate) enum Outcome {
     Done(Result<Reply, Failure>),
     /// The member cannot serve it now: frozen, or without a quorum.
     Stuck,
+    /// v2: another request follows.
+    Next(Stage),
 }
 
 pub(crate) struct Cluster {
@@ -64,7 +70,17 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(id: u64, members: usize) -> Cluster {
-        let node = Node { up: true, frozen: false, cut: false, believes: false, term: 2, lag: 0, floor: 0, boots: 0 };
+        let node = Node {
+            up: true,
+            frozen: false,
+            cut: false,
+            believes: false,
+            term: 2,
+            lag: 0,
+            floor: 0,
+            boots: 0,
+            ahead: 0,
+        };
         let mut nodes = vec![node; members];
         nodes[0].believes = true;
         let store = Store::empty();

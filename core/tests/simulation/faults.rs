@@ -26,7 +26,7 @@ impl World {
         }
         if self.inflict(kind) {
             note!(self, "FAULT {kind:?}");
-            self.stats.faults[kind as usize] += 1;
+            self.stats.faults.0[kind as usize] += 1;
             self.last_trouble = self.now;
         }
         let wait = self.rng.range(self.plan.every / 4, self.plan.every * 2);
@@ -34,7 +34,7 @@ impl World {
     }
 
     /// A process that runs, or one that leads.
-    fn victim(&mut self, leads: bool) -> Option<usize> {
+    pub(crate) fn victim(&mut self, leads: bool) -> Option<usize> {
         let fits = |proc: &crate::process::Proc| {
             proc.crew.is_some()
                 && !proc.frozen
@@ -50,6 +50,11 @@ impl World {
 
     /// False if there was nothing to do it to.
     fn inflict(&mut self, kind: Fault) -> bool {
+        if self.is_v2()
+            && let Some(done) = self.inflict_v2(kind)
+        {
+            return done;
+        }
         match kind {
             Fault::Kill | Fault::KillLeader => {
                 let Some(proc) = self.victim(kind == Fault::KillLeader) else { return false };
@@ -146,14 +151,7 @@ impl World {
     /// A process is cut off, asked to stop, and meanwhile somebody puts over its keys and so takes them off their lease.
     fn estrange(&mut self) -> bool {
         let Some(proc) = self.victim(false) else { return false };
-        let (wait, inc) = (self.some_ttl(1500, 4500), self.procs[proc].inc);
-        for endpoint in 0..self.routes[proc].len() {
-            if self.routes[proc][endpoint] == Route::Fine {
-                self.routes[proc][endpoint] = Route::Refused;
-                self.after(wait, Ev::Heal(Heal::Route { proc, endpoint }));
-            }
-        }
-        self.break_links(proc, |_| true, ErrorKind::Unreachable);
+        let (wait, inc) = (self.cut_off(proc), self.procs[proc].inc);
         for cand in 0..self.procs[proc].cands.len() {
             self.after(0, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
         }
@@ -169,6 +167,19 @@ impl World {
         }
         self.committed(0, before, Cause::Tampering);
         true
+    }
+
+    /// Nothing of a process reaches any member, for a time that this tells.
+    pub(crate) fn cut_off(&mut self, proc: usize) -> Ns {
+        let wait = self.some_ttl(1500, 4500);
+        for endpoint in 0..self.routes[proc].len() {
+            if self.routes[proc][endpoint] == Route::Fine {
+                self.routes[proc][endpoint] = Route::Refused;
+                self.after(wait, Ev::Heal(Heal::Route { proc, endpoint }));
+            }
+        }
+        self.break_links(proc, |_| true, ErrorKind::Unreachable);
+        wait
     }
 
     fn tamper(&mut self, kind: Fault) -> bool {
@@ -263,6 +274,7 @@ impl World {
                 self.clusters[0].denied = false;
                 self.unwell_at = self.now;
             }
+            Heal::Original { key, written } => self.original_goes_on(key, written),
             Heal::Foreign { key } => {
                 let store = &mut self.clusters[0].store;
                 let before = store.log.len();
@@ -285,7 +297,7 @@ impl World {
             self.procs[proc].slow_until = self.procs[proc].slow_until.min(self.now);
         }
         // A stranger among the endpoints may stay; but after our cluster was built anew nobody could tell who is who.
-        let rebuilt = self.stats.faults[Fault::WipeNewId as usize] > 0;
+        let rebuilt = self.stats.faults.0[Fault::WipeNewId as usize] > 0;
         for proc in 0..self.procs.len() {
             if rebuilt || self.rng.permille(500) {
                 let strange = self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign);
@@ -294,12 +306,18 @@ impl World {
             }
         }
         self.tidy();
+        if self.is_v2() {
+            self.agree_on_the_time();
+        }
         let wait = self.bound();
         self.after(wait, Ev::Settled);
     }
 
     /// Deletes what would stay for ever, as in a real store.
     pub(crate) fn tidy(&mut self) {
+        if self.is_v2() {
+            return self.tidy_v2();
+        }
         let store = &self.clusters[0].store;
         let orphans: Vec<Vec<u8>> = store
             .entries
@@ -331,6 +349,9 @@ impl World {
 
     /// A process is over, and could not tell what became of a key that somebody took off its lease: an admin sees to it.
     pub(crate) fn tidy_after(&mut self, proc: usize) {
+        if self.is_v2() {
+            return self.tidy_v2();
+        }
         let store = &self.clusters[0].store;
         let books = &self.procs[proc].books;
         let stray = |member: &&etcd_leader::member::Member| member.lease == 0 && books.owns(&member.key);

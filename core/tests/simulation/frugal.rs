@@ -1,6 +1,6 @@
 //! What an election may cost at most, checked where nothing fails (the quiet mood).
 
-use etcd_leader::config::SessionSettings;
+use etcd_leader::config::{Api, SessionSettings};
 use etcd_leader::machine::members_of;
 
 use crate::referee::Cause;
@@ -25,6 +25,7 @@ pub(crate) struct Frugal {
     /// Who has heard of something since the last change.
     heard: Vec<usize>,
     renew_every: Ns,
+    is_v2: bool,
     pub(crate) renewals: u64,
     pub(crate) confirms: u64,
     /// Sessions begun, and how long they lived together.
@@ -47,6 +48,7 @@ impl Frugal {
             was_active: false,
             heard: Vec::new(),
             renew_every: settings.renew_every.as_nanos() as Ns,
+            is_v2: settings.api == Api::V2,
             renewals: 0,
             confirms: 0,
             sessions: 0,
@@ -135,8 +137,10 @@ impl Frugal {
         if !self.active || !self.is_recent(election, now) {
             return Ok(());
         }
+        // In v2 only a look makes a leader.
+        let is_v2 = self.is_v2;
         let cost = self.cost(proc, election);
-        if cost.looks > 0 && !by_watch {
+        if cost.looks > u32::from(is_v2) && !by_watch {
             return Err(format!("p{proc} needed {} looks to succeed a leader that left", cost.looks));
         }
         Ok(())
@@ -151,7 +155,7 @@ impl Frugal {
         let most = self.session_ns / self.renew_every + 2 * self.sessions;
         if renewals > most {
             Err(format!("{renewals} renewals where {most} would do"))
-        } else if confirms > renewals || confirms + self.sessions < renewals {
+        } else if !self.is_v2 && (confirms > renewals || confirms + self.sessions < renewals) {
             Err(format!("{renewals} renewals, but {confirms} confirming reads"))
         } else {
             Ok(())

@@ -1,14 +1,16 @@
 //! Between processes and members: delays, losses, ghosts, and watches.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Failure, Input, LinkId, Op, Reply, Request, RequestId, members_of};
+use etcd_leader::machine::{Failure, Input, LinkId, Op, Reply, Request, RequestId, WatchId, members_of};
 use etcd_leader::member::Revision;
 
 use crate::chores::Chore;
 use crate::cluster::Outcome;
+use crate::cluster_v2::Stage;
 use crate::process::Cand;
 use crate::referee::Cause;
 use crate::rng::{MS, Ns, SECOND, US};
+use crate::store_v2::Wall;
 use crate::trace::note;
 use crate::watchers::{NewWatch, Watcher};
 use crate::words::{outcome, words};
@@ -35,9 +37,12 @@ pub(crate) struct Link {
     pub(crate) node: usize,
     pub(crate) boots: u32,
     pub(crate) broken: bool,
+    /// v2: watches whose polls are not made any more.
+    pub(crate) unwatched: Vec<WatchId>,
 }
 
 /// A request on its way.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) proc: usize,
     pub(crate) inc: u32,
@@ -56,6 +61,10 @@ pub(crate) struct Call {
     pub(crate) refused: bool,
     /// Held back somewhere: carried out whatever became of the connection.
     pub(crate) ghost: bool,
+    /// v2: which of its two requests this is.
+    pub(crate) stage: Stage,
+    /// v2: what the member's clock showed when it took the request, and how far it was ahead.
+    pub(crate) taken: Option<(Wall, Wall)>,
 }
 
 impl World {
@@ -90,7 +99,7 @@ impl World {
                 let (cluster, node) =
                     if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
                 let boots = self.clusters[cluster].nodes[node].boots;
-                let open = Link { id: link, endpoint, cluster, node, boots, broken: false };
+                let open = Link { id: link, endpoint, cluster, node, boots, broken: false, unwatched: Vec::new() };
                 self.procs[proc].links.push(open);
                 self.call(proc, id, link, Op::Open { endpoint, key });
             }
@@ -113,11 +122,16 @@ impl World {
                     next: start,
                     pumping: false,
                     last_sent,
+                    is_created: false,
+                    polls: 0,
                 };
                 let wait = self.delay(proc);
                 self.after(wait, Ev::NewWatch(Box::new(NewWatch { watcher, boots })));
             }
             Op::Unwatch { watch } => {
+                if let Some(on) = self.procs[proc].links.iter_mut().find(|on| on.id == link) {
+                    on.unwatched.push(watch);
+                }
                 let wait = self.delay(proc);
                 self.after(wait, Ev::Forget { proc, inc, link, watch: Some(watch) });
             }
@@ -144,6 +158,8 @@ impl World {
             error: None,
             refused: false,
             ghost: false,
+            stage: Stage::First,
+            taken: None,
         };
         if broken {
             return self.fail(&call, ErrorKind::Unreachable, "the connection is broken");
@@ -176,7 +192,7 @@ impl World {
             self.stats.short_grants += 1;
             *ttl_s = (*ttl_s - 1).max(1);
         }
-        if matches!(call.op, Op::Join { .. }) && self.chance(odds.stop_at_join) {
+        if matches!(call.op, Op::Join { .. } | Op::Post { .. }) && self.chance(odds.stop_at_join) {
             call.ghost = true;
             wait += self.rng.below(2 * self.ttl());
             let cand = self.procs[proc].cands.iter().rposition(|cand| joins(&call.op, cand));
@@ -203,6 +219,12 @@ impl World {
         if !call.replies || call.error.is_some() || wait > SECOND / 10 {
             self.procs[proc].hindered_at = self.now + wait;
         }
+        if self.is_v2() && self.chance(odds.repeated) {
+            self.stats.repeated += 1;
+            let again = Call { replies: false, ghost: true, ..call.clone() };
+            let first = self.rng.below(wait + 1);
+            self.after(first, Ev::Exec(Box::new(again)));
+        }
         self.after(wait, Ev::Exec(Box::new(call)));
     }
 
@@ -227,7 +249,19 @@ impl World {
         let before = self.clusters[call.cluster].store.log.len();
         let stale = self.clusters[call.cluster].stale_renewals;
         let revision = self.clusters[call.cluster].store.revision;
-        match self.clusters[call.cluster].perform(call.node, &call.op, now) {
+        let done = if self.is_v2() {
+            let node = &self.clusters[call.cluster].nodes[call.node];
+            let taken = (self.clusters[call.cluster].wall(call.node, now), node.ahead);
+            if !is_frozen {
+                call.taken.get_or_insert(taken);
+            }
+            let taken = call.taken.unwrap_or(taken);
+            self.clusters[call.cluster].perform_v2(call.node, &call.op, call.stage, taken, now)
+        } else {
+            self.clusters[call.cluster].perform(call.node, &call.op, now)
+        };
+        match done {
+            Outcome::Next(stage) => self.go_on(call, stage),
             Outcome::Stuck => {
                 let waited = now - call.sent;
                 if !is_frozen && call.replies && (waited > 7 * SECOND || self.rng.permille(80)) {
@@ -272,6 +306,7 @@ impl World {
             let jitter = self.rng.below(500 * MS);
             self.at(due + jitter, Ev::Expire { lease: *lease, history });
         }
+        self.performed_v2(call, result);
         let changed = self.clusters[0].store.revision != before;
         if let (Op::Join { own, lease, .. }, true) = (&call.op, changed) {
             self.referee.joined(call.proc, call.inc, own, *lease, self.clusters[0].history);
@@ -312,5 +347,5 @@ impl World {
 
 /// Whether this is a join of this candidate.
 fn joins(op: &Op, cand: &Cand) -> bool {
-    matches!(op, Op::Join { prefix, .. } if *prefix == members_of(ELECTIONS[cand.election]))
+    matches!(op, Op::Join { prefix, .. } | Op::Post { prefix, .. } if *prefix == members_of(ELECTIONS[cand.election]))
 }

@@ -128,6 +128,7 @@ impl World {
                 Some(store) => store,
                 None => return false,
             },
+            _ if self.is_v2() => Store::empty_v2(self.plan.v2.kept),
             _ => Store::empty(),
         };
         note!(self, "{kind:?}: from revision {} to {}", self.clusters[0].store.revision, store.revision);

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use etcd_leader::config::Api;
+use etcd_leader::member::Revision;
+
 use crate::rng::{Ns, Rng};
 use crate::world::Mood;
 
@@ -23,6 +26,18 @@ faults! {
     MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
     WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
     ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange,
+    WriteFlood, DeleteAll, AdminRefresh, ForeignUpdate, ClockStep,
+}
+
+impl Fault {
+    /// Those that an API knows.
+    pub(crate) fn of(api: Api) -> impl Iterator<Item = Fault> {
+        use Fault::*;
+        Fault::ALL.into_iter().filter(move |kind| match api {
+            Api::V2 => !matches!(kind, Compact | AdminRevoke),
+            _ => !matches!(kind, WriteFlood | DeleteAll | AdminRefresh | ForeignUpdate | ClockStep),
+        })
+    }
 }
 
 /// Faults that end.
@@ -51,6 +66,11 @@ pub(crate) enum Heal {
     Foreign {
         key: Vec<u8>,
     },
+    /// v2: a member of 2015 refreshes its entry.
+    Original {
+        key: Vec<u8>,
+        written: Revision,
+    },
 }
 
 /// The unkindness of every request, in permille.
@@ -71,6 +91,21 @@ pub(crate) struct Odds {
     pub(crate) short_grant: u64,
     /// A join is held back, and its user stops meanwhile.
     pub(crate) stop_at_join: u64,
+    /// v2: a proxy asks twice, and passes on what it was told last.
+    pub(crate) repeated: u64,
+}
+
+/// What only v2 has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OnV2 {
+    /// How far the members' wall clocks may be apart, on purpose below the margin or not.
+    pub(crate) spread: Ns,
+    /// How many events are kept for watches.
+    pub(crate) kept: u64,
+    /// How long a poll lasts without news.
+    pub(crate) poll: Ns,
+    /// All candidates have the same name.
+    pub(crate) one_name: bool,
 }
 
 /// What a seed has in store. Each enables some kinds only, so that rare combinations are not drowned by the others.
@@ -82,16 +117,18 @@ pub(crate) struct Plan {
     pub(crate) peace_at: Ns,
     /// For restores.
     pub(crate) snapshot_permille: u64,
+    pub(crate) v2: OnV2,
 }
 
 impl Plan {
-    pub(crate) fn draw(rng: &mut Rng, mood: Mood, ttl: Duration) -> Plan {
+    pub(crate) fn draw(rng: &mut Rng, api: Api, mood: Mood, ttl: Duration) -> Plan {
+        let v2 = OnV2::default();
         let ttl = ttl.as_nanos() as Ns;
         let peace_at = ttl * rng.range(6, 20);
         match mood {
             Mood::Quiet => {
                 let kinds = vec![Fault::StopLeader, Fault::KillLeader, Fault::Stop, Fault::OtherWrites];
-                Plan { kinds, every: ttl * 2, odds: Odds::default(), peace_at, snapshot_permille: 0 }
+                Plan { kinds, every: ttl * 2, odds: Odds::default(), peace_at, snapshot_permille: 0, v2 }
             }
             Mood::Tampered => {
                 let kinds = vec![
@@ -103,13 +140,13 @@ impl Plan {
                     Fault::OtherWrites,
                     Fault::StopLeader,
                 ];
-                Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0 }
+                Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0, v2 }
             }
             Mood::Storm => {
                 let share = *rng.pick(&[100, 300, 500, 900]);
-                let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| rng.permille(share)).collect();
+                let mut kinds: Vec<Fault> = Fault::of(api).filter(|_| rng.permille(share)).collect();
                 if kinds.is_empty() {
-                    kinds.push(*rng.pick(&Fault::ALL));
+                    kinds.push(*rng.pick(&Fault::of(api).collect::<Vec<_>>()));
                 }
                 let mut odd = |most: u64| if rng.permille(350) { rng.below(most) + 1 } else { 0 };
                 let odds = Odds {
@@ -125,9 +162,10 @@ impl Plan {
                     lost_delete: odd(100),
                     short_grant: odd(300),
                     stop_at_join: odd(300),
+                    repeated: 0,
                 };
                 let every = ttl / *rng.pick(&[1, 2, 4, 8]);
-                Plan { kinds, every, odds, peace_at, snapshot_permille: 300 }
+                Plan { kinds, every, odds, peace_at, snapshot_permille: 300, v2 }
             }
         }
     }

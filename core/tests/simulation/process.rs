@@ -90,6 +90,8 @@ pub(crate) struct Cand {
     /// With which it led last.
     pub(crate) last_token: Option<u64>,
     /// When it last saw the whole election, by a look or a join, and when it last stopped leading.
+    /// It had a place.
+    pub(crate) has_joined: bool,
     pub(crate) looked_at: Ns,
     pub(crate) lost_at: Ns,
 }
@@ -227,6 +229,9 @@ impl World {
             let Some(crew) = &mut self.procs[proc].crew else { return };
             let Some((id, report)) = crew.poll_report() else { break };
             self.reported(proc, id, report, cause);
+        }
+        if self.is_v2() {
+            self.judge_clocks(proc);
         }
         if self.procs[proc].crew.as_ref().is_some_and(|crew| crew.is_over()) {
             note!(self, "p{proc} is over");

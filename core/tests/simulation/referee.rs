@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use etcd_leader::config::SessionSettings;
-use etcd_leader::machine::{Op, members_of};
-use etcd_leader::member::{LeaseId, Revision};
+use etcd_leader::machine::{Change, Op, members_of};
+use etcd_leader::member::{LeaseId, Member, Revision};
 
 use crate::frugal::Frugal;
 use crate::rng::{MS, Ns};
 use crate::store::Store;
+use crate::store_v2::Wall;
 use crate::trace::text;
 use crate::world::{ELECTIONS, Mood};
 
@@ -25,6 +26,8 @@ pub(crate) enum Cause {
     /// Wiped or restored.
     Reset,
     Foreign,
+    /// v2: an entry ended so much too early as two members' clocks differ.
+    Clocks(Wall),
 }
 
 /// A broken law, and how.
@@ -46,6 +49,8 @@ pub(crate) struct Claim {
     pub(crate) broken: Option<(Ns, Cause)>,
     /// Its crew has no way to know that the store went back.
     pub(crate) unaware: bool,
+    /// v2: how much before the end of its entry it ends.
+    pub(crate) reserve: Ns,
 }
 
 /// A stop whose user believes to lead: the key stays until the user has heard (law 6).
@@ -98,6 +103,9 @@ pub(crate) struct Referee {
     /// How long a claim may outlive its truth after an admin's deed: the session was confirmed before the deed, so
     /// its `until` is at most ttl - margin after it, on a clock that is a little slow.
     excuse: Ns,
+    margin: Ns,
+    /// How wrong the clock of a process may be in one ttl.
+    slack: Ns,
     mood: Mood,
 }
 
@@ -117,6 +125,8 @@ impl Referee {
             undone: Vec::new(),
             last_reset: None,
             excuse: ttl - settings.margin.as_nanos() as Ns + ttl / 500,
+            margin: settings.margin.as_nanos() as Ns,
+            slack: ttl / 500,
             mood,
         }
     }
@@ -205,12 +215,18 @@ impl Referee {
         if cause == Cause::Reset {
             self.last_reset = Some(now);
         }
-        if cause == Cause::Tampering {
-            for change in store.log.get(from..).unwrap_or(&[]).iter().filter(|change| change.now.is_none()) {
+        // Clocks that differ by more than the margin are as good as an admin.
+        let is_undone = |reserve: Ns| match cause {
+            Cause::Clocks(early) => u64::try_from(early).is_ok_and(|early| early + self.slack >= reserve),
+            cause => cause == Cause::Tampering,
+        };
+        if is_undone(self.margin) {
+            let ends = |change: &&Change| change.now.as_ref().is_none_or(|now| now.revision == change.at);
+            for change in store.log.get(from..).unwrap_or(&[]).iter().filter(ends) {
                 let created = store.log[..from].iter().rev().find(|old| old.key == change.key);
                 let Some(created) = created.and_then(|old| old.now.as_ref()) else { continue };
                 let election = self.prefixes.iter().position(|prefix| change.key.starts_with(prefix)).unwrap_or(0);
-                self.undone.push((election, created.revision, now, cause));
+                self.undone.push((election, created.revision, now, Cause::Tampering));
             }
         }
         for claim in &mut self.claims {
@@ -222,8 +238,10 @@ impl Referee {
             }
             let truth = store.first(prefix).is_some_and(|first| first.revision == claim.token);
             if self.mood == Mood::Tampered && cause == Cause::Tampering {
-                let hit =
-                    touched.iter().any(|c| c.now.as_ref().is_none_or(|m| m.revision == claim.token && m.lease == 0));
+                let hit = touched.iter().any(|c| {
+                    let is_put_over = |m: &Member| m.revision == c.at || (m.revision == claim.token && m.lease == 0);
+                    c.now.as_ref().is_none_or(is_put_over)
+                });
                 if hit && (!truth || touched.iter().any(|c| c.now.is_some())) {
                     let Claim { proc, inc, cand, token, .. } = *claim;
                     self.rechecks.push((now + REACTION, Recheck { proc, inc, cand, token }));
@@ -232,6 +250,7 @@ impl Referee {
             if truth {
                 continue;
             }
+            let cause = if is_undone(claim.reserve) { Cause::Tampering } else { cause };
             match cause {
                 Cause::Tampering | Cause::Reset => {
                     claim.broken.get_or_insert((now, cause));
@@ -324,7 +343,7 @@ impl Referee {
             if hold.proc != proc {
                 return true;
             }
-            let is_it = |member: &&etcd_leader::member::Member| {
+            let is_it = |member: &&Member| {
                 // After a wipe another entry may have the same revision.
                 let is_hit = match op {
                     Op::Leave { key, .. } => member.key == *key,
@@ -343,8 +362,10 @@ impl Referee {
             let slack = (hold.deadline / 500).min(20 * MS);
             let may_wait = !hold.heard && (hold.entered || now + slack < hold.deadline);
             // A lease that has run out, though its entry is still there, cannot be held.
-            let lives =
-                |entry: &&etcd_leader::member::Member| store.leases.get(&entry.lease).is_some_and(|l| now < l.expires);
+            let lives = |entry: &&Member| match store.lives.get(&entry.key) {
+                Some(life) => life.ends.is_none_or(|ends| now.cast_signed() + slack.cast_signed() < ends),
+                None => store.leases.get(&entry.lease).is_some_and(|lease| now < lease.expires),
+            };
             if hits && may_wait && entry.filter(lives).is_some() {
                 accused.get_or_insert(format!("p{proc} gives up token {} before its user has heard", hold.token));
             }

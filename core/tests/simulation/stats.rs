@@ -1,27 +1,39 @@
 //! What was counted over the seeds, so that the simulation cannot become toothless unnoticed.
 
+use etcd_leader::config::Api;
+
 use crate::plan::Fault;
 
+/// How often each kind of fault happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts(pub(crate) [u64; Fault::COUNT]);
+
+impl Default for Counts {
+    fn default() -> Counts {
+        Counts([0; Fault::COUNT])
+    }
+}
+
 macro_rules! stats {
-    ($($name:ident $least:literal),* $(,)?) => {
+    ($($name:ident $least:literal $least_v2:literal),* $(,)?) => {
         /// Counts of one seed, or of all.
         #[derive(Clone, Debug, Default)]
         pub(crate) struct Stats {
             $(pub(crate) $name: u64,)*
-            pub(crate) faults: [u64; Fault::COUNT],
+            pub(crate) faults: Counts,
         }
 
         impl Stats {
             pub(crate) fn add(&mut self, other: &Stats) {
                 $(self.$name += other.$name;)*
-                for (sum, more) in self.faults.iter_mut().zip(other.faults) {
+                for (sum, more) in self.faults.0.iter_mut().zip(other.faults.0) {
                     *sum += more;
                 }
             }
 
-            /// All counts that have a name, and the least that 10,000 seeds must bring.
-            pub(crate) fn named(&self) -> Vec<(&'static str, u64, u64)> {
-                vec![$((stringify!($name), self.$name, $least)),*]
+            /// All counts that have a name, and the least that 10,000 seeds of this API must bring.
+            pub(crate) fn named(&self, api: Api) -> Vec<(&'static str, u64, u64)> {
+                vec![$((stringify!($name), self.$name, if api == Api::V2 { $least_v2 } else { $least })),*]
             }
         }
     };
@@ -29,24 +41,27 @@ macro_rules! stats {
 
 // About half of what 10,000 seeds bring.
 stats! {
-    seeds 10_000, events 0, virtual_ns 0, candidate_ns 0, leader_changes 20_000, requests 0,
-    looks 0, joins 0, renewals 0, leaves 0, revokes 0,
+    seeds 10_000 0, events 0 0, virtual_ns 0 0, candidate_ns 0 0, leader_changes 20_000 0, requests 0 0,
+    looks 0 0, joins 0 0, renewals 0 0, leaves 0 0, revokes 0 0,
     // How leaders come and go.
-    takeovers_by_watch 10_000, takeovers_by_look 10_000, losses 20_000, lost_by_deadline 10_000, resumed 5_000,
-    rejoins 10_000, stops_held 10_000, stops_acknowledged 10_000, stops_timed_out 200, again 1_000,
+    takeovers_by_watch 10_000 0, takeovers_by_look 10_000 0, losses 20_000 0, lost_by_deadline 10_000 0, resumed 5_000 0,
+    rejoins 10_000 0, stops_held 10_000 0, stops_acknowledged 10_000 0, stops_timed_out 200 0, again 1_000 0,
     // Looks that were overtaken by the news of a watch.
-    stale_looks 100,
+    stale_looks 100 0,
     // Renewals by members that were replaced as leader, and those that the term gave away.
-    stale_renewals 500, refused_by_term 100,
+    stale_renewals 500 0, refused_by_term 100 0,
     // What is in doubt, or left over.
-    else_joins 1_000, burnt_refused 10, ghosts_deleted 1_000, left_behind_cleared 10_000, overs 20_000,
-    overs_unreached 10,
+    else_joins 1_000 0, burnt_refused 10 0, ghosts_deleted 1_000 0, left_behind_cleared 10_000 0, overs 20_000 0,
+    overs_unreached 10 0,
     // The store went back; strangers.
-    history_changes 10_000, quarantines 10_000, stopped_by_reset 2_000, put_aside 10_000, foreign_replies 10_000,
-    fatal 3_000,
+    history_changes 10_000 0, quarantines 10_000 0, stopped_by_reset 2_000 0, put_aside 10_000 0, foreign_replies 10_000 0,
+    fatal 3_000 0,
     // The unkindness of single requests and watches.
-    late_requests 10_000, errors_applied 10_000, short_grants 2_000, lost_deletes 500, replies_overtaken 10_000, watch_cancels 200,
-    jumps 2_000,
+    late_requests 10_000 0, errors_applied 10_000 0, short_grants 2_000 0, lost_deletes 500 0, replies_overtaken 10_000 0, watch_cancels 200 0,
+    jumps 2_000 0,
+    // v2.
+    ghosts 0 0, repeated 0 0, visible_refreshes 0 0, refused_refreshes 0 0, refreshed_others 0 0, cleared 0 0, caught_up 0 0,
+    empty_polls 0 0,
 }
 
 /// Every kind of fault happens at least so often in 10,000 seeds.
@@ -54,11 +69,12 @@ const LEAST_FAULTS: u64 = 500;
 
 impl Stats {
     /// What did not happen often enough.
-    pub(crate) fn thin(&self) -> Vec<String> {
+    pub(crate) fn thin(&self, api: Api) -> Vec<String> {
         let share = |least: u64| least * self.seeds / 10_000;
-        let named = self.named().into_iter().filter(|(_, count, least)| *count < share(*least));
+        let named = self.named(api).into_iter().filter(|(_, count, least)| *count < share(*least));
         let named = named.map(|(name, count, least)| format!("{name}: {count} of {}", share(least)));
-        let faults = Fault::ALL.iter().zip(self.faults).filter(|(_, count)| *count < share(LEAST_FAULTS));
+        let faults = Fault::of(api).map(|kind| (kind, self.faults.0[kind as usize]));
+        let faults = faults.filter(|(_, count)| *count < share(LEAST_FAULTS));
         named.chain(faults.map(|(kind, count)| format!("{kind:?}: {count} of {}", share(LEAST_FAULTS)))).collect()
     }
 }

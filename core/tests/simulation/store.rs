@@ -6,6 +6,7 @@ use etcd_leader::machine::{Change, Seen};
 use etcd_leader::member::{LeaseId, Member, Revision};
 
 use crate::rng::Ns;
+use crate::store_v2::Life;
 
 /// A lease as the raft leader's lessor holds it.
 #[derive(Clone, Debug)]
@@ -22,13 +23,25 @@ pub(crate) struct Store {
     pub(crate) compacted: Revision,
     pub(crate) entries: BTreeMap<Vec<u8>, Member>,
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// v2: what it keeps beside each entry.
+    pub(crate) lives: BTreeMap<Vec<u8>, Life>,
+    /// v2: how many events it keeps for watches.
+    pub(crate) kept: u64,
     /// Every change of every entry, oldest first; never truncated but by a restore, compaction only forbids access.
     pub(crate) log: Vec<Change>,
 }
 
 impl Store {
     pub(crate) fn empty() -> Store {
-        Store { revision: 1, compacted: 0, entries: BTreeMap::new(), leases: BTreeMap::new(), log: Vec::new() }
+        Store {
+            revision: 1,
+            compacted: 0,
+            entries: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            kept: u64::MAX,
+            log: Vec::new(),
+        }
     }
 
     /// The entries under a prefix, in the order of their keys.

@@ -30,10 +30,16 @@ pub(crate) struct Watcher {
     pub(crate) next: Revision,
     pub(crate) pumping: bool,
     pub(crate) last_sent: Ns,
+    /// v2: the first poll was answered at all, and how many there were.
+    pub(crate) is_created: bool,
+    pub(crate) polls: u64,
 }
 
 impl World {
     pub(crate) fn new_watch(&mut self, new: Box<NewWatch>) {
+        if self.is_v2() {
+            return self.begin_poll(new);
+        }
         let watcher = &new.watcher;
         if self.procs[watcher.proc].inc != watcher.inc {
             return;
@@ -106,6 +112,9 @@ impl World {
 
     /// A watcher sends all it has, in one response or in one per revision.
     pub(crate) fn pump(&mut self, cluster: usize, serial: u64) {
+        if self.is_v2() {
+            return self.answer_poll(cluster, serial);
+        }
         let Some(at) = self.watchers[cluster].iter().position(|watcher| watcher.serial == serial) else { return };
         let mut watcher = self.watchers[cluster].swap_remove(at);
         let node = &self.clusters[cluster].nodes[watcher.node];
@@ -160,7 +169,7 @@ impl World {
     }
 
     /// Sends news of a watch, in the order of this watch.
-    fn tell(&mut self, watcher: &mut Watcher, news: WatchNews) {
+    pub(crate) fn tell(&mut self, watcher: &mut Watcher, news: WatchNews) {
         let mut when = self.now + self.delay(watcher.proc);
         if let Route::Silent(until) = self.routes[watcher.proc][watcher.endpoint] {
             when = when.max(until);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use etcd_leader::config::{Config, OnStoreReset, SessionSettings};
+use etcd_leader::config::{Api, Config, OnStoreReset, SessionSettings};
 use etcd_leader::machine::{Input, LinkId};
 
 use crate::chores::Chore;
@@ -33,6 +33,12 @@ pub(crate) enum Ev {
     Pump { cluster: usize, watcher: u64 },
     /// A lease may have run out.
     Expire { lease: i64, history: u32 },
+    /// v2: the raft leader tells all what time it is.
+    Sync,
+    /// v2: a poll ends without news.
+    PollEnds { cluster: usize, watcher: u64, poll: u64 },
+    /// v2: those behind must have been shown who leads.
+    Shown(crate::claims_v2::Showing),
     /// The members elect a raft leader.
     Elect { round: u64 },
     /// A leader that hears nobody gives up.
@@ -67,6 +73,9 @@ pub(crate) enum Mood {
 }
 
 pub(crate) const ELECTIONS: [&str; 3] = ["/e/a", "/e/ab", "/f"];
+
+/// From here on the seeds are v2's.
+pub(crate) const FIRST_V2: u64 = 1_000_000;
 
 pub(crate) struct World {
     pub(crate) now: Ns,
@@ -124,14 +133,22 @@ impl World {
         let endpoints = (0..members).map(|at| format!("http://10.0.0.{at}:2379")).collect();
         let stops = mood == Mood::Storm && rng.permille(150);
         let on_store_reset = if stops { OnStoreReset::Stop } else { OnStoreReset::Continue };
-        let config = Config { endpoints, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
+        let api = if seed < FIRST_V2 { Api::V3 } else { Api::V2 };
+        let config = Config { endpoints, api, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
         let settings = config.validate().expect("a good config").session;
-        let plan = Plan::draw(&mut rng, mood, settings.ttl());
+        let plan = match api {
+            Api::V2 => Plan::draw_v2(&mut rng, mood, &settings),
+            _ => Plan::draw(&mut rng, api, mood, settings.ttl()),
+        };
+        let clusters = [(0xc1, members), (0xf0, 1)].map(|(id, members)| match api {
+            Api::V2 => Cluster::new_v2(id, members, plan.v2.kept),
+            _ => Cluster::new(id, members),
+        });
         let mut world = World {
             now: 0,
             mood,
             elections,
-            clusters: [Cluster::new(0xc1, members), Cluster::new(0xf0, 1)],
+            clusters,
             watchers: [Vec::new(), Vec::new()],
             procs: Vec::new(),
             routes: vec![vec![Route::Fine; members]; count],
@@ -165,10 +182,18 @@ impl World {
             let wait = world.rng.below(if at < 2 { 20 * MS } else { 2 * world.ttl() });
             world.at(wait, Ev::Chore { proc: at, inc: 0, chore: Chore::Start });
         }
+        if world.is_v2() {
+            (0..members).for_each(|node| world.set_clock(node));
+            world.at(0, Ev::Sync);
+        }
         let first = world.ttl() * 2;
         world.at(first, Ev::Fault);
         world.at(world.plan.peace_at, Ev::Heal(Heal::Peace));
         world
+    }
+
+    pub(crate) fn is_v2(&self) -> bool {
+        self.settings.api == Api::V2
     }
 
     pub(crate) fn ttl(&self) -> Ns {
@@ -231,6 +256,9 @@ impl World {
             }
             Ev::Pump { cluster, watcher } => self.pump(cluster, watcher),
             Ev::Expire { lease, history } => self.expire(lease, history),
+            Ev::Sync => self.sync(),
+            Ev::PollEnds { cluster, watcher, poll } => self.end_poll(cluster, watcher, poll),
+            Ev::Shown(showing) => self.shown(showing),
             Ev::Elect { round } => self.elect(round),
             Ev::StepDown { node, round } => self.step_down(node, round),
             Ev::Fault => self.next_fault(),
@@ -250,7 +278,7 @@ impl World {
     /// between retries are over (a quarter of the ttl), deadlines of lost requests pass, a lost delete is made up for
     /// by the look after a ttl; each a ttl or less, some of them one after the other.
     pub(crate) fn bound(&self) -> Ns {
-        4 * self.lease_time() + 2 * self.ttl() + 3 * SECOND
+        4 * self.lease_time() + 2 * self.ttl() + 3 * SECOND + 2 * self.plan.v2.spread
     }
 
     fn settled(&mut self) {

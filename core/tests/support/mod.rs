@@ -14,6 +14,7 @@ pub mod member;
 pub mod netns;
 pub mod proxy;
 pub mod spawn;
+pub mod v2;
 
 pub use etcd::Cluster;
 pub use member::Member;

@@ -67,11 +67,16 @@ impl Workshop {
 
     /// Compiles a program, warnings being errors.
     pub fn compile(&self, source: &Path, way: Way) -> PathBuf {
+        let is_cpp = source.extension().is_some_and(|extension| extension == "cc");
+        self.compile_with(if is_cpp { ["g++", "-std=c++11"] } else { ["gcc", "-std=gnu11"] }, source, way)
+    }
+
+    /// As [`Workshop::compile`], with a compiler and its standard of one's own.
+    pub fn compile_with(&self, [compiler, standard]: [&str; 2], source: &Path, way: Way) -> PathBuf {
         let name = format!("{}-{way:?}", source.file_stem().expect("a name").to_string_lossy());
         let program = self.directory.path().join(name);
-        let is_cpp = source.extension().is_some_and(|extension| extension == "cc");
-        let mut compiler = Command::new(if is_cpp { "g++" } else { "gcc" });
-        compiler.arg(if is_cpp { "-std=c++11" } else { "-std=gnu11" });
+        let mut compiler = Command::new(compiler);
+        compiler.arg(standard);
         compiler.args(["-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
         compiler.arg(root().join("include")).arg(source).arg("-o").arg(&program);
         if way == Way::Sanitized {
@@ -83,7 +88,9 @@ impl Workshop {
             let here = self.directory.path().display();
             compiler.args([format!("-L{here}"), "-letcd_leader".into(), format!("-Wl,-rpath,{here}")]);
         }
-        let output = compiler.output().expect("gcc and g++: install Debian's package g++");
+        let output = compiler
+            .output()
+            .unwrap_or_else(|error| panic!("{compiler:?}: {error}; install Debian's packages g++ and clang"));
         assert!(output.status.success(), "{}:\n{}", source.display(), String::from_utf8_lossy(&output.stderr));
         program
     }

@@ -15,6 +15,7 @@ use super::channel::Channel;
 use super::proto::AuthenticateRequest;
 use super::proto::auth_client::AuthClient;
 use super::status;
+use crate::backend::shell::quoted;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -190,16 +191,6 @@ pub fn role_recipe(user: &str, key: &str) -> [String; 3] {
         format!("etcdctl role grant-permission {role} --prefix=true readwrite {prefix}"),
         format!("etcdctl user grant-role {} {role}", quoted(user)),
     ]
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.:@%+=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        word.to_string()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// The request with the token.

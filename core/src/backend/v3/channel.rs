@@ -14,8 +14,8 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::status::{NotGrpc, failed};
-use super::tasks::Tasks;
 use crate::backend::dial::{self, Cause, Stream};
+use crate::backend::tasks::Tasks;
 use crate::backend::tls;
 use crate::config::Endpoint;
 use crate::machine::Failure;

@@ -18,6 +18,7 @@ impl Candidate {
         out: &mut Outbox,
     ) {
         let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
+        let sent_at = pending.deadline - self.pace.attempt;
         match result {
             Err(failure) => self.failed(pending.verb, failure, now, out),
             Ok(reply) => {
@@ -25,7 +26,14 @@ impl Candidate {
                 self.trouble = None;
                 match (pending.verb, reply.answer) {
                     (Verb::Join, Answer::Joined { created, seen }) => {
+                        (self.joined_at, self.has_joined) = (sent_at, true);
                         self.joined(created, seen, reply.stamp.revision, now, out);
+                    }
+                    (Verb::Join, Answer::Posted { own }) => {
+                        (self.joined_at, self.has_joined) = (sent_at, true);
+                        self.own.clone_from(&own.key);
+                        self.take_place(own);
+                        self.must_look = true;
                     }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Leave, Answer::Left) => self.burn = None,
@@ -46,18 +54,22 @@ impl Candidate {
             self.must_look = true;
             return;
         };
-        let is_adoptable = Some(own.lease) == self.lease && own.revision > self.burnt && own.name == self.name;
+        let is_adoptable = self.is_kept(&own) && own.revision > self.burnt && own.name == self.name;
         if !created && !is_adoptable {
             self.burn = Some(own.revision);
             return;
         }
-        self.place = Some(Membership { key: own.key, revision: own.revision });
-        self.seen = self.seen.max(own.revision);
+        self.take_place(own);
         if created {
             self.looked(seen, at, now, out);
         } else {
             self.must_look = true;
         }
+    }
+
+    fn take_place(&mut self, own: Member) {
+        self.seen = self.seen.max(own.revision);
+        self.place = Some(Membership { key: own.key, revision: own.revision });
     }
 
     fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
@@ -87,7 +99,7 @@ impl Candidate {
             if self.proof.take().is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
-            self.look_at = now + self.pace.ttl;
+            self.look_at = now + self.pace.ttl();
         }
         self.view = Some(View { at, first, before: before.cloned(), next_in_line });
         self.watch_view(now, out);
@@ -96,16 +108,26 @@ impl Candidate {
     pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut Outbox) {
         let is_definite = failure.kind.is_definite_refusal();
         match verb {
-            Verb::Join => self.join_in_doubt |= !is_definite,
+            Verb::Join => {
+                self.join_in_doubt |= !is_definite;
+                self.haunt(!is_definite, now);
+            }
             Verb::Look => self.must_look = true,
             Verb::Leave | Verb::Clear => {}
         }
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);
-        self.trouble =
-            Some(Arc::new(Trouble { error: Error::new(failure.kind, failure.detail.clone()), endpoint: None }));
+        let error = Error::new(failure.kind, failure.detail.clone());
+        self.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
         match (failure.kind, self.lease, self.link) {
             (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
+            // The link serves others, and what it says of our key is not its own opinion: etcd decides it when it
+            // applies the request, on every member alike.
+            (ErrorKind::Denied, ..) if self.session_has_joined && verb == Verb::Join && !self.has_joined => {
+                self.report.fatal = Some(error.clone());
+                self.fail(error);
+            }
+            (ErrorKind::Denied, ..) if self.session_has_joined => {}
             (kind, _, Some(link)) if kind.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
             _ => {}
         }

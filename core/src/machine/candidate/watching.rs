@@ -1,9 +1,10 @@
 //! What a candidate watches, and what it makes of the news (laws 2b and 3).
 
 use super::{Candidate, Proof};
+use crate::config::Api;
 use crate::machine::outbox::Outbox;
-use crate::machine::{Change, LinkId, WatchId, WatchNews};
-use crate::member::{Member, Revision};
+use crate::machine::{Change, WatchId, WatchNews};
+use crate::member::{Member, Revision, View};
 use crate::time::Time;
 
 /// A watch of ours.
@@ -33,31 +34,51 @@ impl Watching {
     fn is_live(&self) -> bool {
         self.created_by.is_none()
     }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        self.from.as_slice() <= key && key < self.to.as_slice()
+    }
 }
 
 impl Candidate {
-    pub(super) fn watches(&self) -> impl Iterator<Item = &Watching> {
-        self.watch.iter().chain(&self.leader_watch)
-    }
-
     /// Makes the watches fit the view; one that fits already goes on.
     pub(super) fn watch_view(&mut self, now: Time, out: &mut Outbox) {
         let (Some(link), Some(view)) = (self.link, &self.view) else { return };
         let start = view.at + 1;
-        let own = self.own.clone();
-        let before = view.before.as_ref().map_or(&own, |before| &before.key);
-        let range = (own.as_slice().min(before).to_vec(), after(own.as_slice().max(before)));
+        let wanted = self.ranges(view);
+        self.watches.retain(|ours| {
+            let fits = wanted.iter().any(|(from, to)| ours.from == *from && ours.to == *to);
+            if !fits {
+                out.unwatch(ours.id);
+            }
+            fits
+        });
+        for (from, to) in wanted {
+            if !self.watches.iter().any(|ours| ours.from == from && ours.to == to) {
+                let id = out.watch(link, from.clone(), to.clone(), start);
+                self.watches.push(Watching { id, from, to, start, created_by: Some(now + self.pace.attempt) });
+            }
+        }
+    }
+
+    /// What the view needs to be watched: our key, the one just before it, and the leader's.
+    fn ranges(&self, view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let own = &self.own;
+        let before = view.before.as_ref().map_or(own, |before| &before.key);
         let leader = &view.first.key;
-        let leader_range = (*leader != own && leader != before).then(|| (leader.clone(), after(leader)));
-        let created_by = now + self.pace.attempt;
-        rewatch(&mut self.watch, Some(range), start, created_by, link, out);
-        rewatch(&mut self.leader_watch, leader_range, start, created_by, link, out);
+        let mut ranges = match self.pace.api {
+            // A watch of v2 covers one key.
+            Api::V2 if before != own => vec![(own.clone(), after(own)), (before.clone(), after(before))],
+            _ => vec![(own.min(before).clone(), after(own.max(before)))],
+        };
+        if leader != own && leader != before {
+            ranges.push((leader.clone(), after(leader)));
+        }
+        ranges
     }
 
     pub(in crate::machine) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut Outbox) {
-        let is_ours = self.watch.as_ref().is_some_and(|ours| ours.id == watch);
-        let slot = if is_ours { &mut self.watch } else { &mut self.leader_watch };
-        let Some(ours) = slot.as_mut().filter(|ours| ours.id == watch) else { return };
+        let Some(ours) = self.watches.iter_mut().find(|ours| ours.id == watch) else { return };
         match news {
             // A start that the server has not reached would be silent, perhaps for ever: look where we are.
             WatchNews::Created { revision } if revision + 1 < ours.start => self.drop_watch(watch, now, out),
@@ -67,14 +88,16 @@ impl Candidate {
             }
             WatchNews::Canceled { .. } => self.drop_watch(watch, now, out),
             WatchNews::Changes { changes } => {
-                let (start, is_live) = (ours.start, ours.is_live());
+                let start = ours.start;
+                // Between two watches there is no order: only one that covers our key too proves anything (law 2b).
+                let is_proof = ours.is_live() && ours.covers(&self.own);
                 let changes: Vec<Change> = changes.into_iter().filter(|change| change.at >= start).collect();
-                self.changed(&changes, is_ours && is_live, now, out);
+                self.changed(&changes, is_proof, now, out);
             }
         }
     }
 
-    /// Takes in the changes of one response. `is_proof` says that it came on the live range watch.
+    /// Takes in the changes of one response. `is_proof` says that it came on a live watch that covers our key.
     fn changed(&mut self, changes: &[Change], is_proof: bool, now: Time, out: &mut Outbox) {
         let (Some(place), Some(view)) = (self.place.clone(), self.view.clone()) else { return };
         let mut before_is_gone = false;
@@ -110,9 +133,7 @@ impl Candidate {
 
     fn drop_watch(&mut self, watch: WatchId, now: Time, out: &mut Outbox) {
         out.unwatch(watch);
-        for slot in [&mut self.watch, &mut self.leader_watch] {
-            slot.take_if(|ours| ours.id == watch);
-        }
+        self.watches.retain(|ours| ours.id != watch);
         self.must_look = true;
         // The first time at once; a server that ends every watch is not asked in a tight loop.
         self.cancels = self.cancels.saturating_add(1);
@@ -120,30 +141,6 @@ impl Candidate {
             self.retry_at = now + out.entropy.backoff(self.cancels, self.pace.backoff_cap);
         }
     }
-}
-
-/// Keeps the watch in `slot` if it covers `range`, else replaces it.
-fn rewatch(
-    slot: &mut Option<Watching>,
-    range: Option<(Vec<u8>, Vec<u8>)>,
-    start: Revision,
-    created_by: Time,
-    link: LinkId,
-    out: &mut Outbox,
-) {
-    if let (Some(ours), Some((from, to))) = (&slot, &range)
-        && ours.from == *from
-        && ours.to == *to
-    {
-        return;
-    }
-    if let Some(old) = slot.take() {
-        out.unwatch(old.id);
-    }
-    *slot = range.map(|(from, to)| {
-        let id = out.watch(link, from.clone(), to.clone(), start);
-        Watching { id, from, to, start, created_by: Some(created_by) }
-    });
 }
 
 /// The key that follows this one: the end of a range that holds just this key.

@@ -3,30 +3,19 @@
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::Check;
+use super::keeper::{Check, Keeper, KeeperNews};
 use super::links::backoff_cap;
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
 use crate::machine::outbox::Outbox;
-use crate::machine::{Answer, CandidateId, Failure, LinkId, Op, Places, Reply, RequestId};
+use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Places, Reply, RequestId};
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;
 
 /// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction.
 const KEYS_PER_READ: usize = 100;
-
-/// What the session should know.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum LeaseNews {
-    /// Nothing.
-    Nothing,
-    /// The lease was granted, or a renewal was confirmed.
-    Kept,
-    /// The lease does not exist any more.
-    Gone,
-    /// A request of ours failed.
-    Failed(Failure),
-}
+/// How many reads of one key may follow a denied one of many, to find one that is allowed.
+const MAX_LONE_READS: u32 = 3;
 
 #[derive(Debug)]
 struct Held {
@@ -73,9 +62,9 @@ struct Retired {
     asked: Option<(RequestId, Time)>,
 }
 
-/// Keeps the session's lease.
+/// Keeps the lease that all places of a session hang on.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct LeaseKeeper {
     asked_ttl_s: u32,
     renew_every: Duration,
     margin: Duration,
@@ -91,12 +80,16 @@ pub(super) struct Keeper {
     failures: u32,
     /// The last candidate whose key a confirming read checked; the next read goes on behind it.
     cursor: Option<CandidateId>,
+    /// Confirming reads in a row that were denied. One election may have lost its permission: it must not end the others.
+    denied_reads: u32,
+    /// Somebody wants a lease to be held.
+    is_wanted: bool,
     retired: Vec<Retired>,
 }
 
-impl Keeper {
-    pub(super) fn new(settings: &SessionSettings) -> Keeper {
-        Keeper {
+impl LeaseKeeper {
+    pub(super) fn new(settings: &SessionSettings) -> LeaseKeeper {
+        LeaseKeeper {
             asked_ttl_s: settings.ttl_s,
             renew_every: settings.renew_every,
             margin: settings.margin,
@@ -109,32 +102,33 @@ impl Keeper {
             suspect_until: None,
             failures: 0,
             cursor: None,
+            denied_reads: 0,
+            is_wanted: false,
             retired: Vec::new(),
         }
     }
+}
 
-    pub(super) fn lease(&self) -> Option<LeaseId> {
+impl Keeper for LeaseKeeper {
+    fn lease(&self) -> Option<LeaseId> {
         self.held.as_ref().map(|held| held.id)
     }
 
-    /// Until when those who are first may lead: a margin before the lease may end.
-    pub(super) fn leading_until(&self) -> Time {
+    fn leading_until(&self) -> Time {
         let until = self.held.as_ref().map_or(Time::ZERO, |held| held.until - self.margin);
         self.suspect_until.map_or(until, |suspect| suspect.min(until))
     }
 
-    /// Whether the wall clock jumped and no renewal was confirmed since.
-    pub(super) fn is_suspect(&self) -> bool {
+    fn is_suspect(&self) -> bool {
         self.suspect_until.is_some()
     }
 
-    /// No lease is held, asked for, or still to be revoked.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.held.is_none() && self.retired.is_empty() && !matches!(self.step, Step::Granting { .. })
     }
 
-    /// The lease is not to be used any more. It is revoked if it can be: that settles all that is in doubt under it.
-    pub(super) fn retire(&mut self, now: Time) {
+    /// A lease is revoked if it can be: that settles all that is in doubt under it.
+    fn retire(&mut self, now: Time) {
         if let Some(held) = self.held.take() {
             let over_at = now + held.granted * 2 + self.attempt;
             self.retired.push(Retired { id: held.id, over_at, ask_at: now, asked: None });
@@ -144,21 +138,18 @@ impl Keeper {
         }
     }
 
-    /// Until when the server may keep what hung on the leases that we have no use for any more.
-    pub(super) fn kept_until(&self, now: Time) -> Time {
+    fn kept_until(&self, now: Time) -> Time {
         let default = now + Duration::from_secs(u64::from(self.asked_ttl_s)) * 2 + self.attempt;
         self.retired.iter().map(|retired| retired.over_at).max().unwrap_or(default)
     }
 
-    /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
-    pub(super) fn relinked(&mut self, now: Time) {
+    fn relinked(&mut self, now: Time) {
         self.step = Step::Idle;
         self.next_at = if self.held.is_some() { now } else { self.next_at };
         self.retired.iter_mut().for_each(|retired| retired.asked = None);
     }
 
-    /// The wall clock jumped ahead.
-    pub(super) fn suspect(&mut self, now: Time) {
+    fn suspect(&mut self, now: Time) {
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);
             self.next_at = now;
@@ -170,22 +161,21 @@ impl Keeper {
         }
     }
 
-    /// Forgets what can no longer be done in time while no link serves.
-    pub(super) fn give_up_late(&mut self, now: Time) {
+    fn give_up_late(&mut self, now: Time) {
         self.step = Step::Idle;
         self.retired.retain(|retired| now < retired.over_at);
     }
 
-    /// Does what is due; `Some` if the link has missed a deadline.
-    pub(super) fn advance(
+    fn advance(
         &mut self,
         link: LinkId,
-        wants_lease: bool,
+        is_wanted: bool,
         key: &[u8],
         places: &Places,
         now: Time,
         out: &mut Outbox,
     ) -> Option<Failure> {
+        self.is_wanted = is_wanted;
         if let Some(failure) = self.check_deadlines(now) {
             return Some(failure);
         }
@@ -206,7 +196,7 @@ impl Keeper {
             self.sent_at = now;
             let request = out.send(link, Op::Renew { lease: held.id });
             self.step = Step::Renewing { request, is_void: false };
-        } else if wants_lease {
+        } else if is_wanted {
             self.sent_at = now;
             // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
             let id = out.entropy.lease_id(now);
@@ -216,6 +206,71 @@ impl Keeper {
         None
     }
 
+    fn timeout(&self, is_served: bool, now: Time) -> Time {
+        let over = self.retired.iter().map(|retired| retired.over_at).min().unwrap_or(Time::NEVER);
+        if !is_served {
+            return over;
+        }
+        let step = match self.step {
+            Step::Idle if self.held.is_some() || self.is_wanted => self.next_at.max(now),
+            Step::Idle => Time::NEVER,
+            _ => self.sent_at + self.attempt,
+        };
+        let revoke = self.retired.iter().map(|retired| retired.asked.map_or(retired.ask_at, |(_, by)| by));
+        let revoke = revoke.min().unwrap_or(Time::NEVER);
+        step.min(over).min(revoke)
+    }
+
+    fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> (KeeperNews, Vec<Check>) {
+        if let Some(at) = self.retired.iter().position(|retired| retired.asked.is_some_and(|(asked, _)| asked == id)) {
+            return (self.revoked(at, result, now), Vec::new());
+        }
+        let is_ours = match &self.step {
+            Step::Granting { request, .. } | Step::Renewing { request, .. } | Step::Confirming { request, .. } => {
+                *request == id
+            }
+            Step::Idle | Step::Renewed { .. } => false,
+        };
+        if !is_ours {
+            return (KeeperNews::Nothing, Vec::new());
+        }
+        let step = std::mem::replace(&mut self.step, Step::Idle);
+        match (step, result) {
+            (Step::Confirming { places, .. }, Err(failure))
+                if failure.kind == ErrorKind::Denied && self.may_read_alone(places.len()) =>
+            {
+                self.denied_reads += 1;
+                self.next_at = now;
+                (KeeperNews::Nothing, Vec::new())
+            }
+            (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
+            (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
+                (self.granted(id, ttl_s), Vec::new())
+            }
+            (Step::Renewing { is_void, .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+                if is_void && ttl_s > 0 {
+                    return (KeeperNews::Nothing, Vec::new());
+                }
+                (self.renewed(ttl_s, stamp.term), Vec::new())
+            }
+            (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {
+                self.confirmed(ttl, term == stamp.term, &places, found, now, out)
+            }
+            (step, Ok(reply)) => {
+                let detail = format!("the backend answered {:?} to {step:?}", reply.answer);
+                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
+            }
+        }
+    }
+}
+
+impl LeaseKeeper {
     fn check_deadlines(&mut self, now: Time) -> Option<Failure> {
         self.retired.retain(|retired| now < retired.over_at);
         let is_late = !matches!(self.step, Step::Idle) && now >= self.sent_at + self.attempt;
@@ -229,75 +284,23 @@ impl Keeper {
         Some(Failure::new(ErrorKind::Timeout, detail))
     }
 
-    pub(super) fn timeout(&self, is_served: bool, now: Time) -> Time {
-        let over = self.retired.iter().map(|retired| retired.over_at).min().unwrap_or(Time::NEVER);
-        if !is_served {
-            return over;
-        }
-        let step = if matches!(self.step, Step::Idle) { self.next_at.max(now) } else { self.sent_at + self.attempt };
-        let revoke = self.retired.iter().map(|retired| retired.asked.map_or(retired.ask_at, |(_, by)| by));
-        let revoke = revoke.min().unwrap_or(Time::NEVER);
-        step.min(over).min(revoke)
-    }
-
-    pub(super) fn reply(
-        &mut self,
-        id: RequestId,
-        result: Result<Reply, Failure>,
-        now: Time,
-        out: &mut Outbox,
-    ) -> (LeaseNews, Vec<Check>) {
-        if let Some(at) = self.retired.iter().position(|retired| retired.asked.is_some_and(|(asked, _)| asked == id)) {
-            return (self.revoked(at, result, now), Vec::new());
-        }
-        let is_ours = match &self.step {
-            Step::Granting { request, .. } | Step::Renewing { request, .. } | Step::Confirming { request, .. } => {
-                *request == id
-            }
-            Step::Idle | Step::Renewed { .. } => false,
-        };
-        if !is_ours {
-            return (LeaseNews::Nothing, Vec::new());
-        }
-        let step = std::mem::replace(&mut self.step, Step::Idle);
-        match (step, result) {
-            (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
-            (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
-                (self.granted(id, ttl_s), Vec::new())
-            }
-            (Step::Renewing { is_void, .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
-                if is_void && ttl_s > 0 {
-                    return (LeaseNews::Nothing, Vec::new());
-                }
-                (self.renewed(ttl_s, stamp.term), Vec::new())
-            }
-            (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {
-                self.confirmed(ttl, term == stamp.term, &places, found, now, out)
-            }
-            (step, Ok(reply)) => {
-                let detail = format!("the backend answered {:?} to {step:?}", reply.answer);
-                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
-            }
-        }
-    }
-
-    fn granted(&mut self, id: LeaseId, ttl_s: i64) -> LeaseNews {
+    fn granted(&mut self, id: LeaseId, ttl_s: i64) -> KeeperNews {
         let ttl = self.certain_ttl(ttl_s);
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
         self.held = Some(Held { id, ttl, until: self.sent_at + ttl, granted });
         self.next_at = self.sent_at + self.pause(ttl);
         self.failures = 0;
         self.suspect_until = None;
-        LeaseNews::Kept
+        KeeperNews::Kept
     }
 
-    fn renewed(&mut self, ttl_s: i64, term: u64) -> LeaseNews {
+    fn renewed(&mut self, ttl_s: i64, term: u64) -> KeeperNews {
         if ttl_s <= 0 {
-            return LeaseNews::Gone;
+            return KeeperNews::Gone;
         }
         let ttl = self.held.as_ref().map_or(Duration::ZERO, |held| held.ttl).min(self.certain_ttl(ttl_s));
         self.step = Step::Renewed { ttl, term };
-        LeaseNews::Nothing
+        KeeperNews::Nothing
     }
 
     fn confirmed(
@@ -308,47 +311,49 @@ impl Keeper {
         found: Vec<Option<Member>>,
         now: Time,
         out: &mut Outbox,
-    ) -> (LeaseNews, Vec<Check>) {
+    ) -> (KeeperNews, Vec<Check>) {
         let checks =
-            places.iter().zip(found).map(|((candidate, revision), found)| (*candidate, *revision, found)).collect();
+            places.iter().zip(found).map(|((candidate, at), found)| (*candidate, *at, Finding::Entry(found))).collect();
         if !is_same_term {
             // The member that answered the keepalive may have been a leader of the past.
             self.failures = self.failures.saturating_add(1);
             self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
-            return (LeaseNews::Nothing, checks);
+            return (KeeperNews::Nothing, checks);
         }
         if let Some(held) = &mut self.held {
             held.until = self.sent_at + ttl;
         }
         self.next_at = self.sent_at + self.pause(ttl);
-        self.failures = 0;
+        (self.failures, self.denied_reads) = (0, 0);
         self.suspect_until = None;
-        (LeaseNews::Kept, checks)
+        (KeeperNews::Kept, checks)
     }
 
-    fn revoked(&mut self, at: usize, result: Result<Reply, Failure>, now: Time) -> LeaseNews {
+    fn revoked(&mut self, at: usize, result: Result<Reply, Failure>, now: Time) -> KeeperNews {
         match result {
             // Also a definite refusal: it leaves the lease alive, with all that may yet arrive under it.
             Err(failure) if failure.kind != ErrorKind::LeaseLost => {
                 self.retired[at].asked = None;
                 self.retired[at].ask_at = now + self.attempt / 2;
-                LeaseNews::Failed(failure)
+                // Of all that hung on it, one key may be denied to us by now.
+                if failure.kind == ErrorKind::Denied { KeeperNews::Nothing } else { KeeperNews::Failed(failure) }
             }
             _ => {
                 self.retired.swap_remove(at);
-                LeaseNews::Nothing
+                KeeperNews::Nothing
             }
         }
     }
 
-    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> LeaseNews {
+    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> KeeperNews {
         if failure.kind == ErrorKind::LeaseLost {
-            return LeaseNews::Gone;
+            return KeeperNews::Gone;
         }
+        self.denied_reads = 0;
         self.failures = self.failures.saturating_add(1);
         let cap = if self.held.is_some() { self.attempt / 2 } else { self.backoff_cap };
         self.next_at = now + out.entropy.backoff(self.failures, cap);
-        LeaseNews::Failed(failure)
+        KeeperNews::Failed(failure)
     }
 
     /// The server may give more than we asked for; only what both said is certain.
@@ -362,14 +367,18 @@ impl Keeper {
         self.renew_every * u32::try_from(ttl.as_secs()).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
 
+    fn may_read_alone(&self, denied: usize) -> bool {
+        if self.denied_reads == 0 { denied > 1 } else { self.denied_reads < MAX_LONE_READS }
+    }
+
     fn next_places(&mut self, places: &Places) -> Vec<(CandidateId, Revision, Vec<u8>)> {
         let behind = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let from_cursor = places.range((behind, Bound::Unbounded));
         let from_start = places.iter().take_while(|(id, _)| self.cursor.is_some_and(|cursor| **id <= cursor));
         let chosen: Vec<_> = from_cursor
             .chain(from_start)
-            .take(KEYS_PER_READ)
-            .map(|(id, place)| (*id, place.revision, place.key.clone()))
+            .take(if self.denied_reads > 0 { 1 } else { KEYS_PER_READ })
+            .map(|(id, place)| (*id, place.membership.revision, place.membership.key.clone()))
             .collect();
         self.cursor = chosen.last().map(|(id, ..)| *id);
         chosen

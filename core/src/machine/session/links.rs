@@ -81,6 +81,15 @@ impl Links {
         if let State::Up { endpoint, .. } = self.state { Some(endpoint) } else { None }
     }
 
+    /// The endpoint that a link leads to, or is being opened to.
+    pub(super) fn endpoint_of(&self, link: LinkId) -> Option<usize> {
+        match &self.state {
+            State::Up { link: ours, endpoint } if *ours == link => Some(*endpoint),
+            State::Opening { tries, .. } => tries.iter().find(|one| one.link == link).map(|one| one.endpoint),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_foreign(&self, cluster: u64) -> bool {
         self.cluster.is_some_and(|ours| ours != cluster)
     }
@@ -124,9 +133,11 @@ impl Links {
                     let id = out.send(link, Op::Open { endpoint, key: key.to_vec() });
                     Try { link, id, endpoint, outcome: None }
                 });
-                self.state =
-                    State::Opening { tries: tries.collect(), deadline: now + self.attempt, first_answer: None };
-                Vec::new()
+                let tries: Vec<Try> = tries.collect();
+                let is_empty = tries.is_empty();
+                self.state = State::Opening { tries, deadline: now + self.attempt, first_answer: None };
+                // When each has refused us already, that is the answer.
+                if is_empty { self.judge(has_joined, now, out) } else { Vec::new() }
             }
             State::Down { retry_at } if is_urgent => {
                 // Never wait beyond what the deadline needs.
@@ -191,7 +202,7 @@ impl Links {
         match &mut self.state {
             State::Up { link: ours, endpoint } if *ours == link => {
                 let endpoint = *endpoint;
-                if failure.kind.is_fatal_before_join() {
+                if failure.kind.is_fatal_before_join() || failure.kind == ErrorKind::ClockSkew {
                     self.refused.insert(endpoint, failure.clone());
                 }
                 out.close(link);

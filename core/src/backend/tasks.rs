@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// A set of tasks; clones share it. It is an executor too, so that what hyper spawns for a connection ends with it.
 #[derive(Clone, Default)]
@@ -24,14 +24,13 @@ impl Default for State {
 }
 
 impl Tasks {
-    /// Starts a task, unless the set has ended.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task, unless the set has ended; gives what ends it before the others.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         let mut state = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let State::Running(set) = &mut *state {
-            // Tasks that are done would stay in the set until they are asked for.
-            while set.try_join_next().is_some() {}
-            set.spawn(task);
-        }
+        let State::Running(set) = &mut *state else { return None };
+        // Tasks that are done would stay in the set until they are asked for.
+        while set.try_join_next().is_some() {}
+        Some(set.spawn(task))
     }
 
     /// Ends all tasks: on a current-thread runtime none of them runs again.

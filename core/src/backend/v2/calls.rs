@@ -1,0 +1,199 @@
+//! The verbs that have an answer, as requests and back. Each is one atomic step of the store, but for the reads before a
+//! leave and after a refresh that was not applied.
+
+use http::Method;
+
+use super::http::{Call, Http, Incoming};
+use super::keys::{Key, in_a_form};
+use super::status::{self, COMPARE_FAILED, Fault, NOT_A_FILE, NOT_FOUND};
+use super::words::{self, Event, Garbled};
+use crate::error::ErrorKind;
+use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
+use crate::member::Revision;
+
+/// Of a directory's list: far above any election.
+const MAX_LIST_BYTES: usize = 16 << 20;
+/// Of the answer about one entry.
+pub(super) const MAX_ENTRY_BYTES: usize = 1 << 20;
+/// Read by the raft leader of a majority, not from what this member happens to know.
+const LINEARIZABLE: &str = "quorum=true";
+
+/// One member's verbs. Clones share its connections.
+#[derive(Clone)]
+pub(super) struct Calls {
+    http: Http,
+}
+
+/// What etcd said, if it is an answer.
+enum Said {
+    Yes(Stamp, Event),
+    /// Nothing was done, for the reason with this code.
+    No(Stamp, u32),
+}
+
+impl Calls {
+    pub(super) fn new(http: Http) -> Calls {
+        Calls { http }
+    }
+
+    /// What the calls are made on.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
+    /// Performs one of the verbs that have an answer.
+    pub(super) async fn perform(self, op: Op) -> Result<Reply, Fault> {
+        match op {
+            Op::Open { key, .. } => self.open(Key::new(&key).map_err(Fault::answered)?).await,
+            Op::Post { prefix, name, ttl_s } => {
+                self.post(Key::new(&prefix).map_err(Fault::answered)?, name, ttl_s).await
+            }
+            Op::Refresh { key, name, written, ttl_s, visible } => {
+                let key = Key::new(&key).map_err(Fault::answered)?;
+                self.refresh(key, visible.then_some(name), written, ttl_s).await
+            }
+            Op::Look { prefix, own, up_to } => self.look(Key::new(&prefix).map_err(Fault::answered)?, own, up_to).await,
+            Op::Leave { key, revision } => self.leave(Key::new(&key).map_err(Fault::answered)?, revision).await,
+            Op::Close | Op::Watch { .. } | Op::Unwatch { .. } => Err(internal("this verb has no answer")),
+            Op::Grant { .. } | Op::Renew { .. } | Op::Confirm { .. } | Op::Revoke { .. } | Op::Join { .. } => {
+                Err(internal("this verb is one of v3"))
+            }
+        }
+    }
+
+    async fn open(&self, directory: Key) -> Result<Reply, Fault> {
+        let (stamp, _) = self.list(&directory).await?;
+        Ok(Reply { stamp, answer: Answer::Opened })
+    }
+
+    async fn look(&self, directory: Key, own: Vec<u8>, up_to: Revision) -> Result<Reply, Fault> {
+        let (stamp, listed) = self.list(&directory).await?;
+        let seen = match listed {
+            Some(event) => self.sound(event.seen(&directory, &own, up_to, stamp.revision))?,
+            None => Seen::default(),
+        };
+        Ok(Reply { stamp, answer: Answer::Looked(seen) })
+    }
+
+    /// The directory, if there is one.
+    async fn list(&self, directory: &Key) -> Result<(Stamp, Option<Event>), Fault> {
+        match self.ask(directory, get(directory), MAX_LIST_BYTES).await? {
+            Said::Yes(_, event) if !event.is_directory() => {
+                Err(Fault::answered(status::not_a_directory(self.http.endpoint(), directory, "it holds a value")))
+            }
+            Said::Yes(stamp, event) => Ok((stamp, Some(event))),
+            Said::No(stamp, NOT_FOUND) => Ok((stamp, None)),
+            Said::No(..) => Err(self.unexpected()),
+        }
+    }
+
+    async fn post(&self, directory: Key, name: Vec<u8>, ttl_s: u32) -> Result<Reply, Fault> {
+        let form = format!("value={}&ttl={ttl_s}", in_a_form(&name));
+        let call = Call { method: Method::POST, path: directory.path(), query: String::new(), form: Some(form) };
+        match self.ask(&directory, call, MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, event) => {
+                let own = self.sound(event.created(&directory, stamp.revision))?;
+                if own.name != name {
+                    return Err(self.garbled("the new entry has another value"));
+                }
+                Ok(Reply { stamp, answer: Answer::Posted { own } })
+            }
+            Said::No(..) => Err(self.unexpected()),
+        }
+    }
+
+    /// Never without `prevExist` and `prevIndex`: it must not make an entry, nor write another's.
+    async fn refresh(&self, key: Key, name: Option<Vec<u8>>, written: Revision, ttl_s: u32) -> Result<Reply, Fault> {
+        let what = name.map_or_else(|| "refresh=true".into(), |name| format!("value={}", in_a_form(&name)));
+        let form = format!("{what}&ttl={ttl_s}&prevExist=true&prevIndex={written}");
+        let call = Call { method: Method::PUT, path: key.path(), query: String::new(), form: Some(form) };
+        let (stamp, applied, found) = match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, event) => {
+                let found = self.sound(event.entry(&key, stamp.revision))?;
+                if found.as_ref().is_none_or(|found| found.at <= written) {
+                    return Err(self.garbled("a refresh wrote nothing"));
+                }
+                (stamp, true, found)
+            }
+            Said::No(stamp, NOT_FOUND | NOT_A_FILE) => (stamp, false, None),
+            Said::No(..) => match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
+                Said::Yes(stamp, event) => (stamp, false, self.sound(event.entry(&key, stamp.revision))?),
+                Said::No(stamp, NOT_FOUND) => (stamp, false, None),
+                Said::No(..) => return Err(self.unexpected()),
+            },
+        };
+        Ok(Reply { stamp, answer: Answer::Refreshed { applied, found } })
+    }
+
+    async fn leave(&self, key: Key, revision: Revision) -> Result<Reply, Fault> {
+        let (stamp, found) = match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
+            Said::No(stamp, NOT_FOUND) => (stamp, None),
+            Said::No(..) => return Err(self.unexpected()),
+        };
+        let Some(found) = found.filter(|found| found.member.revision == revision) else {
+            return Ok(Reply { stamp, answer: Answer::Left });
+        };
+        let query = format!("prevIndex={}", found.at);
+        let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
+        match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, _) | Said::No(stamp, NOT_FOUND | NOT_A_FILE) => Ok(Reply { stamp, answer: Answer::Left }),
+            Said::No(..) => Err(Fault::answered(status::overtaken(self.http.endpoint(), &key))),
+        }
+    }
+
+    async fn ask(&self, key: &Key, call: Call, max_bytes: usize) -> Result<Said, Fault> {
+        let incoming = self.http.send(&call).await?;
+        let (status, stamp) = (incoming.status, words::stamp(&incoming.headers, incoming.is_direct));
+        if status.is_success() {
+            let stamp = self.sound(stamp)?;
+            let event = words::event(&incoming.body(max_bytes).await?);
+            return Ok(Said::Yes(stamp, self.sound(event)?));
+        }
+        match refusal(&self.http, key, incoming).await? {
+            Refused::Answer(code) => Ok(Said::No(self.sound(stamp)?, code)),
+            Refused::Failure(failure) => Err(Fault::answered(failure)),
+        }
+    }
+
+    fn sound<T>(&self, checked: Result<T, Garbled>) -> Result<T, Fault> {
+        checked.map_err(|what| self.garbled(what))
+    }
+
+    fn garbled(&self, what: Garbled) -> Fault {
+        Fault::answered(status::garbled(self.http.endpoint(), what))
+    }
+
+    fn unexpected(&self) -> Fault {
+        self.garbled("it refuses for a reason that this request cannot have")
+    }
+}
+
+/// What a refusal is.
+pub(super) enum Refused {
+    /// An answer: one of the codes of [`status`].
+    Answer(u32),
+    /// A failure.
+    Failure(Failure),
+}
+
+/// Reads an answer that is not a success.
+pub(super) async fn refusal(http: &Http, key: &Key, incoming: Incoming) -> Result<Refused, Fault> {
+    let status = incoming.status;
+    let body = incoming.body(MAX_ENTRY_BYTES).await?;
+    Ok(match words::refusal(&body) {
+        Some(refusal) if matches!(refusal.error_code, NOT_FOUND | COMPARE_FAILED | NOT_A_FILE) => {
+            Refused::Answer(refusal.error_code)
+        }
+        Some(refusal) => Refused::Failure(status::refused(http, key, status, &refusal)),
+        None => Refused::Failure(status::foreign(http, key, status, &body)),
+    })
+}
+
+fn get(key: &Key) -> Call {
+    Call { method: Method::GET, path: key.path(), query: LINEARIZABLE.into(), form: None }
+}
+
+fn internal(detail: &str) -> Fault {
+    Fault::answered(Failure::new(ErrorKind::Internal, detail))
+}

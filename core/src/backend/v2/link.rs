@@ -1,0 +1,184 @@
+//! What is under way on one link.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::calls::Calls;
+use super::http::{Http, Peers};
+use super::keys::Key;
+use super::status::{Extent, Fault};
+use super::watch::watch;
+use crate::backend::Inbox;
+use crate::backend::hosts::look_up;
+use crate::backend::tasks::Tasks;
+use crate::config::Endpoint;
+use crate::error::ErrorKind;
+use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, WatchId};
+use crate::member::Revision;
+
+pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
+
+/// What a link has from its beginning to its end. Clones are the same link.
+#[derive(Clone)]
+pub(super) struct Life {
+    pub(super) link: LinkId,
+    pub(super) endpoint: Endpoint,
+    pub(super) peers: Arc<Peers>,
+    pub(super) inbox: Inbox,
+    pub(super) tasks: Tasks,
+    /// Why it is broken, once it is.
+    pub(super) broken: Arc<OnceLock<Failure>>,
+}
+
+/// A link that is open.
+struct Live {
+    life: Life,
+    calls: Calls,
+    watches: HashMap<WatchId, AbortHandle>,
+    /// Where watches say that they are over.
+    over: mpsc::UnboundedSender<WatchId>,
+}
+
+/// Puts an input where the machines find it.
+pub(super) fn tell(inbox: &Inbox, input: Input) {
+    // Nobody reads any more only when the engine has ended.
+    let _ = inbox.send(input);
+}
+
+impl Life {
+    /// Performs `opening` on the first address that answers, and then every wish, until the task is ended.
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, limit: Duration, mut wishes: Wishes) {
+        match self.open(key, limit).await {
+            Ok((calls, reply)) => {
+                self.reply(opening, Ok(reply));
+                let (over, ended) = mpsc::unbounded_channel();
+                Live { life: self, calls, watches: HashMap::new(), over }.run(wishes, ended).await;
+            }
+            Err(failure) => {
+                self.reply(opening, Err(failure.clone()));
+                while let Some((request, op)) = wishes.recv().await {
+                    if has_answer(&op) {
+                        self.reply(request, Err(failure.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn open(&self, key: Vec<u8>, limit: Duration) -> Result<(Calls, Reply), Failure> {
+        let endpoint = &self.endpoint;
+        let late =
+            |what| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
+        let deadline = Instant::now() + limit;
+        let tls = timeout_at(deadline, self.peers.tls(endpoint)).await;
+        let tls = tls.map_err(|_| late("the certificate files could not be read"))??;
+        let addresses = timeout_at(deadline, look_up(endpoint)).await.map_err(|_| late("no connection"))??;
+        let mut failures = Vec::new();
+        for (at, address) in addresses.iter().enumerate() {
+            // An address that swallows everything must leave time for those after it.
+            let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
+            let http = Http::new(endpoint.clone(), *address, share, tls.clone(), self.peers.clone())?;
+            let calls = Calls::new(http);
+            match calls.clone().perform(Op::Open { endpoint: 0, key: key.clone() }).await {
+                Ok(reply) => return Ok((calls, reply)),
+                Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
+                // What etcd does on a port that speaks TLS with somebody who does not.
+                Err(Fault { failure, extent: Extent::Wire }) if !endpoint.is_tls() => {
+                    let detail = format!("{}; if this port speaks TLS, write https://", failure.detail);
+                    return Err(Failure { detail, ..failure });
+                }
+                Err(fault) => return Err(fault.failure),
+            }
+        }
+        // One that refuses says more than one that is silent.
+        let telling = failures.iter().position(|failure| failure.kind != ErrorKind::Timeout);
+        Err(telling.map_or_else(|| late("no connection"), |at| failures.swap_remove(at)))
+    }
+
+    fn reply(&self, id: RequestId, result: Result<Reply, Failure>) {
+        tell(&self.inbox, Input::Reply { id, result });
+    }
+
+    /// A link that broke is never used again: what answers next may be another store.
+    fn break_for(&self, failure: Failure) {
+        if self.broken.set(failure.clone()).is_ok() {
+            tell(&self.inbox, Input::Broken { link: self.link, failure });
+        }
+    }
+
+    async fn call(self, calls: Calls, request: RequestId, op: Op) {
+        match calls.perform(op).await {
+            Ok(reply) => self.reply(request, Ok(reply)),
+            Err(Fault { failure, extent }) => {
+                self.reply(request, Err(failure.clone()));
+                if extent != Extent::Answer {
+                    self.break_for(failure);
+                }
+            }
+        }
+    }
+
+    async fn watch(self, calls: Calls, watch_id: WatchId, from: Vec<u8>, start: Revision) {
+        let tell = |news| tell(&self.inbox, Input::Watch { link: self.link, watch: watch_id, news });
+        let ended = match Key::new(&from) {
+            Ok(key) => watch(calls.http(), &key, start, tell).await,
+            Err(failure) => Err(Fault::answered(failure)),
+        };
+        if let Err(fault) = ended {
+            self.break_for(fault.failure);
+        }
+    }
+}
+
+impl Live {
+    async fn run(mut self, mut wishes: Wishes, mut ended: mpsc::UnboundedReceiver<WatchId>) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(watch) = ended.recv() => drop(self.watches.remove(&watch)),
+                wish = wishes.recv() => match wish {
+                    Some((request, op)) => self.start(request, op),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn start(&mut self, request: RequestId, op: Op) {
+        match op {
+            Op::Watch { watch, from, start, .. } => {
+                if self.life.broken.get().is_none() {
+                    let (task, over) =
+                        (self.life.clone().watch(self.calls.clone(), watch, from, start), self.over.clone());
+                    let task = self.life.tasks.spawn(async move {
+                        task.await;
+                        let _ = over.send(watch);
+                    });
+                    self.watches.extend(task.map(|task| (watch, task)));
+                }
+            }
+            Op::Unwatch { watch } => {
+                if let Some(task) = self.watches.remove(&watch) {
+                    task.abort();
+                }
+            }
+            // Never comes here.
+            Op::Close => {}
+            call => match self.life.broken.get() {
+                Some(broken) => self.life.reply(request, Err(broken.clone())),
+                None => {
+                    self.life.tasks.spawn(self.life.clone().call(self.calls.clone(), request, call));
+                }
+            },
+        }
+    }
+}
+
+fn has_answer(op: &Op) -> bool {
+    !matches!(op, Op::Close | Op::Watch { .. } | Op::Unwatch { .. })
+}

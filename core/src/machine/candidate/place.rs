@@ -1,0 +1,130 @@
+//! What becomes of our place: what it hangs on, how it is lost, and what may be left of it (laws 3 and 8).
+
+use super::{Candidate, Verb};
+use crate::config::Api;
+use crate::error::{Error, ErrorKind};
+use crate::machine::outbox::Outbox;
+use crate::machine::{Facts, Finding, Place, Plea, member_key};
+use crate::member::{Member, Membership, OWN_TTL, Revision};
+use crate::time::Time;
+
+impl Candidate {
+    /// What the session keeps for us.
+    pub(in crate::machine) fn place(&self) -> Option<Place> {
+        Some(Place {
+            membership: self.place.clone()?,
+            name: self.name.clone(),
+            asked_at: self.joined_at,
+            leader: self.view.as_ref().map(|view| view.first.revision),
+        })
+    }
+
+    /// The keys that may hold, or come to hold, an entry of ours: the session owns them once we have ended (law 8). In v2
+    /// every entry runs out.
+    pub(in crate::machine) fn doubts(&self) -> Vec<Vec<u8>> {
+        if self.pace.api == Api::V2 {
+            return Vec::new();
+        }
+        let may_exist = self.join_in_doubt || self.place.is_some() || self.burn.is_some();
+        let own = (may_exist && self.lease.is_some()).then(|| self.own.clone());
+        own.into_iter().chain(self.left_behind.iter().map(|old| old.key.clone())).collect()
+    }
+
+    /// What became of our entry, which we held at `revision`, as the session found out (law 3).
+    pub(in crate::machine) fn checked(&mut self, revision: Revision, finding: &Finding, out: &mut Outbox) {
+        if self.place.as_ref().is_none_or(|place| place.revision != revision) {
+            return;
+        }
+        match finding {
+            Finding::Entry(found) if self.is_ours(found.as_ref()) => {}
+            Finding::Entry(found) => self.lose(found.is_some(), out),
+            Finding::Lost { is_left } => self.lose(*is_left, out),
+        }
+    }
+
+    /// A new lease or a new link: what hung on the old one is gone.
+    pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+        if self.lease != facts.lease {
+            if self.place.is_some() && self.proof.is_some() {
+                self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
+            }
+            let is_joining = self.pending.is_some_and(|pending| pending.verb == Verb::Join);
+            let own = std::mem::take(&mut self.own);
+            if self.pace.api == Api::V2 {
+                // All that we knew of the store is void. What may be left of us runs out.
+                self.haunt(is_joining, now);
+            } else {
+                if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
+                    self.left_behind.push(Membership { key: own, revision });
+                } else if self.join_in_doubt || is_joining {
+                    self.pleas.push(Plea::InDoubt(own));
+                }
+                self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
+            }
+            self.forget_place(out);
+            self.lease = facts.lease;
+            self.pending.take_if(|pending| pending.verb != Verb::Clear);
+            (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
+        }
+        self.session_has_joined = facts.has_joined;
+        if self.link != facts.link {
+            if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
+                self.join_in_doubt = true;
+                self.haunt(true, now);
+            }
+            self.watches.clear();
+            if self.lapsed {
+                // What was seen on the old link is too old to lead on.
+                self.proof = None;
+            }
+            (self.link, self.endpoint) = (facts.link, facts.endpoint);
+            self.must_look = self.place.is_some();
+        }
+    }
+
+    /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
+    pub(super) fn lose(&mut self, is_left: bool, out: &mut Outbox) {
+        let Some(place) = self.place.clone() else { return };
+        if self.proof.is_some() {
+            self.why
+                .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
+        }
+        self.burnt = self.burnt.max(place.revision);
+        self.burn = is_left.then_some(place.revision);
+        self.forget_place(out);
+    }
+
+    pub(super) fn forget_place(&mut self, out: &mut Outbox) {
+        (self.place, self.view, self.proof) = (None, None, None);
+        self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
+        self.must_look = false;
+        self.look_at = Time::NEVER;
+    }
+
+    pub(super) fn is_ours(&self, found: Option<&Member>) -> bool {
+        matches!((found, &self.place), (Some(found), Some(place))
+            if found.revision == place.revision && self.is_kept(found))
+    }
+
+    /// Whether an entry hangs on what our session keeps alive. Without that it would stay for ever.
+    pub(super) fn is_kept(&self, member: &Member) -> bool {
+        match self.pace.api {
+            Api::V2 => member.lease == OWN_TTL && member.name == self.name,
+            Api::V3 => Some(member.lease) == self.lease,
+        }
+    }
+
+    /// v2: a join that was not answered may make, or have made, an entry which only its time to live ends. As with a
+    /// lease, etcd may grant that anew once, when raft's leader changes.
+    pub(super) fn haunt(&mut self, is_joining: bool, now: Time) {
+        if self.pace.api == Api::V2 && is_joining {
+            self.ghost_until = now + self.pace.ttl() * 2;
+        }
+    }
+
+    /// Nothing of ours is in etcd, as far as is known. A join under way is waited for.
+    pub(super) fn is_gone(&self) -> bool {
+        let has_entry = self.lease.is_some() && (self.place.is_some() || self.burn.is_some());
+        !has_entry && self.left_behind.is_empty() && self.pending.is_none_or(|pending| pending.verb == Verb::Look)
+    }
+}

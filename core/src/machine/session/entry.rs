@@ -1,0 +1,299 @@
+//! An entry of v2, which has a time to live of its own (law 1): refreshed, and each refresh checked to be of our entry.
+//!
+//! A refresh names the last write that we know of, so it succeeds only on what we wrote ourselves, and one that arrives
+//! late, after another, does nothing. If it fails, somebody else has written the entry, or a refresh of ours whose
+//! answer was lost. It is taken for the latter only while our entry is certain to exist: names are given out again when
+//! a store was wiped, and what stands there later may be another member's.
+
+use std::time::Duration;
+
+use super::keeper::{Check, Keeper, KeeperNews};
+use crate::config::SessionSettings;
+use crate::error::ErrorKind;
+use crate::machine::outbox::Outbox;
+use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Place, Places, Reply, RequestId, Written};
+use crate::member::{LeaseId, OWN_TTL, Revision};
+use crate::time::Time;
+
+/// The entry we keep.
+#[derive(Debug)]
+struct Held {
+    candidate: CandidateId,
+    place: Place,
+    /// The last write of it that we know of.
+    written: Revision,
+    /// A refresh of ours was never answered: it may have been applied.
+    in_doubt: bool,
+    until: Time,
+    refresh_at: Time,
+    /// Who leads, as those who watch our entry were last shown, and when (they look when they see it written).
+    shown: Option<Revision>,
+    shown_at: Time,
+    /// Nobody was shown yet whom we found leading.
+    is_new: bool,
+    /// It is not ours any more, and the candidate is about to hear of it.
+    is_lost: bool,
+}
+
+/// A refresh under way.
+#[derive(Debug)]
+struct Refreshing {
+    request: RequestId,
+    sent_at: Time,
+    /// Sent before the wall clock jumped: it proves nothing.
+    is_void: bool,
+    /// Whom it shows as the leader, if it is visible.
+    shows: Option<Revision>,
+}
+
+/// Keeps the one entry of a session of v2.
+#[derive(Debug)]
+pub(super) struct EntryKeeper {
+    ttl_s: u32,
+    ttl: Duration,
+    renew_every: Duration,
+    margin: Duration,
+    attempt: Duration,
+    /// Counts how often all was given up; what stands for the lease.
+    incarnation: LeaseId,
+    is_active: bool,
+    held: Option<Held>,
+    under_way: Option<Refreshing>,
+    suspect_until: Option<Time>,
+    failures: u32,
+}
+
+impl EntryKeeper {
+    pub(super) fn new(settings: &SessionSettings) -> EntryKeeper {
+        EntryKeeper {
+            ttl_s: settings.ttl_s,
+            ttl: settings.ttl(),
+            renew_every: settings.renew_every,
+            margin: settings.margin,
+            attempt: settings.attempt,
+            incarnation: 0,
+            is_active: false,
+            held: None,
+            under_way: None,
+            suspect_until: None,
+            failures: 0,
+        }
+    }
+
+    /// Takes over the candidate's place, or lets it go.
+    fn follow(&mut self, places: &Places) {
+        let Some((candidate, place)) = places.first_key_value() else {
+            (self.held, self.under_way, self.suspect_until) = (None, None, None);
+            return;
+        };
+        match &mut self.held {
+            Some(held) if held.place.membership == place.membership => held.see(place.leader, self.renew_every),
+            _ => {
+                (self.under_way, self.suspect_until) = (None, None);
+                self.held = Some(Held {
+                    candidate: *candidate,
+                    place: place.clone(),
+                    written: place.membership.revision,
+                    in_doubt: false,
+                    until: place.asked_at + self.ttl,
+                    refresh_at: place.asked_at + self.renew_every,
+                    shown: place.leader,
+                    shown_at: place.asked_at,
+                    is_new: true,
+                    is_lost: false,
+                });
+            }
+        }
+    }
+
+    fn applied(&mut self, refresh: &Refreshing, found: Written) -> (KeeperNews, Vec<Check>) {
+        let Some(held) = &mut self.held else { return (KeeperNews::Nothing, Vec::new()) };
+        if !held.is_entry(&found) {
+            return (KeeperNews::Nothing, vec![held.lost(true)]);
+        }
+        held.written = found.at;
+        held.in_doubt = false;
+        if refresh.shows.is_some() {
+            (held.shown, held.shown_at, held.is_new) = (refresh.shows, refresh.sent_at, false);
+        }
+        self.failures = 0;
+        if refresh.is_void {
+            return (KeeperNews::Nothing, Vec::new());
+        }
+        held.until = refresh.sent_at + self.ttl;
+        held.refresh_at = refresh.sent_at + self.renew_every;
+        self.suspect_until = None;
+        (KeeperNews::Kept, Vec::new())
+    }
+
+    fn not_applied(&mut self, found: Option<Written>, now: Time) -> (KeeperNews, Vec<Check>) {
+        let Some(held) = &mut self.held else { return (KeeperNews::Nothing, Vec::new()) };
+        match found {
+            Some(found) if held.is_entry(&found) && held.in_doubt && now < held.until => {
+                // The lost one was applied. Only one that names it proves how long the entry lives.
+                held.written = found.at;
+                held.refresh_at = now;
+                (KeeperNews::Nothing, Vec::new())
+            }
+            found => (KeeperNews::Nothing, vec![held.lost(found.is_some())]),
+        }
+    }
+
+    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> KeeperNews {
+        self.failures = self.failures.saturating_add(1);
+        let wait = out.entropy.backoff(self.failures, self.attempt / 2);
+        if let Some(held) = &mut self.held {
+            held.in_doubt |= !failure.kind.is_definite_refusal();
+            held.refresh_at = now + wait;
+        }
+        KeeperNews::Failed(failure)
+    }
+}
+
+impl Keeper for EntryKeeper {
+    fn lease(&self) -> Option<LeaseId> {
+        self.is_active.then_some(self.incarnation)
+    }
+
+    fn leading_until(&self) -> Time {
+        let held = self.held.as_ref().filter(|held| !held.is_lost);
+        let until = held.map_or(Time::ZERO, |held| held.until - self.margin);
+        self.suspect_until.map_or(until, |suspect| suspect.min(until))
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.suspect_until.is_some()
+    }
+
+    fn is_over(&self) -> bool {
+        !self.is_active
+    }
+
+    fn retire(&mut self, _: Time) {
+        self.is_active = false;
+        (self.held, self.under_way, self.suspect_until) = (None, None, None);
+    }
+
+    fn kept_until(&self, now: Time) -> Time {
+        now
+    }
+
+    fn relinked(&mut self, now: Time) {
+        let is_lost = self.under_way.take().is_some();
+        if let Some(held) = &mut self.held {
+            held.in_doubt |= is_lost;
+            held.refresh_at = now;
+        }
+    }
+
+    fn suspect(&mut self, now: Time) {
+        if let Some(held) = &mut self.held {
+            self.suspect_until.get_or_insert(now + self.attempt);
+            held.refresh_at = now;
+            if let Some(refresh) = &mut self.under_way {
+                refresh.is_void = true;
+            }
+        }
+    }
+
+    fn give_up_late(&mut self, _: Time) {
+        if self.under_way.take().is_some()
+            && let Some(held) = &mut self.held
+        {
+            held.in_doubt = true;
+        }
+    }
+
+    fn advance(
+        &mut self,
+        link: LinkId,
+        is_wanted: bool,
+        _: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Option<Failure> {
+        if is_wanted && !self.is_active {
+            self.is_active = true;
+            self.incarnation += 1;
+        }
+        self.follow(places);
+        if self.under_way.as_ref().is_some_and(|refresh| now >= refresh.sent_at + self.attempt) {
+            self.give_up_late(now);
+            let detail = format!("no answer to a refresh within {} ms", self.attempt.as_millis());
+            return Some(Failure::new(ErrorKind::Timeout, detail));
+        }
+        if let (Some(held), None) = (&self.held, &self.under_way)
+            && !held.is_lost
+            && now >= held.refresh_at
+        {
+            let shows = held.place.leader.filter(|leader| held.is_new || held.shown != Some(*leader));
+            let op = Op::Refresh {
+                key: held.place.membership.key.clone(),
+                name: held.place.name.clone(),
+                written: held.written,
+                ttl_s: self.ttl_s,
+                visible: shows.is_some(),
+            };
+            self.under_way = Some(Refreshing { request: out.send(link, op), sent_at: now, is_void: false, shows });
+        }
+        None
+    }
+
+    fn timeout(&self, is_served: bool, now: Time) -> Time {
+        match (&self.under_way, &self.held) {
+            _ if !is_served => Time::NEVER,
+            (Some(refresh), _) => refresh.sent_at + self.attempt,
+            (None, Some(held)) if !held.is_lost => held.refresh_at.max(now),
+            (None, _) => Time::NEVER,
+        }
+    }
+
+    fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> (KeeperNews, Vec<Check>) {
+        let Some(refresh) = self.under_way.take_if(|refresh| refresh.request == id) else {
+            return (KeeperNews::Nothing, Vec::new());
+        };
+        match result.map(|reply| reply.answer) {
+            Ok(Answer::Refreshed { applied: true, found: Some(found) }) => self.applied(&refresh, found),
+            Ok(Answer::Refreshed { applied: false, found }) => self.not_applied(found, now),
+            Ok(answer) => {
+                let detail = format!("the backend answered {answer:?} to a refresh");
+                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
+            }
+            Err(failure) => (self.failed(failure, now, out), Vec::new()),
+        }
+    }
+}
+
+impl Held {
+    /// Takes in who leads. Those behind us are told at once, but not more often than we refresh anyway.
+    fn see(&mut self, leader: Option<Revision>, renew_every: Duration) {
+        if self.place.leader.is_none() {
+            // The first we found: whoever came after us has most likely found the same.
+            self.shown = leader;
+        }
+        self.place.leader = leader.or(self.place.leader);
+        if self.shown != self.place.leader {
+            self.refresh_at = self.refresh_at.min(self.shown_at + renew_every);
+        }
+    }
+
+    fn is_entry(&self, found: &Written) -> bool {
+        let (place, member) = (&self.place.membership, &found.member);
+        member.key == place.key
+            && member.revision == place.revision
+            && member.lease == OWN_TTL
+            && member.name == self.place.name
+    }
+
+    fn lost(&mut self, is_left: bool) -> Check {
+        self.is_lost = true;
+        (self.candidate, self.place.membership.revision, Finding::Lost { is_left })
+    }
+}

@@ -1,0 +1,74 @@
+//! What keeps our places in etcd: a lease that all share ([`super::lease`], v3), or each entry's own time to live
+//! ([`super::entry`], v2).
+
+use crate::machine::outbox::Outbox;
+use crate::machine::{CandidateId, Failure, Finding, LinkId, Places, Reply, RequestId};
+use crate::member::{LeaseId, Revision};
+use crate::time::Time;
+
+/// What became of one candidate's place, if it still is at the revision named.
+pub(in crate::machine) type Check = (CandidateId, Revision, Finding);
+
+/// What the session should know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KeeperNews {
+    /// Nothing.
+    Nothing,
+    /// The lease was granted, or a renewal was confirmed.
+    Kept,
+    /// The lease does not exist any more.
+    Gone,
+    /// A request of ours failed.
+    Failed(Failure),
+}
+
+/// Keeps the places of one session alive, and knows until when they are certain (law 1).
+pub(super) trait Keeper: std::fmt::Debug {
+    /// What the candidates' places hang on.
+    fn lease(&self) -> Option<LeaseId>;
+
+    /// Until when those who are first may lead: a margin before their places may end.
+    fn leading_until(&self) -> Time;
+
+    /// Whether the wall clock jumped and no renewal was confirmed since.
+    fn is_suspect(&self) -> bool;
+
+    /// Nothing is held, asked for, or still to be given up.
+    fn is_over(&self) -> bool;
+
+    /// What is held is not to be used any more.
+    fn retire(&mut self, now: Time);
+
+    /// Until when the server may keep what hung on that of which we have no use any more.
+    fn kept_until(&self, now: Time) -> Time;
+
+    /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
+    fn relinked(&mut self, now: Time);
+
+    /// The wall clock jumped ahead.
+    fn suspect(&mut self, now: Time);
+
+    /// Forgets what can no longer be done in time while no link serves.
+    fn give_up_late(&mut self, now: Time);
+
+    /// Does what is due; `Some` if the link has missed a deadline. `key` is one that we may read.
+    fn advance(
+        &mut self,
+        link: LinkId,
+        is_wanted: bool,
+        key: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Option<Failure>;
+
+    fn timeout(&self, is_served: bool, now: Time) -> Time;
+
+    fn reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        now: Time,
+        out: &mut Outbox,
+    ) -> (KeeperNews, Vec<Check>);
+}

@@ -1,0 +1,11 @@
+//! The v2 backend on a real etcd, verb by verb, and on servers that are none.
+
+mod access;
+mod bench;
+mod links;
+mod strangers;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+mod verbs;
+mod watches;

@@ -1,0 +1,209 @@
+//! What crews of v2 do and say, held against their ledger.
+
+use etcd_leader::machine::{Answer, Failure, Op, Reply, members_of};
+use etcd_leader::member::{Revision, Standing};
+use etcd_leader::time::Time;
+
+use crate::claims::Worth;
+use crate::net::Call;
+use crate::rng::{MS, Ns};
+use crate::trace::text;
+use crate::world::{ELECTIONS, Ev, Mood, World};
+
+/// A crew's view of the leader has changed: by then its entry must have been written visibly, for those of 2015 behind
+/// it.
+pub(crate) struct Showing {
+    proc: usize,
+    inc: u32,
+    place: Revision,
+    leader: Revision,
+}
+
+impl World {
+    /// A crew asks to refresh an entry; an error is a broken law.
+    pub(crate) fn asks_to_refresh(&mut self, proc: usize, op: &Op) -> Result<Option<Revision>, (u32, String)> {
+        let Op::Refresh { key, visible, .. } = op else { return Ok(None) };
+        self.stats.renewals += 1;
+        self.referee.frugal.renewals += 1;
+        let now = self.local(proc);
+        let ledger = &mut self.procs[proc].books.ledger;
+        if ledger.under(key).is_none() {
+            return Err((8, format!("refreshes {}, which no post gave it", text(key))));
+        }
+        if ledger.under(key).is_some_and(|entry| entry.is_lost) {
+            return Err((8, format!("refreshes {}, which it was told is not its own any more", text(key))));
+        }
+        if !visible {
+            return Ok(None);
+        }
+        self.stats.visible_refreshes += 1;
+        let leader = ledger.first.as_ref().map(|first| first.1);
+        let before = ledger.shown_at.replace(now);
+        if self.mood == Mood::Quiet {
+            let next = before.map(|before| before + self.settings.renew_every);
+            if next.is_some_and(|next| now.as_nanos() + MS < next.as_nanos()) {
+                return Err((11, "writes visibly twice within one renewal".into()));
+            }
+            if ledger.shown.is_some() && ledger.shown == leader {
+                return Err((11, "writes visibly though the leader is the one it has shown".into()));
+            }
+        }
+        Ok(leader)
+    }
+
+    /// A crew hears the answer to a post, a refresh or a look.
+    pub(crate) fn hears_v2(&mut self, proc: usize, endpoint: Option<usize>, sent: Time, shows: &Asked, reply: &Reply) {
+        let now = self.local(proc);
+        let Some(endpoint) = endpoint else { return };
+        let ttl = self.settings.ttl();
+        let (mood, inc) = (self.mood, self.procs[proc].inc);
+        let books = &mut self.procs[proc].books;
+        let ledger = &mut books.ledger;
+        if let Some(clock_s) = reply.stamp.clock_s {
+            ledger.saw_clock(endpoint, clock_s, sent, now);
+        }
+        match &reply.answer {
+            Answer::Posted { own } => {
+                books.has_joined |= now < sent + self.settings.attempt;
+                ledger.posted(own, sent, ttl, endpoint, reply.stamp.cluster);
+            }
+            Answer::Refreshed { applied, found } => {
+                let Some((key, leader)) = shows else { return };
+                self.stats.refused_refreshes += u64::from(!applied);
+                ledger.refreshed(key, *applied, found.as_ref(), (sent + ttl, endpoint));
+                if *applied && leader.is_some() {
+                    ledger.shown = *leader;
+                }
+            }
+            Answer::Looked(seen) => {
+                let changed = ledger.looked(seen).is_some();
+                let place = ledger.all().last().map(|entry| entry.revision);
+                if let (true, Some(place), Some((_, leader))) = (changed, place, ledger.first.clone())
+                    && mood != Mood::Storm
+                {
+                    let by = now + self.settings.renew_every + self.settings.attempt * 2;
+                    let by = self.procs[proc].clock.truly(by);
+                    self.at(by, Ev::Shown(Showing { proc, inc, place, leader }));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn shown(&mut self, showing: Showing) {
+        let Showing { proc, inc, place, leader } = showing;
+        let this = &self.procs[proc];
+        let ledger = &this.books.ledger;
+        let is_there = this.inc == inc && this.crew.is_some() && this.cands.iter().all(|cand| !cand.stopped);
+        let is_current = ledger.all().last().is_some_and(|entry| entry.revision == place && !entry.is_lost);
+        let is_view = ledger.first.as_ref().is_some_and(|first| first.1 == leader);
+        if is_there && is_current && is_view && ledger.shown != Some(leader) {
+            let what = format!("p{proc} has not shown those behind it that {leader} leads: {:?}", ledger.shown);
+            self.referee.accuse(11, what);
+        }
+    }
+
+    /// What follows from a request of v2 that was carried out in our cluster.
+    pub(crate) fn performed_v2(&mut self, call: &Call, result: &Result<Reply, Failure>) {
+        let Ok(reply) = result else { return };
+        match (&call.op, &reply.answer) {
+            (Op::Post { .. }, Answer::Posted { own }) => {
+                if let Some(life) = self.clusters[0].store.lives.get_mut(&own.key) {
+                    life.by = Some((call.proc, call.inc));
+                }
+                self.stats.ghosts += u64::from(!call.replies || call.error.is_some());
+            }
+            (Op::Refresh { key, .. }, Answer::Refreshed { applied: true, .. }) => {
+                let by = self.clusters[0].store.lives.get(key).map(|life| life.by);
+                if by != Some(Some((call.proc, call.inc))) {
+                    self.stats.refreshed_others += 1;
+                    if self.clusters[0].history == 0 {
+                        let what = format!("p{} refreshes {}, which is another's", call.proc, text(key));
+                        self.referee.accuse(8, what);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Judges a report that claims to lead with this token.
+    pub(crate) fn weigh_v2(&self, proc: usize, election: usize, token: Revision, until: Time, is_new: bool) -> Worth {
+        let prefix = members_of(ELECTIONS[election]);
+        let ledger = &self.procs[proc].books.ledger;
+        let Some(entry) = ledger.with_token(&prefix, token) else {
+            let wrong = Some((2, format!("claims token {token}, which no post gave it")));
+            return Worth { key: None, wrong, reserve: 0, cluster: None };
+        };
+        let mut wrong = self.too_long(proc, election, token, until);
+        if entry.is_lost {
+            wrong = Some((3, format!("claims token {token}, and was told that it lost that entry")));
+        }
+        if is_new && ledger.first.as_ref() != Some(&(entry.key.clone(), token)) {
+            wrong = Some((2, format!("claims token {token}, but its last look showed {:?} first", ledger.first)));
+        }
+        let reserve = entry.certain.since(until).as_nanos() as Ns;
+        Worth { key: Some(entry.key.clone()), wrong, reserve, cluster: Some(entry.cluster) }
+    }
+
+    /// A claim must end the margin, and the skew that is proven, before its entry may end (law 1).
+    fn too_long(&self, proc: usize, election: usize, token: Revision, until: Time) -> Option<(u32, String)> {
+        let ledger = &self.procs[proc].books.ledger;
+        let entry = ledger.with_token(&members_of(ELECTIONS[election]), token)?;
+        let skew = ledger.proven_skew(entry.endpoint, self.local(proc));
+        (until + self.settings.margin + skew > entry.certain).then(|| {
+            let certain = entry.certain;
+            (1, format!("claims until {until:?}, but its entry is certain until {certain:?} less margin and {skew:?}"))
+        })
+    }
+
+    /// News of clocks count at once.
+    pub(crate) fn judge_clocks(&mut self, proc: usize) {
+        let now = self.local(proc);
+        let leads = |cand: &crate::process::Cand| match cand.report.standing {
+            Standing::Leading { token, until } if now < until && !cand.stopped => Some((cand.election, token, until)),
+            _ => None,
+        };
+        let claims: Vec<_> = self.procs[proc].cands.iter().filter_map(leads).collect();
+        for (election, token, until) in claims {
+            if let Some((law, what)) = self.too_long(proc, election, token, until) {
+                self.referee.accuse(law, format!("p{proc} {what}"));
+            }
+        }
+    }
+
+    /// The entry of a crew that is still in the store, and how to name it.
+    fn left_of(&self, proc: usize) -> Option<String> {
+        let store = &self.clusters[0].store;
+        let there = self.procs[proc].books.ledger.all().find(|entry| {
+            store.entries.get(&entry.key).is_some_and(|found| found.revision == entry.revision) && !entry.is_lost
+        })?;
+        Some(format!("{}@{}", text(&there.key), there.revision))
+    }
+
+    /// A crew says that nothing of it is left (law 8): so it is, but for ghosts, unless it could not reach the cluster.
+    pub(crate) fn judge_over_v2(&mut self, proc: usize, hindered_at: Ns) {
+        let kept = 2 * self.ttl();
+        if let Some(left) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
+            self.stats.overs_unreached += 1;
+            if self.now > hindered_at + kept {
+                let since = hindered_at / MS;
+                let what = format!("p{proc} is over, but there is {left}, though all was well since {since} ms");
+                self.referee.accuse(8, what);
+            }
+        }
+        if self.calm {
+            self.tidy_after(proc);
+        }
+    }
+
+    /// A candidate says that its entry is gone.
+    pub(crate) fn judge_released_v2(&mut self, proc: usize) {
+        if let Some(left) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
+            self.referee.accuse(8, format!("p{proc} says that its entry is gone, but there is {left}"));
+        }
+    }
+}
+
+/// The key that a refresh is for, and the leader that it shows if it is visible.
+pub(crate) type Asked = Option<(Vec<u8>, Option<Revision>)>;

@@ -1,0 +1,128 @@
+//! What the referee knows of one crew of v2: the entries its posts have made and how certain they are, what its looks
+//! have shown it, what it has shown others, and how the members' clocks stand as far as it was told.
+
+use std::collections::BTreeMap;
+
+use etcd_leader::machine::{Seen, Written};
+use etcd_leader::member::{Member, OWN_TTL, Revision};
+use etcd_leader::time::Time;
+
+/// More than the clocks of the processes are wrong: what a crew concludes from clocks may age so much.
+const DRIFT_PPM: i64 = 2_000;
+const SECOND: i64 = 1_000_000_000;
+
+pub(crate) struct Entry {
+    pub(crate) key: Vec<u8>,
+    pub(crate) revision: Revision,
+    name: Vec<u8>,
+    /// Until when it is proven to live (law 1), if all clocks agree.
+    pub(crate) certain: Time,
+    /// Whose clock its end was written down by.
+    pub(crate) endpoint: usize,
+    /// It was told that this is not its entry any more.
+    pub(crate) is_lost: bool,
+    pub(crate) cluster: u64,
+}
+
+/// Where a member's clock stands beside that of the process, in nanoseconds.
+#[derive(Clone, Copy)]
+struct Offset {
+    least: i64,
+    most: i64,
+    at: Time,
+}
+
+#[derive(Default)]
+pub(crate) struct Ledger {
+    entries: Vec<Entry>,
+    clocks: BTreeMap<usize, Offset>,
+    /// Who was first, and whether its own entry was there, when it last looked.
+    pub(crate) first: Option<(Vec<u8>, Revision)>,
+    /// Whom its visible writes have shown to lead, and when the last was asked for.
+    pub(crate) shown: Option<Revision>,
+    pub(crate) shown_at: Option<Time>,
+}
+
+impl Ledger {
+    pub(crate) fn posted(&mut self, own: &Member, sent: Time, ttl: std::time::Duration, endpoint: usize, cluster: u64) {
+        let Member { key, revision, name, .. } = own.clone();
+        self.entries.push(Entry { key, revision, name, certain: sent + ttl, endpoint, is_lost: false, cluster });
+        (self.first, self.shown, self.shown_at) = (None, None, None);
+    }
+
+    /// The entry that holds this key, if a post gave it; the newest, since a wiped store gives names out again.
+    pub(crate) fn under(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.key == key)
+    }
+
+    /// The entry with this token.
+    pub(crate) fn with_token(&self, prefix: &[u8], token: Revision) -> Option<&Entry> {
+        self.entries.iter().rev().find(|entry| entry.revision == token && entry.key.starts_with(prefix))
+    }
+
+    /// Whether a post gave it this entry, and nothing took it away.
+    pub(crate) fn holds(&self, key: &[u8], revision: Revision) -> bool {
+        self.under(key).is_some_and(|entry| entry.revision == revision && !entry.is_lost)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// What a refresh was answered; false if it was not about an entry of its own.
+    pub(crate) fn refreshed(
+        &mut self,
+        key: &[u8],
+        applied: bool,
+        found: Option<&Written>,
+        (until, endpoint): (Time, usize),
+    ) {
+        let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.key == key) else { return };
+        let is_ours = found.is_some_and(|found| {
+            let Member { revision, name, lease, .. } = &found.member;
+            *revision == entry.revision && *name == entry.name && *lease == OWN_TTL
+        });
+        entry.is_lost |= !is_ours;
+        if applied && is_ours && until > entry.certain {
+            (entry.certain, entry.endpoint) = (until, endpoint);
+        }
+    }
+
+    /// What a look showed; gives the leader of before, if another leads now.
+    pub(crate) fn looked(&mut self, seen: &Seen) -> Option<Revision> {
+        let first = seen.first.iter().min_by_key(|member| member.rank());
+        let first = first.map(|first| (first.key.clone(), first.revision));
+        let before = std::mem::replace(&mut self.first, first);
+        before.filter(|before| self.first.as_ref() != Some(before)).map(|before| before.1)
+    }
+
+    /// An answer showed a member's clock.
+    pub(crate) fn saw_clock(&mut self, endpoint: usize, clock_s: u64, sent: Time, now: Time) {
+        let shown = clock_s.cast_signed() * SECOND;
+        let seen = Offset { least: shown - nanos(now), most: shown + SECOND - nanos(sent), at: now };
+        let known = self.clocks.get(&endpoint).map_or(seen, |known| known.aged(now));
+        let (least, most) = (known.least.max(seen.least), known.most.min(seen.most));
+        let offset = if least <= most { Offset { least, most, at: now } } else { seen };
+        self.clocks.insert(endpoint, offset);
+    }
+
+    /// By how much some member's clock is known to be ahead of this one's.
+    pub(crate) fn proven_skew(&self, endpoint: usize, now: Time) -> std::time::Duration {
+        let Some(most) = self.clocks.get(&endpoint).map(|clock| clock.aged(now).most) else {
+            return std::time::Duration::ZERO;
+        };
+        let least = self.clocks.values().map(|clock| clock.aged(now).least).max().unwrap_or(most);
+        std::time::Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
+    }
+}
+
+impl Offset {
+    fn aged(self, now: Time) -> Offset {
+        let drift = nanos(now).saturating_sub(nanos(self.at)) / 1_000_000 * DRIFT_PPM;
+        Offset { least: self.least - drift, most: self.most + drift, at: now }
+    }
+}
+
+fn nanos(time: Time) -> i64 {
+    time.as_nanos().cast_signed()
+}
