@@ -207,3 +207,24 @@ fn as_metadata(token: String) -> Option<MetadataValue<Ascii>> {
     text.set_sensitive(true);
     Some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_is_quoted_for_a_shell() {
+        let recipe = role_recipe("o'hara", "/jobs/a b");
+        assert_eq!(recipe[0], r"etcdctl role add 'o'\''hara-election'");
+        assert!(recipe[1].ends_with("readwrite '/jobs/a b/'"), "{}", recipe[1]);
+        assert_eq!(role_recipe("host-1", "/j")[2], "etcdctl user grant-role host-1 host-1-election");
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let request = shown(Request::new(()), Some(&Token { serial: 1, text: as_metadata("planted.7".into()) }));
+        assert_eq!(request.metadata().get("token").expect("a token").as_encoded_bytes(), b"planted.7");
+        assert!(!format!("{request:?}").contains("planted"));
+        assert!(as_metadata("not\na token".into()).is_none());
+    }
+}
