@@ -100,7 +100,7 @@ impl Auth {
         Ok(newest.clone())
     }
 
-    /// Makes a call, and once more with a new token if the old one was refused.
+    /// Makes a call about keys that begin with `key`, and once more with a new token if the old one was refused.
     pub(super) async fn call<Q, A, F>(
         &self,
         request: Q,
@@ -111,10 +111,9 @@ impl Auth {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        match self.try_call(request, send).await {
-            Ok(result) => result.map(Response::into_inner).map_err(|refusal| self.failure(&refusal, Some(key))),
-            Err(failure) => Err(failure),
-        }
+        let key = Some(key).filter(|key| !key.is_empty());
+        let result = self.try_call(request, send).await?;
+        result.map(Response::into_inner).map_err(|refusal| self.failure(&refusal, key))
     }
 
     /// As [`Auth::call`], with the server's own words for a refusal.
