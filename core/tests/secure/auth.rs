@@ -33,7 +33,7 @@ fn the_role_in_the_message_is_enough_and_less_is_not() {
     guarded.root(&["role", "revoke-permission", "worker-election", "--prefix=true", "/jobs/nightly/"]);
     guarded.root(&["role", "grant-permission", "worker-election", "--prefix=true", "read", "/jobs/nightly/"]);
     let three = Config { ttl_s: 7, ..guarded.config("/jobs/nightly", "three") };
-    Candidate::start(&three).retries(&["Denied", "\"worker\" may not use"]);
+    assert!(Candidate::start(&three).hears("failed Denied").contains("\"worker\" may not use"));
 }
 
 #[test]
