@@ -28,12 +28,24 @@ fn the_role_in_the_message_is_enough_and_less_is_not() {
     two.hears("leader one");
     one.stop();
     two.hears("elected");
-    let another = Config { ttl_s: 6, ..guarded.config("/jobs/daily", "one") };
-    Candidate::start(&another).hears("failed Denied");
     guarded.root(&["role", "revoke-permission", "worker-election", "--prefix=true", "/jobs/nightly/"]);
     guarded.root(&["role", "grant-permission", "worker-election", "--prefix=true", "read", "/jobs/nightly/"]);
     let three = Config { ttl_s: 7, ..guarded.config("/jobs/nightly", "three") };
     assert!(Candidate::start(&three).hears("failed Denied").contains("\"worker\" may not use"));
+}
+
+#[test]
+fn a_key_that_is_denied_disturbs_no_other_election_of_the_session() {
+    let guarded = Guarded::closed(&[], "/allowed");
+    let one = Candidate::start(&guarded.config("/allowed", "one"));
+    one.hears("elected");
+    let denied = Candidate::start(&guarded.config("/denied", "one"));
+    assert!(denied.hears("failed Denied").contains("the keys under \"/denied/\""));
+    let two = Candidate::start(&guarded.config("/allowed", "two"));
+    two.hears("leader one");
+    assert!(one.is_leader() && !one.has_said("retrying"), "{:?}", one.log());
+    one.stop();
+    two.hears("elected");
 }
 
 #[test]

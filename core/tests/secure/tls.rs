@@ -7,57 +7,8 @@ use etcd_leader::Config;
 use etcd_leader::config::Secret;
 
 use super::candidate::{Candidate, config};
-use super::pki::{Ca, Files, For, Pair, replace};
-use super::support::Cluster;
-
-/// A cluster with TLS, its CA, and the files of both.
-struct House {
-    cluster: Cluster,
-    ca: Ca,
-    ca_file: PathBuf,
-    server: Files,
-    directory: tempfile::TempDir,
-}
-
-impl House {
-    fn new(server: impl FnOnce(&Ca) -> Pair, asks_for_clients: bool) -> House {
-        let directory = tempfile::tempdir().expect("a directory");
-        let ca = Ca::new("the right CA");
-        let ca_file = directory.path().join("ca.crt");
-        ca.write(&ca_file);
-        let server = server(&ca).write(directory.path(), "server");
-        let mut flags =
-            vec![format!("--cert-file={}", server.cert.display()), format!("--key-file={}", server.key.display())];
-        if asks_for_clients {
-            flags.push("--client-cert-auth".into());
-            flags.push(format!("--trusted-ca-file={}", ca_file.display()));
-        }
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        House { cluster: Cluster::secure(&flags), ca, ca_file, server, directory }
-    }
-
-    fn client(&self, name: &str) -> Files {
-        self.ca.issue(&[], For::Client).write(self.directory.path(), name)
-    }
-
-    fn config(&self, name: &str) -> Config {
-        let config = config(&[self.cluster.https_url("127.0.0.1")], "/tls", name);
-        Config { ca_file: Some(self.ca_file.clone()), ..config }
-    }
-
-    fn restart(&mut self) {
-        self.cluster.member(0).kill();
-        self.cluster.start();
-    }
-}
-
-fn good(ca: &Ca) -> Pair {
-    ca.issue(&["localhost", "127.0.0.1"], For::Server)
-}
-
-fn with_identity(config: Config, files: &Files) -> Config {
-    Config { cert_file: Some(files.cert.clone()), key_file: Some(files.key.clone()), ..config }
-}
+use super::house::{House, good, with_identity};
+use super::pki::{Ca, For, replace};
 
 #[test]
 fn an_election_runs_over_tls_with_certificates_on_both_sides() {
