@@ -1,8 +1,9 @@
 //! The contract between the election and one of etcd's tongues.
 //!
 //! A backend only translates: requests to bytes, bytes to inputs. It keeps no deadline, retries nothing and decides
-//! nothing; the machines do. Each link is one connection to one member and is never mended: when it breaks, the
-//! backend says so ([`Input::Broken`], or a failed reply) and the session closes it and opens another.
+//! nothing; the machines do. Each link leads to one member (in v3 by one connection, in v2 by connections to one
+//! address) and is never mended: when it breaks, the backend says so ([`Input::Broken`], or a failed reply) and the
+//! session closes it and opens another.
 
 use tokio::sync::mpsc;
 

@@ -70,7 +70,7 @@ pub struct Mailbox {
     /// Another trouble is told at this time at the earliest.
     trouble_at: Time,
     trouble_every: Duration,
-    is_stopped: bool,
+    stopped_at: Option<Time>,
     farewell: Farewell,
     has_failed: bool,
     has_ended: bool,
@@ -87,7 +87,7 @@ impl Mailbox {
             trouble: None,
             trouble_at: Time::ZERO,
             trouble_every,
-            is_stopped: false,
+            stopped_at: None,
             farewell: Farewell::None,
             has_failed: false,
             has_ended: false,
@@ -99,9 +99,13 @@ impl Mailbox {
         self.is = report;
     }
 
-    /// The user asked to stop: from now on only Unelected is told.
-    pub fn stop(&mut self) {
-        self.is_stopped = true;
+    /// The user asked to stop at this time: from then on only Unelected is told.
+    pub fn stop(&mut self, at: Time) {
+        self.stopped_at.get_or_insert(at);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped_at.is_some()
     }
 
     /// Whether the election has ended by itself.
@@ -117,7 +121,7 @@ impl Mailbox {
     /// The token with which we lead at this moment.
     pub fn leads(&self, now: Time) -> Option<Revision> {
         match self.is.standing {
-            Standing::Leading { token, until } if now < until && !self.is_stopped => Some(token),
+            Standing::Leading { token, until } if now < until && !self.is_stopped() => Some(token),
             _ => None,
         }
     }
@@ -125,7 +129,7 @@ impl Mailbox {
     /// Until when leading is certain, if we lead.
     pub fn leads_until(&self) -> Option<Time> {
         match self.is.standing {
-            Standing::Leading { until, .. } if !self.is_stopped => Some(until),
+            Standing::Leading { until, .. } if !self.is_stopped() => Some(until),
             _ => None,
         }
     }
@@ -133,7 +137,7 @@ impl Mailbox {
     /// Who leads, as far as is known at this moment.
     pub fn leader(&self, now: Time) -> Option<Leader> {
         match &self.is.standing {
-            _ if self.is_stopped => None,
+            _ if self.is_stopped() => None,
             Standing::Following(leader) => leader.clone(),
             _ => self.leads(now).map(|token| Leader { name: self.name.clone(), token }),
         }
@@ -173,7 +177,7 @@ impl Mailbox {
             Next::Event(Event::Elected { token }) => self.led = Some(*token),
             Next::Event(Event::Unelected { .. }) => {
                 self.led = None;
-                if self.is_stopped {
+                if self.is_stopped() {
                     self.farewell = Farewell::Entered;
                 }
             }
@@ -190,7 +194,7 @@ impl Mailbox {
 
     /// When, without any report, there may be something to tell.
     pub fn due_at(&self) -> Time {
-        if self.is_stopped || self.trouble == self.is.trouble { Time::NEVER } else { self.trouble_at }
+        if self.is_stopped() || self.trouble == self.is.trouble { Time::NEVER } else { self.trouble_at }
     }
 
     /// The difference between what was told and what is so, the most urgent first.
@@ -202,10 +206,10 @@ impl Mailbox {
         if self.has_failed {
             return Next::Ended;
         }
-        if let Some(error) = self.is.fatal.as_ref().filter(|_| !self.is_stopped) {
+        if let Some(error) = self.is.fatal.as_ref().filter(|_| !self.is_stopped()) {
             return Next::Event(Event::Failed(error.clone()));
         }
-        if self.is_stopped {
+        if self.is_stopped() {
             return if self.has_ended { Next::Ended } else { Next::Nothing };
         }
         if let (None, Some(token)) = (self.led, leads) {
@@ -222,13 +226,20 @@ impl Mailbox {
     }
 
     fn why_lost(&self) -> Error {
-        if self.is_stopped {
-            return Error::new(ErrorKind::Stopped, "the election was asked to stop");
-        }
         let late = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
-        match self.is.standing {
+        let stopped = || Error::new(ErrorKind::Stopped, "the election was asked to stop");
+        match (self.is.standing.clone(), self.stopped_at) {
+            // The machine has not heard of the stop; the clock may have been first.
+            (Standing::Leading { until, .. }, Some(at)) => {
+                if at < until {
+                    stopped()
+                } else {
+                    late()
+                }
+            }
+            (_, Some(_)) => self.is.lost.clone().unwrap_or_else(stopped),
             // Still leading on paper: the clock has passed the end.
-            Standing::Leading { .. } if self.leads_until().is_some() && self.is.lost.is_none() => late(),
+            (Standing::Leading { .. }, None) if self.leads_until().is_some() && self.is.lost.is_none() => late(),
             _ => self.is.lost.clone().unwrap_or_else(late),
         }
     }
@@ -333,7 +344,7 @@ mod tests {
         let mut mailbox = mailbox();
         mailbox.set(leading(7, 5));
         told(&mut mailbox, 1);
-        mailbox.stop();
+        mailbox.stop(at(1));
         assert_eq!(mailbox.leads(at(1)), None);
         mailbox.set(Report { trouble: trouble("x"), ..following("you", 9) });
         assert_eq!(told(&mut mailbox, 1), ["unelected Stopped"]);
@@ -346,10 +357,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
+        for (lost, report, why) in
+            [("by the clock", None, "Deadline"), ("by a fact", Some(out(ErrorKind::KeyLost)), "KeyLost")]
+        {
+            let mut mailbox = mailbox();
+            mailbox.set(leading(7, 5));
+            told(&mut mailbox, 1);
+            if let Some(report) = report {
+                mailbox.set(report);
+            }
+            mailbox.stop(at(6));
+            assert_eq!(told(&mut mailbox, 7), [format!("unelected {why}")], "lost {lost}");
+        }
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 5));
+        told(&mut mailbox, 1);
+        mailbox.stop(at(4));
+        assert_eq!(told(&mut mailbox, 7), ["unelected Stopped"], "the stop was first, though it is told late");
+    }
+
+    #[test]
     fn a_stop_before_elected_was_told_tells_nothing() {
         let mut mailbox = mailbox();
         mailbox.set(leading(7, 5));
-        mailbox.stop();
+        mailbox.stop(at(1));
         assert_eq!(told(&mut mailbox, 1), [""; 0]);
         assert!(!mailbox.has_entered_farewell());
     }

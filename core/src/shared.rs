@@ -65,7 +65,8 @@ pub(crate) struct Shared {
     /// Until when we lead, in nanoseconds; 0 if we do not.
     until: AtomicU64,
     token: AtomicU64,
-    is_stopped: AtomicBool,
+    /// When the end was asked for, in nanoseconds; 0 if it was not.
+    stopped_at: AtomicU64,
     is_closed: AtomicBool,
     /// The handle has rung, and the driver has not looked yet: it need not look at the others.
     has_rung: AtomicBool,
@@ -83,7 +84,7 @@ impl Shared {
             wall: std::sync::OnceLock::new(),
             until: AtomicU64::new(0),
             token: AtomicU64::new(0),
-            is_stopped: AtomicBool::new(false),
+            stopped_at: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             has_rung: AtomicBool::new(false),
             mailbox: Mutex::new(mailbox),
@@ -96,18 +97,20 @@ impl Shared {
     pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
         // A panic elsewhere leaves levels, which the next report replaces.
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_stopped() {
-            mailbox.stop();
-        }
+        self.tell_of_stop(&mut mailbox);
         mailbox
+    }
+
+    fn tell_of_stop(&self, mailbox: &mut Mailbox) {
+        if self.is_stopped() {
+            mailbox.stop(Time::from_nanos(self.stopped_at.load(Ordering::SeqCst)));
+        }
     }
 
     /// Waits on the mailbox for news, or until the time is over.
     pub(crate) fn wait<'a>(&self, mailbox: MutexGuard<'a, Mailbox>, timeout: Duration) -> MutexGuard<'a, Mailbox> {
         let (mut mailbox, _) = self.news.wait_timeout(mailbox, timeout).unwrap_or_else(PoisonError::into_inner);
-        if self.is_stopped() {
-            mailbox.stop();
-        }
+        self.tell_of_stop(&mut mailbox);
         mailbox
     }
 
@@ -169,18 +172,24 @@ impl Shared {
 
     /// Asks for the end of the election. Async-signal-safe.
     pub(crate) fn stop(&self) {
-        if !self.is_stopped.swap(true, Ordering::SeqCst) {
+        if self.mark_stopped() {
             self.ring();
         }
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::SeqCst)
+        self.stopped_at.load(Ordering::SeqCst) != 0
+    }
+
+    /// Notes the time of the stop, if it is the first.
+    fn mark_stopped(&self) -> bool {
+        let now = clock::now().as_nanos().max(1);
+        self.stopped_at.compare_exchange(0, now, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// The handle is gone: nobody is told anything any more.
     pub(crate) fn close(&self) {
-        self.is_stopped.store(true, Ordering::SeqCst);
+        self.mark_stopped();
         self.is_closed.store(true, Ordering::SeqCst);
         self.ring();
     }

@@ -1,10 +1,9 @@
 //! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,12 +25,7 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Durat
         |what: &str| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
     if !endpoint.is_tls() {
         let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
-        return Ok(Stream {
-            endpoint: endpoint.clone(),
-            tls: tls.clone(),
-            is_fresh: true,
-            inner: Inner::Plain(stream),
-        });
+        return Ok(Stream::new(endpoint, tls, Inner::Plain(stream)));
     }
     // First, so that no server waits for our files.
     let config = timeout_at(deadline, tls.config()).await;
@@ -39,14 +33,13 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Durat
     let config = config.map_err(|failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail)))?;
     let name = tls::server_name(tls.tls(), endpoint)?;
     let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
-    let shaken = timeout_at(deadline, TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream)).await;
+    let shaken = timeout_at(deadline, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
     match shaken.map_err(|_| late("no TLS handshake"))? {
-        Ok(stream) => {
-            let inner = Inner::Tls(Box::new(stream));
-            Ok(Stream { endpoint: endpoint.clone(), tls: tls.clone(), is_fresh: true, inner })
-        }
+        Ok(stream) => Ok(Stream::new(endpoint, tls, Inner::Tls(Box::new(stream)))),
         Err(error) => Err(tls::failure(endpoint, tls.tls(), &error).unwrap_or_else(|| {
-            Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the TLS handshake was broken off: {error}"))
+            let remark = "if this port does not speak TLS, write http://";
+            let detail = format!("{endpoint}: the server broke the TLS handshake off ({error}); {remark}");
+            Failure::new(ErrorKind::Unreachable, detail)
         })),
     }
 }
@@ -78,8 +71,12 @@ async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A connection. What breaks it is a [`Broken`] where we know it in better words.
+/// Why a connection broke. HTTP/2 keeps no error of I/O but its words.
+pub(super) type Cause = Arc<OnceLock<Failure>>;
+
+/// A connection.
 pub(super) struct Stream {
+    cause: Cause,
     endpoint: Endpoint,
     tls: tls::Client,
     /// Nothing was received yet.
@@ -92,33 +89,40 @@ enum Inner {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// Why a connection broke; carried by an error of I/O.
-#[derive(Debug)]
-pub(super) struct Broken(pub(super) Failure);
-
-impl fmt::Display for Broken {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0.detail)
-    }
-}
-
-impl Error for Broken {}
-
 impl Stream {
-    fn explain(&self, error: io::Error) -> io::Error {
-        match tls::failure(&self.endpoint, self.tls.tls(), &error) {
-            Some(failure) => io::Error::new(error.kind(), Broken(failure)),
-            None => error,
+    fn new(endpoint: &Endpoint, tls: &tls::Client, inner: Inner) -> Stream {
+        Stream { cause: Cause::default(), endpoint: endpoint.clone(), tls: tls.clone(), is_fresh: true, inner }
+    }
+
+    /// Why it broke, once it has; where we know it in better words than those who use it.
+    pub(super) fn cause(&self) -> Cause {
+        self.cause.clone()
+    }
+
+    fn note(&self, error: &io::Error) {
+        if let Some(failure) = tls::failure(&self.endpoint, self.tls.tls(), error) {
+            let _ = self.cause.set(failure);
+        }
+    }
+
+    /// A server that does not take our certificate says so and goes: who writes meanwhile must still hear it.
+    fn note_last_words(&mut self, cx: &mut Context<'_>, error: &io::Error) {
+        self.note(error);
+        if let Inner::Tls(stream) = &mut self.inner {
+            let mut scratch = [0; 1024];
+            if let Poll::Ready(Err(error)) = Pin::new(stream).poll_read(cx, &mut ReadBuf::new(&mut scratch)) {
+                self.note(&error);
+            }
         }
     }
 
     /// etcd's answer on a port of its that speaks TLS to somebody who does not.
-    fn silence(&self) -> io::Error {
+    fn note_silence(&self) {
         let detail = format!(
             "{}: the server closed the connection without a word; if this port speaks TLS, write https://",
             self.endpoint
         );
-        io::Error::other(Broken(Failure::new(ErrorKind::Unreachable, detail)))
+        let _ = self.cause.set(Failure::new(ErrorKind::Unreachable, detail));
     }
 }
 
@@ -131,30 +135,31 @@ impl AsyncRead for Stream {
         };
         let result = ready!(read);
         let was_fresh = std::mem::replace(&mut self.is_fresh, false) && matches!(self.inner, Inner::Plain(_));
-        Poll::Ready(match result {
-            Ok(()) if was_fresh && buffer.filled().len() == before && buffer.remaining() > 0 => Err(self.silence()),
-            Ok(()) => Ok(()),
-            Err(error) if was_fresh && error.kind() == io::ErrorKind::ConnectionReset => Err(self.silence()),
-            Err(error) => Err(self.explain(error)),
-        })
+        match &result {
+            Ok(()) if was_fresh && buffer.filled().len() == before && buffer.remaining() > 0 => self.note_silence(),
+            Ok(()) => {}
+            Err(error) if was_fresh && error.kind() == io::ErrorKind::ConnectionReset => self.note_silence(),
+            Err(error) => self.note(error),
+        }
+        Poll::Ready(result)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = match &mut self.inner {
+        let written = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Inner::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        };
-        written.map_err(|error| self.explain(error))
+        });
+        Poll::Ready(written.inspect_err(|error| self.note_last_words(cx, error)))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = match &mut self.inner {
+        let flushed = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Inner::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        };
-        flushed.map_err(|error| self.explain(error))
+        });
+        Poll::Ready(flushed.inspect_err(|error| self.note_last_words(cx, error)))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -169,11 +174,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut self.inner {
+        let written = ready!(match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
             Inner::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
-        };
-        written.map_err(|error| self.explain(error))
+        });
+        Poll::Ready(written.inspect_err(|error| self.note_last_words(cx, error)))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -178,3 +178,125 @@ fn one_of(part: &str, file: Option<&Path>, text: Option<&Secret>) -> Result<Opti
         Err(error) => refuse(format!("{part}_file {path:?} cannot be used: {error}; give the path of a file")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    const PASSWORD: &str = "hunter2-planted";
+
+    fn good() -> Config {
+        Config {
+            endpoints: vec!["https://127.0.0.1".into(), "https://etcd".into()],
+            key: "/jobs/nightly".into(),
+            name: "one".into(),
+            ..Config::default()
+        }
+    }
+
+    /// A certificate and its key, in PEM.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["etcd".into()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn secret(text: &str) -> Option<Secret> {
+        Some(Secret::new(text))
+    }
+
+    /// Refused, with all of these in the message and nothing secret.
+    fn refused(config: &Config, parts: &[&str]) {
+        let error = config.validate().expect_err(parts[0]);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        for part in parts {
+            assert!(error.detail().contains(part), "{:?} should say {part:?}", error.detail());
+        }
+        for hidden in [PASSWORD, "MII", "MHc", "MIG"] {
+            assert!(!format!("{error:?} {config:?}").contains(hidden), "{error:?} {config:?}");
+        }
+    }
+
+    #[test]
+    fn users_are_checked() {
+        let user = |username: &str, password: &str| Config {
+            username: Some(username.into()),
+            password: secret(password),
+            ..good()
+        };
+        refused(&Config { password: None, ..user("me", "") }, &["username \"me\"", "no password", "set password"]);
+        refused(&Config { username: None, ..user("", PASSWORD) }, &["password", "without a user", "set username"]);
+        refused(&user("me", ""), &["password", "empty"]);
+        refused(&user("", PASSWORD), &["username", "empty"]);
+        refused(&user("m\0e", PASSWORD), &["username", "NUL byte", "leave it out"]);
+        refused(&user("me", &format!("{PASSWORD}\0")), &["password", "NUL byte", "leave it out"]);
+        refused(&user("me", &PASSWORD.repeat(100)), &["password", "1500 bytes", "at most 1024"]);
+        refused(&Config { api: Api::V2, ..user("m:e", PASSWORD) }, &["username \"m:e\"", "colon"]);
+        assert!(user("m:e", PASSWORD).validate().is_ok());
+    }
+
+    #[test]
+    fn certificates_belong_to_https_and_are_given_once_and_whole() {
+        let (cert, key) = pair();
+        let ca = Config { ca_pem: secret(&cert), ..good() };
+        let both = Config { cert_pem: secret(&cert), key_pem: secret(&key), ..good() };
+        let mixed = vec!["https://etcd".to_string(), "http://other".into()];
+        refused(&Config { endpoints: mixed.clone(), ..ca.clone() }, &["ca_pem", "http://other:2379", "write https://"]);
+        let named = Config { tls_server_name: Some("etcd".into()), endpoints: mixed, ..good() };
+        refused(&named, &["tls_server_name", "http://other:2379", "leave tls_server_name out"]);
+        refused(&Config { ca_file: Some("/ca".into()), ..ca.clone() }, &["ca_file \"/ca\"", "ca_pem", "one of them"]);
+        refused(&Config { key_pem: None, ..both.clone() }, &["without its key", "key_file or key_pem"]);
+        refused(&Config { cert_pem: None, ..both.clone() }, &["without its certificate", "cert_file or cert_pem"]);
+        refused(&Config { key_pem: secret(&pair().1), ..both.clone() }, &["cert_pem and key_pem", "do not belong"]);
+        refused(&Config { tls_server_name: Some("a b".into()), ..good() }, &["tls_server_name \"a b\"", "DNS name"]);
+        refused(&Config { tls_server_name: Some("".into()), ..good() }, &["tls_server_name", "empty"]);
+        refused(&Config { ca_pem: secret(&"x".repeat(1 << 21)), ..good() }, &["ca_pem", "2097152", "at most 1048576"]);
+        assert!(ca.validate().is_ok() && both.validate().is_ok());
+        assert_ne!(ca.validate().expect("good").session, good().validate().expect("good").session);
+    }
+
+    #[test]
+    fn what_is_no_pem_is_refused_with_the_command_that_helps() {
+        let (cert, key) = pair();
+        let as_key = |text: &str| Config { cert_pem: secret(&cert), key_pem: secret(text), ..good() };
+        let as_ca = |text: &str| Config { ca_pem: secret(text), ..good() };
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIx\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        refused(&as_key(encrypted), &["key_pem", "encrypted", "openssl pkey -in FILE -out plain.key"]);
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\nMIIx\n";
+        refused(&as_key(old), &["key_pem", "encrypted", "openssl pkey"]);
+        refused(&as_key(&key[..key.len() / 2]), &["key_pem", "damaged", "whole private key"]);
+        refused(&as_key(&cert), &["key_pem", "holds a certificate", "mixed up"]);
+        refused(&as_key("x"), &["key_pem", "no private key", "BEGIN PRIVATE KEY"]);
+        refused(&as_key(""), &["key_pem", "empty"]);
+        refused(&as_ca(&key), &["ca_pem", "private key and no certificate", "mixed up"]);
+        refused(&as_ca(&cert[..cert.len() / 2]), &["ca_pem", "damaged"]);
+        refused(&as_ca(&cert.replace("MII", "AAA")), &["ca_pem", "number 1", "cannot be used"]);
+        refused(&as_ca("certificate"), &["ca_pem", "holds no certificate", "BEGIN CERTIFICATE"]);
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_refused_with_their_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).expect("written");
+            path
+        };
+        let as_ca = |path: PathBuf| Config { ca_file: Some(path), ..good() };
+        refused(&as_ca("/no such file".into()), &["ca_file \"/no such file\"", "No such file", "may read"]);
+        refused(&as_ca(directory.path().into()), &["ca_file", "not a regular file"]);
+        refused(&as_ca("".into()), &["ca_file", "path of a file"]);
+        refused(&as_ca("a\0b".into()), &["ca_file", "NUL byte"]);
+        refused(&as_ca("a".repeat(5000).into()), &["ca_file", "5000", "4096"]);
+        refused(&as_ca(write("empty", b"")), &["ca_file", "is empty"]);
+        refused(&as_ca(write("large", &vec![b'x'; MAX_PEM_BYTES + 1])), &["ca_file", "1048576 bytes"]);
+        let pfx = [0x30, 0x82, 0x09, 0x00, 0x02, 0x01, 0x03, 0x30];
+        refused(&as_ca(write("a.pfx", &pfx)), &["ca_file", "PKCS #12", "openssl pkcs12 -in", "a.pfx"]);
+        let der = [0x30, 0x82, 0x01, 0x00, 0x30, 0x81];
+        refused(&as_ca(write("a.der", &der)), &["ca_file", "DER", "openssl x509 -inform der -in", "a.der"]);
+        let as_key = Config { cert_pem: secret(&pair().0), key_file: Some(write("k.der", &der)), ..good() };
+        refused(&as_key, &["key_file", "DER", "openssl pkey -inform der -in", "k.der"]);
+        let good_one = as_ca(write("ca.pem", pair().0.as_bytes())).validate().expect("good");
+        assert!(matches!(good_one.session.access.tls.ca, Some(Pem::File(path)) if path.is_absolute()));
+    }
+}

@@ -213,6 +213,17 @@ pub(crate) fn curled(cluster: &Cluster, line: &str, form: &str) -> String {
     answer
 }
 
+/// Waits until etcd has so many watchers.
+pub(crate) async fn until_watchers(cluster: &Cluster, count: usize) {
+    let expected = format!(r#""watchers":{count}}}"#);
+    let watched = async {
+        while !curled(cluster, "GET /v2/stats/store", "").contains(&expected) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, watched).await.unwrap_or_else(|_| panic!("not {count} watchers"));
+}
+
 /// An HTTP server of the test's own.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,

@@ -6,5 +6,6 @@ mod links;
 mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod verbs;
 mod watches;

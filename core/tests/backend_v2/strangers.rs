@@ -187,17 +187,22 @@ async fn answers_about_another_entry_are_refused() {
 
 #[tokio::test]
 async fn a_body_without_an_end_is_cut_off() {
-    let server = Server::new(|head, client| {
-        let kind = if head.starts_with("GET") { "200 OK" } else { "400 Bad Request" };
-        let head = format!("HTTP/1.1 {kind}\r\nX-Etcd-Cluster-Id: 1\r\nX-Etcd-Index: 9\r\n\r\n");
-        if client.write_all(head.as_bytes()).is_ok() {
+    for (endless, limit) in [("GET", 16 << 20), ("POST", 1 << 20)] {
+        let server = Server::new(move |head, client| {
+            if !head.starts_with(endless) {
+                return say(client, etcd_answer("200 OK", &listing("")).as_bytes());
+            }
+            say(client, b"HTTP/1.1 201 Created\r\nX-Etcd-Cluster-Id: 1\r\nX-Etcd-Index: 9\r\n\r\n");
             while client.write_all(&[b' '; 1 << 16]).is_ok() {}
-        }
-    });
-    let mut bench = Bench::on(&[server.url()]);
-    let failure = bench.open(0).await.expect_err("endless");
-    assert_eq!(failure.kind, ErrorKind::Protocol, "{failure:?}");
-    assert!(failure.detail.contains("more than 16777216 bytes"), "{failure:?}");
+        });
+        let mut bench = Bench::on(&[server.url()]);
+        let failure = match bench.open(0).await {
+            Ok((link, _)) => bench.ask(link, post("one", 9)).await.expect_err("endless"),
+            Err(failure) => failure,
+        };
+        assert_eq!(failure.kind, ErrorKind::Protocol, "{failure:?}");
+        assert!(failure.detail.contains(&format!("more than {limit} bytes")), "{failure:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! The verbs that have an answer.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use etcd_leader::ErrorKind;
 use etcd_leader::machine::{Answer, Op, Seen};
 use etcd_leader::member::{Member, OWN_TTL};
 
-use crate::bench::{Bench, PREFIX, SOON, V2_ON, curl, curled, look, post, text};
+use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curl, curled, etcd_answer, look, post, text};
 use crate::support::Cluster;
 
 fn etcd() -> Cluster {
@@ -216,4 +217,75 @@ async fn verbs_of_v3_are_not_spoken() {
         kinds
     };
     assert_eq!(kinds, BTreeSet::from([ErrorKind::Internal]));
+}
+
+/// A server that knows one entry of the election, and does nothing of what it is asked.
+fn recorder() -> Server {
+    Server::new(|head, client| {
+        let entry = r#"{"key":"/jobs/nightly/7","value":"a b","createdIndex":7,"modifiedIndex":39}"#;
+        let answer = match head {
+            _ if head.starts_with("GET /v2/keys/jobs/nightly/7") => {
+                etcd_answer("200 OK", &format!(r#"{{"action":"get","node":{entry}}}"#))
+            }
+            _ if head.starts_with("GET") => etcd_answer(
+                "404 Not Found",
+                r#"{"errorCode":100,"message":"Key not found","cause":"/jobs","index":40}"#,
+            ),
+            _ => etcd_answer(
+                "412 Precondition Failed",
+                r#"{"errorCode":101,"message":"Compare failed","cause":"[1 != 39]","index":40}"#,
+            ),
+        };
+        let _ = client.write_all(answer.as_bytes());
+    })
+}
+
+#[tokio::test]
+async fn each_verb_asks_for_exactly_this() {
+    let (key, name) = (b"/jobs/nightly/7".to_vec(), b"a b".to_vec());
+    let refresh = |visible| Op::Refresh { key: key.clone(), name: name.clone(), written: 39, ttl_s: 9, visible };
+    let entry = "GET /v2/keys/jobs/nightly/7?quorum=true";
+    for (op, wanted) in [
+        (post("a b", 9), vec![("POST /v2/keys/jobs/nightly", "value=a%20b&ttl=9")]),
+        (
+            refresh(false),
+            vec![("PUT /v2/keys/jobs/nightly/7", "refresh=true&ttl=9&prevExist=true&prevIndex=39"), (entry, "")],
+        ),
+        (
+            refresh(true),
+            vec![("PUT /v2/keys/jobs/nightly/7", "value=a%20b&ttl=9&prevExist=true&prevIndex=39"), (entry, "")],
+        ),
+        (
+            Op::Look { prefix: PREFIX.into(), own: key.clone(), up_to: 7 },
+            vec![("GET /v2/keys/jobs/nightly?quorum=true", "")],
+        ),
+        (
+            Op::Leave { key: key.clone(), revision: 7 },
+            vec![(entry, ""), ("DELETE /v2/keys/jobs/nightly/7?prevIndex=39", "")],
+        ),
+        (Op::Leave { key: key.clone(), revision: 6 }, vec![(entry, "")]),
+    ] {
+        let mut server = recorder();
+        let mut bench = Bench::on(&[server.url()]);
+        let link = bench.open(0).await.expect("a link").0;
+        server.request().await;
+        let _ = bench.ask(link, op).await;
+        for (line, form) in wanted {
+            let request = server.request().await;
+            let (head, body) = request.split_once("\r\n\r\n").expect("a head");
+            assert_eq!((head.lines().next(), body), (Some(format!("{line} HTTP/1.1").as_str()), form));
+        }
+        assert!(server.requests.try_recv().is_err(), "and for nothing more");
+    }
+}
+
+#[tokio::test]
+async fn a_leave_that_is_overtaken_by_a_write_is_a_failure_to_be_repeated() {
+    let server = recorder();
+    let mut bench = Bench::on(&[server.url()]);
+    let link = bench.open(0).await.expect("a link").0;
+    let leave = Op::Leave { key: b"/jobs/nightly/7".into(), revision: 7 };
+    let failure = bench.ask(link, leave).await.expect_err("written meanwhile");
+    assert_eq!(failure.kind, ErrorKind::Server, "{failure:?}");
+    assert!(failure.detail.contains("/jobs/nightly/7 was written meanwhile"), "{failure:?}");
 }

@@ -8,7 +8,7 @@ use etcd_leader::ErrorKind;
 use etcd_leader::machine::{Answer, Change, Op, WatchNews};
 use etcd_leader::member::Member;
 
-use crate::bench::{Bench, PREFIX, Server, V2_ON, curled, etcd_answer, post, text};
+use crate::bench::{Bench, PREFIX, Server, V2_ON, curled, etcd_answer, post, text, until_watchers};
 use crate::support::{Cluster, Proxy};
 
 fn etcd() -> Cluster {
@@ -141,10 +141,7 @@ async fn an_unwatched_key_is_silent_and_its_poll_is_ended() {
     bench.refresh(link, &ours, ours.revision, true).await;
     bench.change(other).await;
     assert_eq!(bench.rest(Duration::from_millis(50)).await, []);
-    crate::support::wait_for("one watcher", || {
-        let stats = curled(&cluster, "GET /v2/stats/store", "");
-        stats.contains(r#""watchers":1}"#).then_some(())
-    });
+    until_watchers(&cluster, 1).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! plays all the others.
 
 mod tables;
+mod tables_v2;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -67,6 +68,10 @@ enum Do {
     Created,
     /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
     Gone(&'static [(u64, &'static str)]),
+    /// Two watches were confirmed.
+    BothCreated,
+    /// The same on this watch of ours, counted from 0.
+    GoneOn(usize, &'static [(u64, &'static str)]),
     /// Somebody puts our key, without a lease, at this revision.
     Overwritten(u64),
     Canceled,
@@ -200,8 +205,8 @@ impl Stage {
         self.answer(step, |op| matches!(op, Op::Refresh { .. }), self.stamp(), answer);
     }
 
-    fn watch_news(&mut self, news: WatchNews) {
-        let (link, watch) = *self.watches.first().expect("a watch");
+    fn watch_news(&mut self, at: usize, news: WatchNews) {
+        let (link, watch) = self.watches[at];
         self.handle(Input::Watch { link, watch, news });
     }
 
@@ -295,20 +300,29 @@ impl Stage {
                 let id = self.take(step, |op| !no_answer(op)).id;
                 self.handle(Input::Reply { id, result: Err(Failure::new(*kind, "as the row says")) });
             }
-            Created => self.watch_news(WatchNews::Created { revision: self.revision }),
-            Gone(keys) => {
+            Created => self.watch_news(0, WatchNews::Created { revision: self.revision }),
+            BothCreated => {
+                for at in 0..2 {
+                    self.watch_news(at, WatchNews::Created { revision: self.revision });
+                }
+            }
+            Gone(keys) => self.play(&GoneOn(0, keys)),
+            GoneOn(watch, keys) => {
                 let key_of =
                     |word: &str| if word == "own" { self.own.clone() } else { format!("/a/other{word}").into_bytes() };
                 let changes = keys.iter().map(|(at, key)| Change { at: *at, key: key_of(key), now: None }).collect();
                 self.revision = keys.iter().map(|(at, _)| *at).max().unwrap_or(0).max(self.revision);
-                self.watch_news(WatchNews::Changes { changes });
+                self.watch_news(*watch, WatchNews::Changes { changes });
             }
             Overwritten(at) => {
                 self.revision = *at;
                 let now = Some(Member { lease: 0, ..self.me() });
-                self.watch_news(WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] });
+                self.watch_news(
+                    0,
+                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },
+                );
             }
-            Canceled => self.watch_news(WatchNews::Canceled { reason: "compacted".into() }),
+            Canceled => self.watch_news(0, WatchNews::Canceled { reason: "compacted".into() }),
             LinkBreaks => {
                 let link = self.open.iter().rev().find(|request| request.op != Op::Close).expect("a link").link;
                 let failure = Failure::new(ErrorKind::Unreachable, "as the row says");

@@ -129,7 +129,7 @@ impl World {
     }
 
     fn stop(&mut self, proc: usize, cand: usize) {
-        let now = self.now;
+        let (now, local) = (self.now, self.local(proc));
         let inc = self.procs[proc].inc;
         let is_over = self.procs[proc].crew.is_none();
         let Some(one) = self.procs[proc].cands.get_mut(cand) else { return };
@@ -137,7 +137,7 @@ impl World {
             return;
         }
         one.stopped = true;
-        let led = one.user.stop();
+        let led = one.user.stop(local);
         let candidate = one.id;
         let leads = matches!(one.report.standing, Standing::Leading { .. });
         note!(self, "p{proc} user stops {cand}, led={led}");

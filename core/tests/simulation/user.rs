@@ -78,9 +78,9 @@ impl User {
     }
 
     /// Stops; says whether the user believes to lead.
-    pub(crate) fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self, now: Time) -> bool {
         self.stopped = true;
-        self.mailbox.stop();
+        self.mailbox.stop(now);
         self.mailbox.believes_to_lead()
     }
 

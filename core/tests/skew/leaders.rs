@@ -1,7 +1,6 @@
 //! Leading while the clock of the member that serves us is apart from the others'.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use etcd_leader::Api;

@@ -34,6 +34,7 @@ impl Host {
 /// The members of one etcd cluster.
 pub struct Cluster {
     members: Vec<Member>,
+    https: Option<SocketAddr>,
     directory: TempDir,
 }
 
@@ -65,6 +66,31 @@ impl Cluster {
             }
         }
         panic!("no etcd started in {PORT_TRIES} tries: every time its ports were taken");
+    }
+
+    /// One member that listens for TLS too, see [`Cluster::https_url`]; health and etcdctl need no certificates.
+    pub fn secure(flags: &[&str]) -> Cluster {
+        for _ in 0..PORT_TRIES {
+            let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = held.local_addr().expect("its address");
+            let mut cluster = Cluster::prepare(&[Host::local()], flags);
+            drop(held);
+            let member = &mut cluster.members[0];
+            for argument in member.arguments.iter_mut().filter(|one| one.starts_with("--listen-client-urls=")) {
+                argument.push_str(&format!(",https://{address}"));
+            }
+            cluster.https = Some(address);
+            cluster.members[0].launch();
+            if cluster.comes_up() {
+                return cluster;
+            }
+        }
+        panic!("no etcd started in {PORT_TRIES} tries: every time its ports were taken");
+    }
+
+    /// Where the member of [`Cluster::secure`] listens for TLS, under this name of it.
+    pub fn https_url(&self, host: &str) -> String {
+        format!("https://{host}:{}", self.https.expect("a cluster with TLS").port())
     }
 
     /// False if a port was taken meanwhile.
@@ -133,7 +159,7 @@ impl Cluster {
                 process: None,
             }
         });
-        Cluster { members: members.collect(), directory }
+        Cluster { members: members.collect(), https: None, directory }
     }
 
     /// Where the members listen for clients.

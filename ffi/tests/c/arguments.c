@@ -120,6 +120,24 @@ static void statuses_have_names(void) {
     CHECK(strcmp(el_status_name(1), "EL_?") == 0 && strcmp(el_status_name(INT32_MIN), "EL_?") == 0);
 }
 
+/* A password must not come back in a message. */
+static void access_is_checked(void) {
+    static const char *const https = "https://127.0.0.1:2379";
+    REFUSED(username = "me", "username", "\"me\"", "set password");
+    REFUSED(password = "Planted-Swordfish", "password", "without a user", "set username");
+    REFUSED(username = "me"; config.password = "", "password", "empty", "etcd takes no empty");
+    REFUSED(username = "me"; config.password = "Planted-Swordfish\xff", "password", "byte 17", "UTF-8");
+    CHECK(strstr(el_last_error(), "Swordfish") == NULL && strstr(el_last_error(), "0xff") == NULL);
+    REFUSED(ca_file = "/no/such/file", "ca_file", "not encrypted", "write https://");
+    REFUSED(endpoints = &https; config.ca_file = "/no/such/file", "ca_file", "/no/such/file", "may read");
+    REFUSED(endpoints = &https; config.ca_file = "/f"; config.ca_pem = "x", "ca_file", "/f", "one of them");
+    REFUSED(endpoints = &https; config.ca_pem = "x", "ca_pem", "holds no certificate", "BEGIN CERTIFICATE");
+    REFUSED(endpoints = &https; config.cert_pem = "x", "certificate", "without its key", "key_file or key_pem");
+    REFUSED(endpoints = &https; config.key_file = "/f", "key", "without its certificate", "cert_file or cert_pem");
+    REFUSED(endpoints = &https; config.tls_server_name = "a b", "tls_server_name", "\"a b\"", "DNS name");
+    REFUSED(endpoints = &https; config.key_pem = "\xff", "key_pem", "byte 0", "UTF-8");
+}
+
 /* With an election that runs: its network is touched from here on. */
 static void later_calls_are_checked(void) {
     told told = {0};
@@ -137,6 +155,7 @@ int main(int argc, char **argv) {
     endpoints_are_checked();
     texts_are_checked();
     numbers_are_checked();
+    access_is_checked();
     the_size_is_checked();
     no_election_is_no_crash();
     statuses_have_names();

@@ -54,7 +54,7 @@ impl Peers {
     fn fault(&self, endpoint: &Endpoint, error: &reqwest::Error) -> Fault {
         // What reqwest says itself names the URL once more; its cause is what there is to know.
         let cause = error.source().unwrap_or(error);
-        let extent = if error.is_connect() || error.is_timeout() { Extent::Unconnected } else { Extent::Wire };
+        let extent = if error.is_connect() { Extent::Unconnected } else { Extent::Wire };
         if let Some(failure) = tls::failure(endpoint, self.tls.tls(), error) {
             return Fault { failure, extent };
         }
@@ -140,7 +140,8 @@ impl Http {
     }
 
     async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Incoming, Fault> {
-        let url = format!("{endpoint}{}?{}", call.path, call.query);
+        let mark = if call.query.is_empty() { "" } else { "?" };
+        let url = format!("{endpoint}{}{mark}{}", call.path, call.query);
         let mut request = self.client.request(call.method.clone(), url);
         if let Some(login) = &self.peers.login {
             request = request.basic_auth(&login.username, Some(login.password.expose()));

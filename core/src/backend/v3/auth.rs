@@ -45,6 +45,7 @@ pub(super) struct Auth {
     login: Option<Login>,
     newest: Newest,
     client: AuthClient<Channel>,
+    channel: Channel,
     limit: Duration,
     /// Held by the one who authenticates; the others wait for what it brings.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -58,8 +59,8 @@ impl Auth {
         (channel, origin): (Channel, http::Uri),
         limit: Duration,
     ) -> Auth {
-        let client = AuthClient::with_origin(channel, origin);
-        Auth { endpoint, login, newest, client, limit, turn: Arc::default() }
+        let client = AuthClient::with_origin(channel.clone(), origin);
+        Auth { endpoint, login, newest, client, channel, limit, turn: Arc::default() }
     }
 
     pub(super) fn username(&self) -> Option<&str> {
@@ -142,8 +143,12 @@ impl Auth {
 
     /// What a refusal means, with the user, the key and the remedy where that is a lack of rights.
     pub(super) fn failure(&self, refusal: &Status, key: Option<&[u8]>) -> Failure {
+        let is_broken = std::error::Error::source(refusal).is_some();
+        if let (true, Some(cause)) = (is_broken, self.channel.cause()) {
+            return cause;
+        }
         let mut failure = status::refused(&self.endpoint, refusal);
-        if failure.kind == ErrorKind::Denied && std::error::Error::source(refusal).is_none() {
+        if failure.kind == ErrorKind::Denied && !is_broken {
             failure.detail = format!("{}: {}", self.endpoint, self.denied(refusal.message(), key));
         }
         failure

@@ -14,7 +14,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::status::{NotGrpc, failed};
-use crate::backend::dial::{self, Stream};
+use crate::backend::dial::{self, Cause, Stream};
 use crate::backend::tasks::Tasks;
 use crate::backend::tls;
 use crate::config::Endpoint;
@@ -31,6 +31,14 @@ type Connection = http2::Connection<TokioIo<Stream>, tonic::body::Body, Tasks>;
 #[derive(Clone)]
 pub(super) struct Channel {
     sender: http2::SendRequest<tonic::body::Body>,
+    cause: Cause,
+}
+
+impl Channel {
+    /// Why the connection broke, where that is known in better words than a call's.
+    pub(super) fn cause(&self) -> Option<Failure> {
+        self.cause.get().cloned()
+    }
 }
 
 /// Connects once within `limit`. The future beside the channel is the connection;
@@ -42,6 +50,7 @@ pub(super) async fn connect(
     tasks: Tasks,
 ) -> Result<(Channel, Connection), Failure> {
     let stream = dial::connect(endpoint, tls, limit).await?;
+    let cause = stream.cause();
     let (sender, connection) = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -49,8 +58,8 @@ pub(super) async fn connect(
         .keep_alive_while_idle(false)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| failed(endpoint, &error))?;
-    Ok((Channel { sender }, connection))
+        .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, &error)))?;
+    Ok((Channel { sender, cause }, connection))
 }
 
 impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {

@@ -87,13 +87,13 @@ impl Life {
         })?;
         let (channel, connection) = channel::connect(&self.endpoint, &self.tls, limit, self.tasks.clone()).await?;
         let (end, over) = oneshot::channel();
-        let endpoint = self.endpoint.clone();
+        let (endpoint, broken) = (self.endpoint.clone(), channel.clone());
         self.tasks.spawn(async move {
             let failure = match connection.await {
                 Ok(()) => status::closed(&endpoint),
                 Err(error) => status::failed(&endpoint, &error),
             };
-            let _ = end.send(failure);
+            let _ = end.send(broken.cause().unwrap_or(failure));
         });
         Ok((channel, origin, over))
     }

@@ -5,7 +5,6 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::backend::dial::Broken;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
@@ -51,9 +50,6 @@ pub(super) fn says_token(said: &str) -> bool {
 
 /// The failure of the connection.
 pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
-    if let Some(Broken(failure)) = chain(error).find_map(|cause| cause.downcast_ref()) {
-        return failure.clone();
-    }
     let kind = kind_of_transport(error);
     let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP/2 as etcd does: " } else { "" };
     Failure::new(kind, format!("{endpoint}: {remark}{}", causes(error)))
@@ -156,12 +152,7 @@ fn causes(error: &(dyn Error + 'static)) -> String {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        // An error of I/O hides the one that it carries from `source`.
-        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        carried.map_or_else(|| error.source(), |carried| Some(carried as &(dyn Error + 'static)))
-    })
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
 #[cfg(test)]

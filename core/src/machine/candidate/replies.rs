@@ -123,12 +123,11 @@ impl Candidate {
             (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
             // The link serves others, and what it says of our key is not its own opinion: etcd decides it when it
             // applies the request, on every member alike.
-            (ErrorKind::Denied, ..) if self.session_has_joined => {
-                if verb == Verb::Join && !self.has_joined {
-                    self.report.fatal = Some(error.clone());
-                    self.fail(error);
-                }
+            (ErrorKind::Denied, ..) if self.session_has_joined && verb == Verb::Join && !self.has_joined => {
+                self.report.fatal = Some(error.clone());
+                self.fail(error);
             }
+            (ErrorKind::Denied, ..) if self.session_has_joined => {}
             (kind, _, Some(link)) if kind.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
             _ => {}
         }

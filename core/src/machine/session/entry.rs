@@ -31,6 +31,8 @@ struct Held {
     shown_at: Time,
     /// Nobody was shown yet whom we found leading.
     is_new: bool,
+    /// It is not ours any more, and the candidate is about to hear of it.
+    is_lost: bool,
 }
 
 /// A refresh under way.
@@ -98,6 +100,7 @@ impl EntryKeeper {
                     shown: place.leader,
                     shown_at: place.asked_at,
                     is_new: true,
+                    is_lost: false,
                 });
             }
         }
@@ -153,7 +156,8 @@ impl Keeper for EntryKeeper {
     }
 
     fn leading_until(&self) -> Time {
-        let until = self.held.as_ref().map_or(Time::ZERO, |held| held.until - self.margin);
+        let held = self.held.as_ref().filter(|held| !held.is_lost);
+        let until = held.map_or(Time::ZERO, |held| held.until - self.margin);
         self.suspect_until.map_or(until, |suspect| suspect.min(until))
     }
 
@@ -220,6 +224,7 @@ impl Keeper for EntryKeeper {
             return Some(Failure::new(ErrorKind::Timeout, detail));
         }
         if let (Some(held), None) = (&self.held, &self.under_way)
+            && !held.is_lost
             && now >= held.refresh_at
         {
             let shows = held.place.leader.filter(|leader| held.is_new || held.shown != Some(*leader));
@@ -239,8 +244,8 @@ impl Keeper for EntryKeeper {
         match (&self.under_way, &self.held) {
             _ if !is_served => Time::NEVER,
             (Some(refresh), _) => refresh.sent_at + self.attempt,
-            (None, Some(held)) => held.refresh_at.max(now),
-            (None, None) => Time::NEVER,
+            (None, Some(held)) if !held.is_lost => held.refresh_at.max(now),
+            (None, _) => Time::NEVER,
         }
     }
 
@@ -287,7 +292,8 @@ impl Held {
             && member.name == self.place.name
     }
 
-    fn lost(&self, is_left: bool) -> Check {
+    fn lost(&mut self, is_left: bool) -> Check {
+        self.is_lost = true;
         (self.candidate, self.place.membership.revision, Finding::Lost { is_left })
     }
 }

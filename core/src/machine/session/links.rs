@@ -133,9 +133,11 @@ impl Links {
                     let id = out.send(link, Op::Open { endpoint, key: key.to_vec() });
                     Try { link, id, endpoint, outcome: None }
                 });
-                self.state =
-                    State::Opening { tries: tries.collect(), deadline: now + self.attempt, first_answer: None };
-                Vec::new()
+                let tries: Vec<Try> = tries.collect();
+                let is_empty = tries.is_empty();
+                self.state = State::Opening { tries, deadline: now + self.attempt, first_answer: None };
+                // When each has refused us already, that is the answer.
+                if is_empty { self.judge(has_joined, now, out) } else { Vec::new() }
             }
             State::Down { retry_at } if is_urgent => {
                 // Never wait beyond what the deadline needs.

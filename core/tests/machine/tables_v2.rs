@@ -1,0 +1,230 @@
+//! The tables of API v2: an entry with a time to live of its own, refreshed and checked.
+
+use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
+
+use crate::Do::*;
+use crate::{Do, Row, Stage, check_on, settings, with};
+
+const LEADING: &[Do] = &[Opened(0), Posted, Looked(20, &[]), Created];
+const WAITING: &[Do] = &[Opened(0), Posted, Looked(20, &[7]), BothCreated];
+
+fn check(rows: Vec<Row>) {
+    check_on(&settings(1, Api::V2, OnStoreReset::Continue), rows);
+}
+
+#[test]
+fn joining() {
+    check(vec![
+        ("a link first", vec![], "open0", "out"),
+        ("then a place", vec![Opened(0)], "post", "out"),
+        ("then a look", vec![Opened(0), Posted], "look", "following"),
+        (
+            "first in line leads, from when the post was sent",
+            vec![Opened(0), At(300), Posted, At(700), Looked(20, &[])],
+            "watch21",
+            "leading 20 until 8000",
+        ),
+        ("second watches two keys", vec![Opened(0), Posted, Looked(20, &[7])], "watch21 watch21", "following other7"),
+        (
+            "third watches three",
+            vec![Opened(0), Posted, Looked(20, &[7, 8])],
+            "watch21 watch21 watch21",
+            "following other7",
+        ),
+        ("a lost post is sent again", vec![Opened(0), Fails(Kind::Server), At(100)], "post", "out"),
+        ("a post that never was answered too", vec![Opened(0), LinkBreaks, Opened(0)], "post", "out"),
+        (
+            "its ghost is nobody we know",
+            vec![Opened(0), LinkBreaks, Opened(0), Posted, Looked(20, &[15])],
+            "watch21 watch21",
+            "following other15",
+        ),
+        ("a key that holds a value", vec![Opened(0), Fails(Kind::NotADirectory)], "close", "fatal NotADirectory"),
+    ]);
+}
+
+#[test]
+fn taking_over() {
+    let gone = with(&[WAITING, &[GoneOn(1, &[(21, "7")])]]);
+    check(vec![
+        ("a watch makes nobody a leader: two have no order", gone.clone(), "look", "following other7"),
+        ("the look does", with(&[&gone, &[Looked(21, &[])]]), "unwatch", "leading 20 until 8000"),
+        (
+            "a look without news after a ttl",
+            with(&[WAITING, &[At(5000), Refreshed(21), At(10_000)]]),
+            "refresh look",
+            "following other7",
+        ),
+    ]);
+}
+
+#[test]
+fn the_entry() {
+    let lost = with(&[LEADING, &[At(5000), LinkBreaks, Opened(0)]]);
+    check(vec![
+        ("the first refresh shows who leads", with(&[LEADING, &[At(5000)]]), "show", "leading 20 until 8000"),
+        (
+            "it counts from when it was sent",
+            with(&[LEADING, &[At(5000), At(5400), Refreshed(21)]]),
+            "",
+            "leading 20 until 13000",
+        ),
+        (
+            "the next is quiet",
+            with(&[LEADING, &[At(5000), Refreshed(21), At(10_000)]]),
+            "refresh",
+            "leading 20 until 13000",
+        ),
+        (
+            "no answer: the lead ends by itself",
+            with(&[LEADING, &[At(5000), Fails(Kind::Server), At(8000)]]),
+            "show close open0",
+            "out",
+        ),
+        ("it is gone", with(&[LEADING, &[At(5000), NoEntry]]), "unwatch post", "out"),
+        ("written by somebody else", with(&[LEADING, &[At(5000), NotOurs(30)]]), "unwatch leave20", "out"),
+        ("its name was given out again", with(&[LEADING, &[At(5000), Another(40)]]), "unwatch leave20", "out"),
+        (
+            "the answer was lost: our own write is gone on from",
+            with(&[&lost, &[NotOurs(30)]]),
+            "show",
+            "leading 20 until 8000",
+        ),
+        (
+            "and proves nothing by itself",
+            with(&[&lost, &[NotOurs(30), At(5100), Refreshed(31)]]),
+            "",
+            "leading 20 until 13000",
+        ),
+        ("but not another's", with(&[&lost, &[Another(40), Looked(41, &[])]]), "leave20", "out"),
+        (
+            "and not once it may have ended",
+            with(&[LEADING, &[At(5000), LinkBreaks, At(10_500), Opened(0), NotOurs(30), Looked(31, &[])]]),
+            "leave20",
+            "out",
+        ),
+        ("put over without a time to live", with(&[LEADING, &[Overwritten(25)]]), "unwatch leave20", "out"),
+        ("a jump of the wall clock: ask at once", with(&[LEADING, &[At(1000), Jump]]), "show", "leading 20 until 2500"),
+        (
+            "what was sent before it proves nothing",
+            with(&[LEADING, &[At(5000), Jump, Refreshed(21)]]),
+            "refresh",
+            "leading 20 until 6500",
+        ),
+    ]);
+}
+
+#[test]
+fn who_leads_is_shown_to_those_behind_us() {
+    let seen = with(&[WAITING, &[At(5000), Refreshed(21), GoneOn(1, &[(22, "7")])]]);
+    check(vec![
+        (
+            "when it has changed, by the next refresh",
+            with(&[&seen, &[Looked(22, &[])]]),
+            "unwatch",
+            "leading 20 until 13000",
+        ),
+        (
+            "not oftener than we refresh anyway",
+            with(&[&seen, &[Looked(22, &[]), At(9999)]]),
+            "",
+            "leading 20 until 13000",
+        ),
+        ("then", with(&[&seen, &[Looked(22, &[]), At(10_000)]]), "show", "leading 20 until 13000"),
+        (
+            "at once, if the last showing was long ago",
+            with(&[
+                WAITING,
+                &[
+                    At(5000),
+                    Refreshed(21),
+                    At(10_000),
+                    Refreshed(22),
+                    Looked(22, &[7]),
+                    At(12_000),
+                    GoneOn(1, &[(23, "7")]),
+                    Looked(23, &[]),
+                ],
+            ]),
+            "unwatch show",
+            "leading 20 until 18000",
+        ),
+    ]);
+}
+
+#[test]
+fn stopping() {
+    check(vec![
+        ("a waiter leaves at once", with(&[WAITING, &[Stop(false)]]), "unwatch unwatch leave20", "out"),
+        ("then all is over", with(&[WAITING, &[Stop(false), Left]]), "close", "released"),
+        (
+            "a leader's place is refreshed until the user has heard",
+            with(&[LEADING, &[Stop(true), At(5000)]]),
+            "show",
+            "out",
+        ),
+        ("the user has heard", with(&[LEADING, &[Stop(true), Entered, Acknowledged]]), "unwatch leave20", "out"),
+        ("a post under way is waited for", vec![Opened(0), Stop(false), Posted], "leave20", "out"),
+        ("a ghost may be left", vec![Opened(0), LinkBreaks, Stop(false)], "close", "ended"),
+        (
+            "but not for ever",
+            with(&[
+                &[Opened(0), LinkBreaks, Opened(0), Posted, Looked(20, &[]), Created],
+                &[
+                    At(5000),
+                    Refreshed(21),
+                    At(10_000),
+                    Refreshed(22),
+                    At(15_000),
+                    Refreshed(23),
+                    At(20_000),
+                    Refreshed(24),
+                    At(21_000),
+                    Stop(false),
+                    Left,
+                ],
+            ]),
+            "close",
+            "released",
+        ),
+    ]);
+}
+
+#[test]
+fn a_store_that_went_back_leaves_nothing_to_clear() {
+    let mut stage = Stage::of(settings(1, Api::V2, OnStoreReset::Continue));
+    with(&[LEADING, &[LinkBreaks]]).iter().for_each(|step| stage.play(step));
+    stage.revision = 1;
+    stage.said.clear();
+    stage.play(&Opened(0));
+    // What has our key's name by now may be another member's.
+    assert_eq!((stage.said.join(" ").as_str(), stage.stand().as_str()), ("post", "out"));
+    for step in [Posted, Looked(20, &[]), Created, At(5000), Refreshed(21), At(10_000), Refreshed(22), At(11_999)] {
+        stage.play(&step);
+    }
+    assert_eq!(stage.stand(), "following");
+    stage.play(&At(12_000));
+    assert_eq!(stage.stand(), "leading 20 until 18000");
+}
+
+#[test]
+fn a_clock_that_is_behind_shortens_the_lead() {
+    let rows = |ahead_s: u64| {
+        let mut stage = Stage::of(settings(2, Api::V2, OnStoreReset::Continue));
+        // Of those that answer at first contact, the link that was opened first serves: whichever it is, it is behind.
+        let first = if stage.said[0] == "open0" { 0 } else { 1 };
+        stage.play(&OpenedAt(1 - first, 1_000 + ahead_s));
+        stage.play(&OpenedAt(first, 1_000));
+        stage
+    };
+    let mut stage = rows(2);
+    [Posted, Looked(20, &[])].iter().for_each(|step| stage.play(step));
+    assert_eq!(stage.stand(), "leading 20 until 7000", "at least one second is proven");
+    assert_eq!(stage.report.trouble, None);
+
+    let stage = rows(3 + 1);
+    let trouble = stage.report.trouble.clone().expect("more than a quarter of the ttl");
+    assert_eq!(trouble.error.kind(), Kind::ClockSkew);
+    assert!(trouble.error.detail().contains("3000 ms behind"), "{trouble:?}");
+    assert_eq!(stage.said.last().map(String::as_str), Some("open1"), "nobody could lead there: the other one serves");
+}

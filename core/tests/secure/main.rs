@@ -1,0 +1,12 @@
+//! TLS, users and passwords on a real etcd: each test is a user's story, from what went wrong to how it was healed.
+//!
+//! Whatever an election says here is searched for planted passwords, keys and tokens.
+
+mod auth;
+mod candidate;
+mod guarded;
+mod pki;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+mod tokens;

@@ -1,0 +1,135 @@
+//! Tokens that live shorter than elections.
+
+use std::time::{Duration, Instant};
+
+use etcd_leader::Config;
+use etcd_leader::backend::Backend;
+use etcd_leader::backend::v3::{V3, role_recipe};
+use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::candidate::Candidate;
+use super::guarded::{Guarded, password};
+
+/// Tokens die a dozen times in it.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One leads, another waits, both with renewals further apart than a token lives; then the one stops.
+fn outlive_tokens(guarded: &Guarded) {
+    let begun = Instant::now();
+    let slow = |name| Config { ttl_s: 30, ..guarded.config("/short", name) };
+    let leader = Candidate::start(&slow("leader"));
+    leader.hears("elected");
+    let waiting = Candidate::start(&slow("waiting"));
+    waiting.hears("leader leader");
+    guarded.obey(&role_recipe("worker", "/shorter")[1..2]);
+    let quick = Candidate::start(&guarded.config("/shorter", "quick"));
+    quick.hears("elected");
+    while begun.elapsed() < MINUTE {
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(leader.is_leader() && quick.is_leader(), "{:?} {:?}", leader.log(), quick.log());
+    }
+    // Nothing but the elections themselves was to be told.
+    for one in [&leader, &waiting, &quick] {
+        assert!(!one.has_said("retrying") && !one.has_said("unelected"), "{:?}", one.log());
+    }
+    leader.stop();
+    waiting.hears("elected");
+}
+
+#[test]
+fn simple_tokens_of_five_seconds_last_a_minute_of_leading_and_waiting() {
+    outlive_tokens(&Guarded::closed(&["--auth-token-ttl=5"], "/short"));
+}
+
+#[test]
+fn jwt_of_five_seconds_last_a_minute_of_leading_and_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let key = directory.path().join("jwt.key");
+    std::fs::write(&key, password()).expect("written");
+    let tokens = format!("--auth-token=jwt,priv-key={},sign-method=HS256,ttl=5s", key.display());
+    outlive_tokens(&Guarded::closed(&[&tokens], "/short"));
+}
+
+/// A backend by hand, with one link.
+struct Hand {
+    backend: V3,
+    inbox: UnboundedReceiver<Input>,
+    last: u64,
+}
+
+impl Hand {
+    async fn on(guarded: &Guarded) -> Hand {
+        let (inbox, heard) = unbounded_channel();
+        let settings = guarded.config("/hand", "hand").validate().expect("good").session;
+        let mut hand = Hand { backend: V3::new(&settings, inbox), inbox: heard, last: 0 };
+        let reply = hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec() }).await;
+        assert_eq!(reply.answer, Answer::Opened);
+        hand
+    }
+
+    fn send(&mut self, op: Op) -> RequestId {
+        self.last += 1;
+        let id = RequestId(self.last);
+        self.backend.perform(Request { id, link: LinkId(1), op });
+        id
+    }
+
+    async fn ask(&mut self, op: Op) -> Reply {
+        let asked = self.send(op);
+        loop {
+            if let Input::Reply { id, result } = self.hear().await
+                && id == asked
+            {
+                return result.expect("an answer");
+            }
+        }
+    }
+
+    async fn hear(&mut self) -> Input {
+        tokio::time::timeout(Duration::from_secs(20), self.inbox.recv()).await.expect("soon").expect("the backend")
+    }
+
+    async fn news(&mut self) -> (WatchId, WatchNews) {
+        loop {
+            match self.hear().await {
+                Input::Watch { watch, news, .. } => return (watch, news),
+                Input::Broken { failure, .. } => panic!("{failure:?}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_for_its_token_is_made_with_a_new_one_and_the_others_miss_nothing() {
+    let guarded = Guarded::closed(&[], "/hand");
+    let mut hand = Hand::on(&guarded).await;
+    let from = guarded.root(&["get", "/hand/", "-w", "json"]);
+    let revision = from.split("\"revision\":").nth(1).and_then(|rest| rest.split(',').next());
+    let next = revision.and_then(|digits| digits.parse::<u64>().ok()).expect("a revision") + 1;
+    let mut old = Vec::new();
+    // More tokens than there may be streams.
+    for count in 1..=8 {
+        let key = format!("/hand/{count}");
+        let (watch, to) = (WatchId(count), format!("{key}\0").into_bytes());
+        hand.send(Op::Watch { watch, from: key.into_bytes(), to, start: next });
+        loop {
+            match hand.news().await {
+                (made, WatchNews::Created { .. }) if made == watch => break,
+                (ended, WatchNews::Canceled { .. }) => old.retain(|one| *one != ended),
+                other => panic!("{other:?}"),
+            }
+        }
+        old.push(watch);
+        guarded.set_password("worker", &password());
+    }
+    assert!(old.len() >= 4, "{old:?}");
+    for watch in old {
+        guarded.root(&["put", &format!("/hand/{}", watch.0), "new"]);
+        let (told, news) = hand.news().await;
+        assert!(told == watch && matches!(news, WatchNews::Changes { .. }), "{told:?} {news:?}");
+    }
+    let revoked = hand.ask(Op::Revoke { lease: 77 }).await;
+    assert_eq!(revoked.answer, Answer::Revoked);
+}
