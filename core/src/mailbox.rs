@@ -364,7 +364,9 @@ mod tests {
             let mut mailbox = mailbox();
             mailbox.set(leading(7, 5));
             told(&mut mailbox, 1);
-            report.map(|report| mailbox.set(report));
+            if let Some(report) = report {
+                mailbox.set(report);
+            }
             mailbox.stop(at(6));
             assert_eq!(told(&mut mailbox, 7), [format!("unelected {why}")], "lost {lost}");
         }

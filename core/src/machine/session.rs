@@ -5,6 +5,7 @@
 //! `clocks` knows how far the members' clocks are apart; here is the history of the store, and what the parts tell each
 //! other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,10 @@ pub struct Session {
     links: Links,
     keeper: Box<dyn Keeper>,
     clocks: Clocks,
-    /// What our places may lack of their time because the clock of the member that serves us is behind another's.
+    /// Whose clock may have written down when our places end: of the last write that is known to have been carried out,
+    /// and of those after it.
+    writers: BTreeSet<usize>,
+    /// What our places may lack of their time because that clock is behind another's.
     skew: Duration,
     doubts: Doubts,
     /// Where our candidates stand, for the confirming read.
@@ -68,6 +72,7 @@ impl Session {
                 Api::V3 => Box::new(LeaseKeeper::new(&settings)),
             },
             clocks: Clocks::default(),
+            writers: BTreeSet::new(),
             skew: Duration::ZERO,
             doubts: Doubts::new(settings.attempt),
             places: Places::new(),
@@ -169,14 +174,18 @@ impl Session {
         out: &mut Outbox,
     ) -> Result<(), Failure> {
         let link = booking.link;
-        self.note_clock(link, reply.stamp, booking.sent_at, now, out);
         if self.links.current() != Some(link) {
+            self.note_clock(link, reply.stamp, booking.sent_at, now, out);
             return Ok(());
         }
         if self.links.is_foreign(reply.stamp.cluster) {
             return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
         }
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
+        if matches!(reply.answer, Answer::Posted { .. }) {
+            self.writers.clear();
+        }
+        self.note_clock(link, reply.stamp, booking.sent_at, now, out);
         // The header of a keepalive is not linearizable.
         if !matches!(reply.answer, Answer::Renewed { .. }) {
             self.check_history(reply.stamp, booking.known, now, out);
@@ -331,6 +340,7 @@ impl Session {
         match news {
             KeeperNews::Nothing => {}
             KeeperNews::Kept => {
+                self.written(now, out);
                 // What keeps us from leading, or may, is told for as long as it lasts.
                 if now >= self.quiet_until && self.skew <= self.settings.ttl() / 4 {
                     self.trouble = None;
@@ -352,15 +362,34 @@ impl Session {
     /// How far the clock of the member that serves us is behind another's: that much earlier our places may end (law 1).
     fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time, out: &mut Outbox) {
         let (Some(clock_s), Some(endpoint)) = (stamp.clock_s, self.links.endpoint_of(link)) else { return };
+        if self.links.is_foreign(stamp.cluster) {
+            return;
+        }
         self.clocks.note(endpoint, clock_s, sent_at, now);
         if self.links.current() == Some(link) {
+            self.weigh_clocks(link, endpoint, now, out);
+        } else {
+            self.reckon_skew(now);
+        }
+    }
+
+    fn reckon_skew(&mut self, now: Time) {
+        let behind = |endpoint: &usize| self.clocks.behind(*endpoint, now);
+        self.skew = self.writers.iter().filter_map(behind).map(|(_, skew)| skew).max().unwrap_or_default();
+    }
+
+    /// The member that serves us has written down when our place ends.
+    fn written(&mut self, now: Time, out: &mut Outbox) {
+        if let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) {
+            self.writers.clear();
             self.weigh_clocks(link, endpoint, now, out);
         }
     }
 
     fn weigh_clocks(&mut self, link: LinkId, endpoint: usize, now: Time, out: &mut Outbox) {
+        self.writers.insert(endpoint);
+        self.reckon_skew(now);
         let behind = self.clocks.behind(endpoint, now);
-        self.skew = behind.map_or(Duration::ZERO, |(_, skew)| skew);
         let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
         let detail = format!(
             "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",

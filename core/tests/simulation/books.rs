@@ -188,7 +188,7 @@ impl World {
                 Verb::Post
             }
             Op::Refresh { key, .. } => {
-                match self.asks_to_refresh(proc, &request.op) {
+                match self.asks_to_refresh(proc, request) {
                     Ok(shows) => self.procs[proc].books.refreshes.push((request.id, key.clone(), shows)),
                     Err(what) => wrong = Some(what),
                 }
@@ -223,7 +223,8 @@ impl World {
         books.order += 1;
         let (order, known) = (books.order, books.known);
         books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
-        self.referee.leaving(proc, &request.op, &self.clusters[0].store, self.now);
+        let is_certain = self.is_certain(proc, &request.op);
+        self.referee.leaving(proc, &request.op, is_certain, &self.clusters[0].store, self.now);
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc}: {what}"));
         }
@@ -239,6 +240,13 @@ impl World {
                 let call = books.calls.remove(at);
                 if books.calls.iter().any(|other| other.link == call.link && other.order < call.order) {
                     self.stats.replies_overtaken += 1;
+                }
+                let is_settled = match result {
+                    Ok(_) => true,
+                    Err(failure) => failure.kind.is_definite_refusal(),
+                };
+                if is_settled {
+                    books.ledger.settled(*id);
                 }
                 if let Ok(reply) = result {
                     self.replied(proc, &call, reply, now);
@@ -258,6 +266,7 @@ impl World {
                 }
                 self.referee.frugal.heard(proc);
             }
+            Input::Watch { news: WatchNews::Canceled { .. }, .. } => self.referee.frugal.heard(proc),
             _ => {}
         }
     }
@@ -279,6 +288,7 @@ impl World {
             // The cluster was built anew: the quarantine cannot begin before the first word of it.
             (books.cluster, books.known) = (Some(ours), stamp.revision);
             (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
+            books.ledger.void();
             self.stats.quarantines += 1;
             self.referee.lost_history(proc);
         }
@@ -293,6 +303,7 @@ impl World {
                 }
                 (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
                 books.known = stamp.revision;
+                books.ledger.void();
                 self.stats.quarantines += 1;
                 self.referee.lost_history(proc);
                 if self.clusters[0].history == 0 {

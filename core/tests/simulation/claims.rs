@@ -221,8 +221,10 @@ impl World {
         }
         let prefix = members_of(ELECTIONS[election]);
         let is_new = !matches!(old.standing, Standing::Leading { token: before, .. } if before == token);
+        // What is left of a term may run out meanwhile; it must not grow.
+        let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
         let worth = if self.is_v2() {
-            self.weigh_v2(proc, election, token, until, is_new)
+            self.weigh_v2(proc, election, (token, until), is_new, grows)
         } else {
             self.weigh(proc, &prefix, token, until)
         };
@@ -233,8 +235,6 @@ impl World {
         if books.burnt.iter().any(|(burnt, revision)| *revision == token && Some(burnt) == key.as_ref()) {
             wrong = Some((8, format!("claims token {token}, for which it sent a leave")));
         }
-        // What is left of a term may run out meanwhile; it must not grow.
-        let grows = !matches!(old.standing, Standing::Leading { token: t, until: u } if t == token && until <= u);
         let is_here = cluster.is_none_or(|cluster| cluster == self.clusters[0].id);
         if grows && is_here && books.quiet_until.is_some_and(|quiet| now < quiet) {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
@@ -277,7 +277,8 @@ impl World {
             self.stats.resumed += u64::from(is_resumed);
             self.stats.leader_changes += u64::from(!is_resumed);
         }
-        let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|f| f.key == key && f.revision == token));
+        let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|first| first.key == key))
+            && store.leads(&prefix, token, (proc, inc));
         let history = self.clusters[0].history;
         if !stopped {
             self.referee.claims(claim, truth, history, self.now);

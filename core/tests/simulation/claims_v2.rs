@@ -1,10 +1,11 @@
 //! What crews of v2 do and say, held against their ledger.
 
-use etcd_leader::machine::{Answer, Failure, Op, Reply, members_of};
+use etcd_leader::machine::{Answer, Failure, Op, Reply, Request, members_of};
 use etcd_leader::member::{Revision, Standing};
 use etcd_leader::time::Time;
 
 use crate::claims::Worth;
+use crate::cluster_v2::Stage;
 use crate::net::Call;
 use crate::rng::{MS, Ns};
 use crate::trace::text;
@@ -21,12 +22,20 @@ pub(crate) struct Showing {
 
 impl World {
     /// A crew asks to refresh an entry; an error is a broken law.
-    pub(crate) fn asks_to_refresh(&mut self, proc: usize, op: &Op) -> Result<Option<Revision>, (u32, String)> {
+    pub(crate) fn asks_to_refresh(
+        &mut self,
+        proc: usize,
+        Request { id, link, op }: &Request,
+    ) -> Result<Option<Revision>, (u32, String)> {
         let Op::Refresh { key, visible, .. } = op else { return Ok(None) };
         self.stats.renewals += 1;
         self.referee.frugal.renewals += 1;
         let now = self.local(proc);
+        let endpoint = self.procs[proc].link(*link).map(|link| link.endpoint);
         let ledger = &mut self.procs[proc].books.ledger;
+        if let Some(endpoint) = endpoint {
+            ledger.asked(*id, key, now, endpoint);
+        }
         if ledger.under(key).is_none() {
             return Err((8, format!("refreshes {}, which no post gave it", text(key))));
         }
@@ -51,6 +60,13 @@ impl World {
         Ok(leader)
     }
 
+    /// Whether a crew of v2 that gives up an entry knew for certain that it had it.
+    pub(crate) fn is_certain(&self, proc: usize, op: &Op) -> bool {
+        let Op::Leave { key, .. } = op else { return true };
+        let now = self.local(proc);
+        self.procs[proc].books.ledger.under(key).is_none_or(|entry| now < entry.certain)
+    }
+
     /// A crew hears the answer to a post, a refresh or a look.
     pub(crate) fn hears_v2(&mut self, proc: usize, endpoint: Option<usize>, sent: Time, shows: &Asked, reply: &Reply) {
         let now = self.local(proc);
@@ -59,12 +75,16 @@ impl World {
         let (mood, inc) = (self.mood, self.procs[proc].inc);
         let books = &mut self.procs[proc].books;
         let ledger = &mut books.ledger;
-        if let Some(clock_s) = reply.stamp.clock_s {
-            ledger.saw_clock(endpoint, clock_s, sent, now);
+        // Which answers of a cluster that was built anew count, the crew alone knows: its clocks are not judged any more.
+        let is_known = *ledger.cluster.get_or_insert(reply.stamp.cluster) == reply.stamp.cluster;
+        match reply.stamp.clock_s {
+            Some(clock_s) if is_known => ledger.saw_clock(endpoint, clock_s, sent, now),
+            _ => ledger.forget_clocks(),
         }
         match &reply.answer {
             Answer::Posted { own } => {
                 books.has_joined |= now < sent + self.settings.attempt;
+                books.burnt.retain(|burnt| burnt.0 != own.key || burnt.1 != own.revision);
                 ledger.posted(own, sent, ttl, endpoint, reply.stamp.cluster);
             }
             Answer::Refreshed { applied, found } => {
@@ -103,9 +123,24 @@ impl World {
         }
     }
 
-    /// What follows from a request of v2 that was carried out in our cluster.
-    pub(crate) fn performed_v2(&mut self, call: &Call, result: &Result<Reply, Failure>) {
-        let Ok(reply) = result else { return };
+    /// Who made the entry that a request is about to delete, if there is one.
+    pub(crate) fn owner_of(&self, call: &Call) -> Option<Option<(usize, u32)>> {
+        match (&call.op, call.stage) {
+            (Op::Leave { key, .. }, Stage::Delete(_)) => self.clusters[0].store.lives.get(key).map(|life| life.by),
+            _ => None,
+        }
+    }
+
+    /// What follows from a request of v2 that was carried out in our cluster. `before`: who had made the entry that it
+    /// deletes. True if it has hit another's, as one may who does not know that the store was wiped: names and numbers
+    /// are given out again.
+    pub(crate) fn performed_v2(
+        &mut self,
+        call: &Call,
+        result: &Result<Reply, Failure>,
+        before: Option<Option<(usize, u32)>>,
+    ) -> bool {
+        let Ok(reply) = result else { return false };
         match (&call.op, &reply.answer) {
             (Op::Post { .. }, Answer::Posted { own }) => {
                 if let Some(life) = self.clusters[0].store.lives.get_mut(&own.key) {
@@ -114,7 +149,11 @@ impl World {
                 self.stats.ghosts += u64::from(!call.replies || call.error.is_some());
             }
             (Op::Refresh { key, .. }, Answer::Refreshed { applied: true, .. }) => {
-                let by = self.clusters[0].store.lives.get(key).map(|life| life.by);
+                let life = self.clusters[0].store.lives.get_mut(key);
+                let by = life.map(|life| {
+                    life.is_doubled = call.is_second;
+                    life.by
+                });
                 if by != Some(Some((call.proc, call.inc))) {
                     self.stats.refreshed_others += 1;
                     if self.clusters[0].history == 0 {
@@ -123,12 +162,27 @@ impl World {
                     }
                 }
             }
+            (Op::Leave { key, .. }, Answer::Left) if before.is_some_and(|by| by != Some((call.proc, call.inc))) => {
+                self.stats.left_others += 1;
+                if self.clusters[0].history == 0 {
+                    self.referee.accuse(8, format!("p{} deletes {}, which is another's", call.proc, text(key)));
+                }
+                return true;
+            }
             _ => {}
         }
+        false
     }
 
     /// Judges a report that claims to lead with this token.
-    pub(crate) fn weigh_v2(&self, proc: usize, election: usize, token: Revision, until: Time, is_new: bool) -> Worth {
+    pub(crate) fn weigh_v2(
+        &self,
+        proc: usize,
+        election: usize,
+        (token, until): (Revision, Time),
+        is_new: bool,
+        grows: bool,
+    ) -> Worth {
         let prefix = members_of(ELECTIONS[election]);
         let ledger = &self.procs[proc].books.ledger;
         let Some(entry) = ledger.with_token(&prefix, token) else {
@@ -136,7 +190,9 @@ impl World {
             return Worth { key: None, wrong, reserve: 0, cluster: None };
         };
         let mut wrong = self.too_long(proc, election, token, until);
-        if entry.is_lost {
+        // A term that began in a cluster that was built anew since may run out there.
+        let is_here = entry.cluster == self.clusters[0].id;
+        if entry.is_lost || (entry.is_void && grows && is_here) {
             wrong = Some((3, format!("claims token {token}, and was told that it lost that entry")));
         }
         if is_new && ledger.first.as_ref() != Some(&(entry.key.clone(), token)) {
@@ -150,10 +206,15 @@ impl World {
     fn too_long(&self, proc: usize, election: usize, token: Revision, until: Time) -> Option<(u32, String)> {
         let ledger = &self.procs[proc].books.ledger;
         let entry = ledger.with_token(&members_of(ELECTIONS[election]), token)?;
-        let skew = ledger.proven_skew(entry.endpoint, self.local(proc));
-        (until + self.settings.margin + skew > entry.certain).then(|| {
+        let lives = ledger.lives_until(entry, self.local(proc));
+        (until + self.settings.margin > lives).then(|| {
             let certain = entry.certain;
-            (1, format!("claims until {until:?}, but its entry is certain until {certain:?} less margin and {skew:?}"))
+            (
+                1,
+                format!(
+                    "claims until {until:?}, but its entry is certain until {lives:?} ({certain:?} if clocks agree)"
+                ),
+            )
         })
     }
 
@@ -176,7 +237,8 @@ impl World {
     fn left_of(&self, proc: usize) -> Option<String> {
         let store = &self.clusters[0].store;
         let there = self.procs[proc].books.ledger.all().find(|entry| {
-            store.entries.get(&entry.key).is_some_and(|found| found.revision == entry.revision) && !entry.is_lost
+            let is_there = store.entries.get(&entry.key).is_some_and(|found| found.revision == entry.revision);
+            is_there && !entry.is_lost && !entry.is_void
         })?;
         Some(format!("{}@{}", text(&there.key), there.revision))
     }

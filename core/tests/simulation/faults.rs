@@ -297,7 +297,9 @@ impl World {
             self.procs[proc].slow_until = self.procs[proc].slow_until.min(self.now);
         }
         // A stranger among the endpoints may stay; but after our cluster was built anew nobody could tell who is who.
-        let rebuilt = self.stats.faults.0[Fault::WipeNewId as usize] > 0;
+        // Nor is known what time the clock shows that was far ahead when it was seen last.
+        let rebuilt =
+            self.stats.faults.0[Fault::WipeNewId as usize] > 0 || self.is_v2() && self.plan.v2.spread > self.ttl() / 5;
         for proc in 0..self.procs.len() {
             if rebuilt || self.rng.permille(500) {
                 let strange = self.routes[proc].iter_mut().filter(|route| **route == Route::Foreign);

@@ -108,7 +108,9 @@ impl World {
 
     /// It goes on, leaves, or dies. In peace all of them are stopped one day.
     pub(crate) fn original_goes_on(&mut self, key: Vec<u8>, written: Revision) {
-        let lives = self.clusters[0].store.lives.get(&key).is_some_and(|life| life.written == written);
+        // After a wipe the number may be another's.
+        let is_its = |life: &crate::store_v2::Life| life.written == written && life.by.is_none();
+        let lives = self.clusters[0].store.lives.get(&key).is_some_and(is_its);
         let fate = self.rng.below(100);
         if !lives || self.calm || fate < 8 {
             return;
@@ -177,12 +179,13 @@ impl World {
     pub(crate) fn tidy_v2(&mut self) {
         let store = &self.clusters[0].store;
         let is_known = |member: &Member| {
-            let known = |proc: &crate::process::Proc| {
-                proc.crew.is_some()
+            let by = store.lives.get(&member.key).and_then(|life| life.by);
+            self.procs.iter().enumerate().any(|(at, proc)| {
+                by == Some((at, proc.inc))
+                    && proc.crew.is_some()
                     && proc.cands.iter().any(|cand| !cand.report.ended)
                     && proc.books.ledger.holds(&member.key, member.revision)
-            };
-            self.procs.iter().any(known)
+            })
         };
         let strays = store.entries.values().filter(|member| member.lease == 0 && !is_known(member));
         let keys: Vec<Vec<u8>> = strays.map(|member| member.key.clone()).collect();

@@ -2,13 +2,14 @@
 //! have shown it, what it has shown others, and how the members' clocks stand as far as it was told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use etcd_leader::machine::{Seen, Written};
+use etcd_leader::machine::{RequestId, Seen, Written};
 use etcd_leader::member::{Member, OWN_TTL, Revision};
 use etcd_leader::time::Time;
 
-/// More than the clocks of the processes are wrong: what a crew concludes from clocks may age so much.
-const DRIFT_PPM: i64 = 2_000;
+/// The most that the clocks of the processes are wrong: so much more uncertain is what was seen some time ago.
+const DRIFT_PPM: i64 = 1_000;
 const SECOND: i64 = 1_000_000_000;
 
 pub(crate) struct Entry {
@@ -21,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) endpoint: usize,
     /// It was told that this is not its entry any more.
     pub(crate) is_lost: bool,
+    /// The store went back since.
+    pub(crate) is_void: bool,
     pub(crate) cluster: u64,
 }
 
@@ -35,7 +38,13 @@ struct Offset {
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: Vec<Entry>,
+    ttl: Duration,
     clocks: BTreeMap<usize, Offset>,
+    is_blind: bool,
+    /// The cluster that it heard of first.
+    pub(crate) cluster: Option<u64>,
+    /// Refreshes that may have been carried out: when and by whom they were asked for.
+    open: Vec<(RequestId, Vec<u8>, Time, usize)>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
@@ -44,10 +53,26 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn posted(&mut self, own: &Member, sent: Time, ttl: std::time::Duration, endpoint: usize, cluster: u64) {
+    pub(crate) fn posted(&mut self, own: &Member, sent: Time, ttl: Duration, endpoint: usize, cluster: u64) {
         let Member { key, revision, name, .. } = own.clone();
-        self.entries.push(Entry { key, revision, name, certain: sent + ttl, endpoint, is_lost: false, cluster });
+        self.ttl = ttl;
+        self.open.retain(|open| open.1 != own.key);
+        self.entries.push(Entry {
+            key,
+            revision,
+            name,
+            certain: sent + ttl,
+            endpoint,
+            is_lost: false,
+            is_void: false,
+            cluster,
+        });
         (self.first, self.shown, self.shown_at) = (None, None, None);
+    }
+
+    /// The store went back: nothing of before counts.
+    pub(crate) fn void(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.is_void = true);
     }
 
     /// The entry that holds this key, if a post gave it; the newest, since a wiped store gives names out again.
@@ -60,9 +85,10 @@ impl Ledger {
         self.entries.iter().rev().find(|entry| entry.revision == token && entry.key.starts_with(prefix))
     }
 
-    /// Whether a post gave it this entry, and nothing took it away.
+    /// Whether this is the entry that its last post gave it, and nothing is known to have taken that away.
     pub(crate) fn holds(&self, key: &[u8], revision: Revision) -> bool {
-        self.under(key).is_some_and(|entry| entry.revision == revision && !entry.is_lost)
+        let is_it = |entry: &Entry| entry.key == key && entry.revision == revision;
+        self.entries.last().is_some_and(|entry| is_it(entry) && !entry.is_lost && !entry.is_void)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
@@ -85,7 +111,27 @@ impl Ledger {
         entry.is_lost |= !is_ours;
         if applied && is_ours && until > entry.certain {
             (entry.certain, entry.endpoint) = (until, endpoint);
+            // Those before it name an older write.
+            let ttl = self.ttl;
+            self.open.retain(|(_, of, sent, _)| of != key || *sent + ttl > until);
         }
+    }
+
+    pub(crate) fn asked(&mut self, id: RequestId, key: &[u8], now: Time, endpoint: usize) {
+        self.open.push((id, key.to_vec(), now, endpoint));
+    }
+
+    /// A refresh was answered, or definitely refused.
+    pub(crate) fn settled(&mut self, id: RequestId) {
+        self.open.retain(|open| open.0 != id);
+    }
+
+    /// Until when an entry lives for certain, whatever became of the refreshes that were not answered: one by a member
+    /// whose clock is behind makes its life shorter.
+    pub(crate) fn lives_until(&self, entry: &Entry, now: Time) -> Time {
+        let sure = entry.certain - self.proven_skew(entry.endpoint, now);
+        let open = self.open.iter().filter(|open| open.1 == entry.key);
+        open.map(|(_, _, sent, by)| *sent + self.ttl - self.proven_skew(*by, now)).fold(sure, Time::min)
     }
 
     /// What a look showed; gives the leader of before, if another leads now.
@@ -98,6 +144,9 @@ impl Ledger {
 
     /// An answer showed a member's clock.
     pub(crate) fn saw_clock(&mut self, endpoint: usize, clock_s: u64, sent: Time, now: Time) {
+        if self.is_blind {
+            return;
+        }
         let shown = clock_s.cast_signed() * SECOND;
         let seen = Offset { least: shown - nanos(now), most: shown + SECOND - nanos(sent), at: now };
         let known = self.clocks.get(&endpoint).map_or(seen, |known| known.aged(now));
@@ -106,13 +155,18 @@ impl Ledger {
         self.clocks.insert(endpoint, offset);
     }
 
+    pub(crate) fn forget_clocks(&mut self) {
+        self.clocks.clear();
+        self.is_blind = true;
+    }
+
     /// By how much some member's clock is known to be ahead of this one's.
-    pub(crate) fn proven_skew(&self, endpoint: usize, now: Time) -> std::time::Duration {
+    pub(crate) fn proven_skew(&self, endpoint: usize, now: Time) -> Duration {
         let Some(most) = self.clocks.get(&endpoint).map(|clock| clock.aged(now).most) else {
-            return std::time::Duration::ZERO;
+            return Duration::ZERO;
         };
         let least = self.clocks.values().map(|clock| clock.aged(now).least).max().unwrap_or(most);
-        std::time::Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
+        Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) refused: bool,
     /// Held back somewhere: carried out whatever became of the connection.
     pub(crate) ghost: bool,
+    /// v2: a proxy asks a second time.
+    pub(crate) is_second: bool,
     /// v2: which of its two requests this is.
     pub(crate) stage: Stage,
     /// v2: what the member's clock showed when it took the request, and how far it was ahead.
@@ -158,6 +160,7 @@ impl World {
             error: None,
             refused: false,
             ghost: false,
+            is_second: false,
             stage: Stage::First,
             taken: None,
         };
@@ -221,7 +224,7 @@ impl World {
         }
         if self.is_v2() && self.chance(odds.repeated) {
             self.stats.repeated += 1;
-            let again = Call { replies: false, ghost: true, ..call.clone() };
+            let again = Call { replies: false, ghost: true, is_second: true, ..call.clone() };
             let first = self.rng.below(wait + 1);
             self.after(first, Ev::Exec(Box::new(again)));
         }
@@ -249,6 +252,7 @@ impl World {
         let before = self.clusters[call.cluster].store.log.len();
         let stale = self.clusters[call.cluster].stale_renewals;
         let revision = self.clusters[call.cluster].store.revision;
+        let owner = self.owner_of(&call);
         let done = if self.is_v2() {
             let node = &self.clusters[call.cluster].nodes[call.node];
             let taken = (self.clusters[call.cluster].wall(call.node, now), node.ahead);
@@ -283,14 +287,18 @@ impl World {
                     self.last_trouble = now;
                 }
                 note!(self, "   etcd n{}: p{} {} -> {}", call.node, call.proc, call.id.0, outcome(&result));
+                let mut cause = Cause::Client(call.proc);
                 if call.cluster == 0 {
                     self.performed(&call, &result, revision);
+                    if self.performed_v2(&call, &result, owner) {
+                        cause = Cause::Tampering;
+                    }
                 }
                 if self.clusters[call.cluster].stale_renewals > stale {
                     self.fooled(call.node);
                 }
                 let expired = matches!(call.op, Op::Renew { .. });
-                let cause = if expired { Cause::Expiry } else { Cause::Client(call.proc) };
+                let cause = if expired { Cause::Expiry } else { cause };
                 self.committed(call.cluster, before, cause);
                 self.answer(&call, result);
             }
@@ -306,7 +314,6 @@ impl World {
             let jitter = self.rng.below(500 * MS);
             self.at(due + jitter, Ev::Expire { lease: *lease, history });
         }
-        self.performed_v2(call, result);
         let changed = self.clusters[0].store.revision != before;
         if let (Op::Join { own, lease, .. }, true) = (&call.op, changed) {
             self.referee.joined(call.proc, call.inc, own, *lease, self.clusters[0].history);

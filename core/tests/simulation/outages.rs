@@ -163,6 +163,8 @@ impl World {
             }
             self.at(full, Ev::Expire { lease, history });
         }
+        // Entries of v2 come back with the ends that they had.
+        self.clusters[0].store.lives.values_mut().for_each(|life| life.is_tampered = true);
         self.stats.history_changes += 1;
         let cluster = &self.clusters[0];
         self.referee.committed(&cluster.store, usize::MAX, Cause::Reset, self.now);

@@ -236,13 +236,11 @@ impl Referee {
             if now >= claim.until || (touched.is_empty() && cause != Cause::Reset) {
                 continue;
             }
-            let truth = store.first(prefix).is_some_and(|first| first.revision == claim.token);
+            let truth = store.leads(prefix, claim.token, (claim.proc, claim.inc));
             if self.mood == Mood::Tampered && cause == Cause::Tampering {
-                let hit = touched.iter().any(|c| {
-                    let is_put_over = |m: &Member| m.revision == c.at || (m.revision == claim.token && m.lease == 0);
-                    c.now.as_ref().is_none_or(is_put_over)
-                });
-                if hit && (!truth || touched.iter().any(|c| c.now.is_some())) {
+                let is_detached = |member: &Member| member.revision == claim.token && member.lease == 0;
+                let is_hit = touched.iter().any(|change| change.now.as_ref().is_some_and(is_detached));
+                if !truth || is_hit {
                     let Claim { proc, inc, cand, token, .. } = *claim;
                     self.rechecks.push((now + REACTION, Recheck { proc, inc, cand, token }));
                 }
@@ -334,7 +332,7 @@ impl Referee {
     }
 
     /// A crew sends a leave or a revoke: not while a user has still to hear of it (law 6).
-    pub(crate) fn leaving(&mut self, proc: usize, op: &Op, store: &Store, now: Ns) {
+    pub(crate) fn leaving(&mut self, proc: usize, op: &Op, is_certain: bool, store: &Store, now: Ns) {
         let (Op::Leave { .. } | Op::Revoke { .. }) = op else { return };
         let mut accused = None;
         let mood = self.mood;
@@ -363,10 +361,11 @@ impl Referee {
             let may_wait = !hold.heard && (hold.entered || now + slack < hold.deadline);
             // A lease that has run out, though its entry is still there, cannot be held.
             let lives = |entry: &&Member| match store.lives.get(&entry.key) {
-                Some(life) => life.ends.is_none_or(|ends| now.cast_signed() + slack.cast_signed() < ends),
+                Some(life) if life.is_tampered || life.is_doubled => false,
+                Some(life) => life.ends.is_some_and(|ends| now.cast_signed() < ends),
                 None => store.leases.get(&entry.lease).is_some_and(|lease| now < lease.expires),
             };
-            if hits && may_wait && entry.filter(lives).is_some() {
+            if hits && may_wait && is_certain && entry.filter(lives).is_some() {
                 accused.get_or_insert(format!("p{proc} gives up token {} before its user has heard", hold.token));
             }
             if hits && entry.is_none() && mood == Mood::Quiet {

@@ -60,7 +60,7 @@ stats! {
     late_requests 10_000 0, errors_applied 10_000 0, short_grants 2_000 0, lost_deletes 500 0, replies_overtaken 10_000 0, watch_cancels 200 0,
     jumps 2_000 0,
     // v2.
-    ghosts 0 0, repeated 0 0, visible_refreshes 0 0, refused_refreshes 0 0, refreshed_others 0 0, cleared 0 0, caught_up 0 0,
+    ghosts 0 0, repeated 0 0, visible_refreshes 0 0, refused_refreshes 0 0, refreshed_others 0 0, left_others 0 0, cleared 0 0, caught_up 0 0,
     empty_polls 0 0,
 }
 

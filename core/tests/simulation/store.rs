@@ -54,6 +54,13 @@ impl Store {
         self.under(prefix).min_by(|a, b| a.rank().cmp(&b.rank()))
     }
 
+    /// Whether the entry that this one made, with this token, is the first under a prefix.
+    pub(crate) fn leads(&self, prefix: &[u8], token: Revision, who: (usize, u32)) -> bool {
+        // In v2 a wiped store gives names and numbers out again.
+        let is_its = |member: &Member| self.lives.get(&member.key).is_none_or(|life| life.by == Some(who));
+        self.first(prefix).is_some_and(|first| first.revision == token && is_its(first))
+    }
+
     /// What one read transaction sees.
     pub(crate) fn seen(&self, prefix: &[u8], own: &[u8], up_to: Revision) -> Seen {
         let mut all: Vec<&Member> = self.under(prefix).collect();

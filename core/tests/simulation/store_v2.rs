@@ -20,6 +20,8 @@ pub(crate) struct Life {
     pub(crate) ahead: Wall,
     /// An admin wrote it last.
     pub(crate) is_tampered: bool,
+    /// A proxy had it written twice.
+    pub(crate) is_doubled: bool,
     /// Who made it: a process, and which start of it.
     pub(crate) by: Option<(usize, u32)>,
 }
@@ -55,7 +57,8 @@ impl Store {
         let at = self.advance();
         let key = [prefix, format!("{at:020}").as_bytes()].concat();
         let member = Member { key, name: name.to_vec(), revision: at, lease: OWN_TTL };
-        let life = Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: false, by: None };
+        let life =
+            Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: false, is_doubled: false, by: None };
         self.write(member.clone(), life, true);
         member
     }
@@ -81,7 +84,7 @@ impl Store {
             lease: if term.ends.is_some() { OWN_TTL } else { 0 },
             ..old
         };
-        let life = Life { written, ends: term.ends, ahead: term.ahead, is_tampered: false, ..life };
+        let life = Life { written, ends: term.ends, ahead: term.ahead, is_tampered: false, is_doubled: false, ..life };
         self.write(member, life, name.is_some());
         Ok(())
     }
@@ -90,7 +93,8 @@ impl Store {
     pub(crate) fn set(&mut self, key: &[u8], name: &[u8], term: Term) {
         let at = self.advance();
         let lease = if term.ends.is_some() { OWN_TTL } else { 0 };
-        let life = Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: true, by: None };
+        let life =
+            Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: true, is_doubled: false, by: None };
         self.write(Member { key: key.to_vec(), name: name.to_vec(), revision: at, lease }, life, true);
     }
 

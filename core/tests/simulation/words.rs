@@ -65,7 +65,8 @@ pub(crate) fn input_words(input: &Input) -> String {
         Input::Reply { id, result: Ok(reply) } => {
             let stamp = reply.stamp;
             let words = answer_words(&reply.answer);
-            format!("{}: rev {} term {} {words}", id.0, stamp.revision, stamp.term)
+            let clock = stamp.clock_s.map_or(String::new(), |clock_s| format!("clock {} ", clock_s % 100_000));
+            format!("{}: rev {} term {} {clock}{words}", id.0, stamp.revision, stamp.term)
         }
         Input::Reply { id, result: Err(failure) } => format!("{}: {:?} {}", id.0, failure.kind, failure.detail),
         Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {

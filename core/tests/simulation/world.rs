@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use etcd_leader::config::{Api, Config, OnStoreReset, SessionSettings};
-use etcd_leader::machine::{Input, LinkId};
+use etcd_leader::error::ErrorKind;
+use etcd_leader::machine::{Input, LinkId, Trouble};
 
 use crate::chores::Chore;
 use crate::cluster::Cluster;
@@ -282,6 +283,9 @@ impl World {
     }
 
     fn settled(&mut self) {
+        if self.is_v2() {
+            self.tidy_v2();
+        }
         let quiet_for = self.now - self.last_trouble;
         if quiet_for < self.bound() {
             self.after(self.bound() - quiet_for, Ev::Settled);
@@ -319,10 +323,17 @@ impl World {
             if !knows {
                 let text = format!("p{p} does not know that {token} leads {}: {report:?}", ELECTIONS[election]);
                 self.referee.accuse(7, text);
-            } else if report.trouble.is_some() && self.routes[p].iter().all(|route| !matches!(route, Route::Foreign)) {
+            } else if report.trouble.as_ref().is_some_and(|trouble| !self.may_trouble(p, trouble)) {
                 self.referee.accuse(7, format!("p{p} is still troubled though all is well: {report:?}"));
             }
         }
+    }
+
+    /// What may trouble a process still though all is well: a stranger among its endpoints; or that it saw the clock of
+    /// a member, which it had no need to ask since, far ahead.
+    fn may_trouble(&self, proc: usize, trouble: &Trouble) -> bool {
+        let clocks_differed = self.plan.v2.spread > self.ttl() / 5;
+        self.routes[proc].contains(&Route::Foreign) || (trouble.error.kind() == ErrorKind::ClockSkew && clocks_differed)
     }
 
     /// Still led by the same; then all stop.
