@@ -40,9 +40,9 @@ impl Stage {
         Stage { cluster, serving, moved, proxies, tokens, gone, wrong: Duration::ZERO }
     }
 
-    fn start(&self) -> Candidate {
+    fn start(&self, ttl_s: u32) -> Candidate {
         let urls: Vec<String> = self.proxies.iter().map(Proxy::url).collect();
-        Setup { api: Api::V2, ..Setup::new(&urls, KEY, TTL_S) }.start("one")
+        Setup { api: Api::V2, ..Setup::new(&urls, KEY, ttl_s) }.start("one")
     }
 
     fn shift(&mut self, seconds: i64) {
@@ -64,12 +64,15 @@ impl Stage {
         self.proxies.iter().for_each(Proxy::pass);
     }
 
+    /// Every entry, asked of a member whose clock is not moved.
+    fn entries(&self) -> Vec<v2::Entry> {
+        v2::entries(self.cluster.client_address(next(self.moved)), KEY).expect("the list of members")
+    }
+
     /// What etcd keeps, and then whether the candidate leads: it must not once its entry is gone.
     fn sample(&mut self, candidate: &mut Candidate) -> Option<u64> {
         std::thread::sleep(PACE);
-        let witness = self.cluster.client_address(next(self.moved));
-        let entries = v2::entries(witness, KEY).expect("the list of members");
-        let now: BTreeSet<u64> = entries.iter().map(|entry| entry.created).collect();
+        let now: BTreeSet<u64> = self.entries().iter().map(|entry| entry.created).collect();
         for token in self.tokens.difference(&now) {
             self.gone.entry(*token).or_insert_with(Instant::now);
         }
@@ -129,7 +132,7 @@ fn next(member: usize) -> usize {
 fn apart(roles: impl Fn(usize) -> (usize, usize), seconds: i64) -> (Stage, Candidate) {
     let mut stage = Stage::new(roles);
     stage.shift(seconds);
-    let mut one = stage.start();
+    let mut one = stage.start(TTL_S);
     stage.leads_for(&mut one, TTL / 2);
     stage.only_one_serves();
     stage.watch_for(&mut one, 2 * TTL);
