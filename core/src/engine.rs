@@ -19,8 +19,11 @@ use crate::process;
 use crate::shared::Shared;
 use crate::wake::{Bell, Listener};
 
-/// A lookup of a name blocks a thread of its own; it does not outlive the lookup by more than this.
+/// A lookup of a name, or a read of a certificate, blocks a thread of its own; it does not outlive it by more than this.
 const RESOLVER_KEEP_ALIVE: Duration = Duration::from_millis(100);
+
+/// How long the end waits for a lookup or a read of a certificate that hangs; its thread ends by itself, some time.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// The engine of this process, by generation: a fork's child finds a slot that nobody of its parent can hold locked.
 /// (Two generations share a slot only after as many forks, each from the child of the one before.)
@@ -177,7 +180,7 @@ fn launch() -> std::io::Result<Engine> {
         let life = life.clone();
         move || {
             LocalSet::new().block_on(&runtime, run(&life, started, listener, jumps));
-            drop(runtime);
+            runtime.shutdown_timeout(LAST_WAIT);
             *life.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
             life.over.notify_all();
         }

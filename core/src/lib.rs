@@ -13,7 +13,7 @@
 //! * words: [`error`], [`config`], [`member`], [`time`]: values, no behaviour beyond themselves
 //! * law: [`machine`]: everything that decides
 //! * glass: [`mailbox`] (what you were told beside what is so), [`clock`] (the only file that reads one)
-//! * contract and tongues: [`backend`], [`backend::v3`]
+//! * contract, hands and tongues: [`backend`]; [`backend::tls`]; [`backend::v2`], [`backend::v3`]
 //! * hands: driver (machine <-> backend), engine (one thread for all elections of the process), [`election`]
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

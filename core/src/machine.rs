@@ -4,18 +4,22 @@
 //! wants to be called again. It reads no clock, opens no socket and starts no thread, so a simulation can run it
 //! through more bad days in a minute than a data centre sees in a century. Two machines decide everything, and do not
 //! know each other: [`candidate`] (one per election) and [`session`] (one per lease). [`crew`] carries facts between
-//! one session and its candidates and keeps the books: which request belongs to whom.
+//! one session and its candidates and keeps the books: which request belongs to whom. They speak both of etcd's APIs;
+//! what differs is how a place is taken (`candidate/place`) and what keeps it alive (`session/lease` in v3,
+//! `session/entry` in v2).
 //!
 //! # The laws
 //!
 //! 1. **Leading has an end that needs no message.** A lease is certain until `sent_at + ttl` of its grant or of its
 //!    last *confirmed* renewal; leading ends a margin before that. A renewal is confirmed when, after its reply, one
 //!    linearizable read on the same member returns the raft term that the reply had: a frozen raft leader that was cut
-//!    off answers keepalives for leases that have long expired.
+//!    off answers keepalives for leases that have long expired. In v2 an entry's own time to live takes the place of
+//!    the lease. Its refresh is a write, which needs no confirmation; but its end is written down by the clock of one
+//!    member and judged by that of another, so leading ends earlier by as much as the one is seen to be behind.
 //! 2. **Only facts make a leader:** (a) a linearizable look, taken after our join, that shows us first; or (b) a
 //!    committed delete of the one member that our last look showed ahead of us, delivered by the one watch that covers
 //!    both it and us, live, in a response that does not also end us. After (b) a look follows at once; if it
-//!    disagrees, or does not come in time, we step down.
+//!    disagrees, or does not come in time, we step down. A watch of v2 covers one key: there only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
 //!    out, say so, and join again. A waiter without news looks again every ttl.
 //! 4. **Tokens of successive leaders grow within one history of the store.** A store that went back is reported, and
@@ -25,10 +29,13 @@
 //! 6. **The user first, the key afterwards.** After a stop the place is kept until the user has heard of it, or the
 //!    stop's time is over.
 //! 7. **Transient is the rule.** Errors mean "look again", with jittered backoff, for ever. Fatal is only what every
-//!    reachable endpoint says before the first join. Only a definite refusal settles a request; all else is in doubt.
+//!    reachable endpoint says before the first join (and where others share the session, a join that etcd denies: that
+//!    is decided when it is applied, on every member alike). Only a definite refusal settles a request; all else is in doubt.
 //! 8. **What is in doubt is owned until it is settled.** The session watches a key whose join may still arrive, and
 //!    deletes what appears, until the lease has ended. A revision for which a leave was sent is never adopted again; a
-//!    lease is never used again after a revoke was tried.
+//!    lease is never used again after a revoke was tried. In v2, where a wipe gives names out again, an entry that we
+//!    have no answer about is nobody's and runs out; a refresh names our last write, and another write is taken for
+//!    ours only while one of ours is in doubt and our entry is certain to exist.
 //! 9. **We never wait for ourselves**, never parse another member's suffix, and rank by (create revision, key) alone.
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.

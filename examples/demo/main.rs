@@ -44,6 +44,8 @@ struct Stage {
     heard: Receiver<Said>,
     voice: Sender<Said>,
     candidates: Vec<(String, Child)>,
+    /// What was heard while waiting for something else.
+    passed_over: Vec<Said>,
     last_token: u64,
 }
 
@@ -91,6 +93,7 @@ impl Stage {
                     if said.name == name && said.words.starts_with(start) {
                         return Ok(said);
                     }
+                    self.passed_over.push(said);
                 }
                 Err(RecvTimeoutError::Timeout) if Instant::now() < give_up => {}
                 Err(_) => return Err(format!("{name} did not say {start:?} within {patience:?}")),
@@ -112,6 +115,16 @@ impl Stage {
         }
         self.last_token = token;
         Ok(())
+    }
+
+    /// Waits until this one knows that that one leads; it may have said so before the leader did.
+    fn knows(&mut self, name: &str, leader: &str, since: Instant) -> Outcome<()> {
+        let words = format!("the leader is {leader}");
+        let is_it = |said: &Said| said.name == name && said.words == words && said.at >= since;
+        if self.passed_over.iter().any(is_it) {
+            return Ok(());
+        }
+        self.wait(name, &words, Duration::from_secs(5)).map(drop)
     }
 
     /// A signal to a candidate, and when.
@@ -162,7 +175,7 @@ impl Stage {
         self.narrate("anna leaves; bert, who waits longer than cleo, is next");
         let left = self.signal("anna", Signal::SIGINT)?;
         self.takes_over("bert", left, POLITE)?;
-        self.wait("cleo", "the leader is bert", Duration::from_secs(5))?;
+        self.knows("cleo", "bert", left)?;
 
         self.narrate("all leave");
         self.signal("cleo", Signal::SIGINT)?;
@@ -238,7 +251,8 @@ fn main() -> ExitCode {
     let etcd = if is_v2 { vec!["--v2".to_string(), url] } else { vec![url] };
     let (voice, heard) = channel();
     let begun = Instant::now();
-    let mut stage = Stage { begun, etcd, campaign, heard, voice, candidates: Vec::new(), last_token: 0 };
+    let mut stage =
+        Stage { begun, etcd, campaign, heard, voice, candidates: Vec::new(), passed_over: Vec::new(), last_token: 0 };
     let outcome = stage.play().and_then(|()| {
         let left = left_behind(&cluster, is_v2)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind in etcd: {left}")) }

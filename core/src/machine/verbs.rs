@@ -112,7 +112,7 @@ pub enum Op {
         /// The revision that created it.
         revision: Revision,
     },
-    /// Watch the keys from `from` up to, not including, `to`, from the revision `start` on. Gives [`Input::Watch`]. In
+    /// Watch the keys from `from` up to, not including, `to`, from the revision `start` on. Gives [`super::Input::Watch`]. In
     /// v2 a watch covers one key.
     Watch {
         /// What the events will name.

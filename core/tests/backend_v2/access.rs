@@ -14,11 +14,11 @@ use crate::support::{Cluster, etcdctl_binary, session};
 /// `root:hunter2`
 const AS_ROOT: &str = "Authorization: Basic cm9vdDpodW50ZXIy\r\n";
 
-/// A cluster with the users `root` and `one` (with the password `planted`), that lets in nobody else.
+/// A cluster with the users `root` and `one` (with the password `Planted-Swordfish`), that lets in nobody else.
 fn guarded() -> Cluster {
     let cluster = Cluster::of(1, V2_ON);
     curled(&cluster, "PUT /v2/auth/users/root", r#"{"user":"root","password":"hunter2"}"#);
-    curled(&cluster, "PUT /v2/auth/users/one", r#"{"user":"one","password":"planted"}"#);
+    curled(&cluster, "PUT /v2/auth/users/one", r#"{"user":"one","password":"Planted-Swordfish"}"#);
     curled(&cluster, "PUT /v2/auth/enable", "");
     let nothing = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
     let answer = curl_as(&cluster, AS_ROOT, "PUT /v2/auth/roles/guest", nothing);
@@ -38,7 +38,7 @@ fn check_denied(failure: &Failure, parts: &[&str]) {
     for part in parts {
         assert!(failure.detail.contains(part), "{failure:?} should say {part}");
     }
-    assert!(!format!("{failure:?}").contains("planted"), "{failure:?}");
+    assert!(!format!("{failure:?}").contains("Planted-Swordfish"), "{failure:?}");
 }
 
 /// Runs a command as the manager of the cluster does.
@@ -55,7 +55,7 @@ fn run(cluster: &Cluster, command: &str) {
 #[tokio::test]
 async fn the_role_of_the_recipe_is_enough_and_no_more() {
     let cluster = guarded();
-    let mut bench = bench_as(&cluster, Some(("one", "planted")));
+    let mut bench = bench_as(&cluster, Some(("one", "Planted-Swordfish")));
     let failure = bench.open(0).await.expect_err("no role yet");
     let recipe = role_recipe("one", "/jobs/nightly");
     let hint = "may read and write /jobs/nightly and /jobs/nightly/*";
@@ -87,7 +87,7 @@ async fn the_role_of_the_recipe_is_enough_and_no_more() {
 #[tokio::test]
 async fn who_is_not_known_is_denied() {
     let cluster = guarded();
-    let mut wrong = bench_as(&cluster, Some(("root", "planted")));
+    let mut wrong = bench_as(&cluster, Some(("root", "Planted-Swordfish")));
     check_denied(&wrong.open(0).await.expect_err("wrong"), &["\"root\"", "check the password"]);
     let mut nobody = bench_as(&cluster, None);
     let hint = "give the username and password of a user that may read and write /jobs/nightly and /jobs/nightly/*";
@@ -102,7 +102,7 @@ async fn a_permission_that_is_taken_away_is_missed_by_every_verb() {
     for command in role_recipe("one", "/jobs/nightly") {
         run(&cluster, &command);
     }
-    let mut bench = bench_as(&cluster, Some(("one", "planted")));
+    let mut bench = bench_as(&cluster, Some(("one", "Planted-Swordfish")));
     let link = bench.open(0).await.expect("let in").0;
     let ours = bench.member(link, "one").await;
     run(&cluster, "ETCDCTL_API=2 etcdctl user revoke one --roles one-election");

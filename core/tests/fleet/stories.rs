@@ -8,12 +8,13 @@ use super::support::{v2, wait_for};
 /// etcd keeps this many events, of all keys together.
 const HISTORY: usize = 1000;
 
-/// Leaders die and stop in turn, each is followed by the next in line, and one of its kind joins behind all others.
+/// Another of the leader's kind joins behind all others, then the leader goes: they die and stop in turn, and each is
+/// followed by the next in line. The last of the three that are left has two before it, which it must be told through.
 fn leaders_die_and_stop(makes: [Make; 3]) {
     let mut fleet = Fleet::of(&makes);
     for round in 0..6 {
-        fleet.leader_goes(if round % 2 == 0 { End::Killed } else { End::Stopped });
         fleet.joins(makes[round % 3]);
+        fleet.leader_goes(if round % 2 == 0 { End::Killed } else { End::Stopped });
     }
     fleet.ends();
 }

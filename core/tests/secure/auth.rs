@@ -1,6 +1,7 @@
 //! Users, passwords and roles: what is asked for, what is refused, and what is changed meanwhile.
 
 use etcd_leader::Config;
+use etcd_leader::backend::v2;
 use etcd_leader::backend::v3::role_recipe;
 use etcd_leader::config::Secret;
 
@@ -28,19 +29,33 @@ fn the_role_in_the_message_is_enough_and_less_is_not() {
     two.hears("leader one");
     one.stop();
     two.hears("elected");
-    let another = Config { ttl_s: 6, ..guarded.config("/jobs/daily", "one") };
-    Candidate::start(&another).hears("failed Denied");
     guarded.root(&["role", "revoke-permission", "worker-election", "--prefix=true", "/jobs/nightly/"]);
     guarded.root(&["role", "grant-permission", "worker-election", "--prefix=true", "read", "/jobs/nightly/"]);
     let three = Config { ttl_s: 7, ..guarded.config("/jobs/nightly", "three") };
-    Candidate::start(&three).retries(&["Denied", "\"worker\" may not use"]);
+    assert!(Candidate::start(&three).hears("failed Denied").contains("\"worker\" may not use"));
 }
 
 #[test]
-fn the_readme_quotes_the_recipe() {
+fn a_key_that_is_denied_disturbs_no_other_election_of_the_session() {
+    let guarded = Guarded::closed(&[], "/allowed");
+    let one = Candidate::start(&guarded.config("/allowed", "one"));
+    one.hears("elected");
+    let denied = Candidate::start(&guarded.config("/denied", "one"));
+    assert!(denied.hears("failed Denied").contains("the keys under \"/denied/\""));
+    let two = Candidate::start(&guarded.config("/allowed", "two"));
+    two.hears("leader one");
+    assert!(one.is_leader() && !one.has_said("retrying"), "{:?}", one.log());
+    one.stop();
+    two.hears("elected");
+}
+
+#[test]
+fn the_readme_quotes_the_recipes() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
-    let recipe = role_recipe("host-1", "/jobs/nightly").join("\n");
-    assert!(readme.contains(&recipe), "README.md must quote:\n{recipe}");
+    let (user, key) = ("host-1", "/jobs/nightly");
+    for recipe in [role_recipe(user, key).join("\n"), v2::role_recipe(user, key).join("\n")] {
+        assert!(readme.contains(&recipe), "README.md must quote:\n{recipe}");
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@
 mod auth;
 mod candidate;
 mod guarded;
+mod house;
 mod pki;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
 mod tokens;
+mod v2;
