@@ -225,3 +225,16 @@ fn a_clock_that_was_behind_is_set_right_and_no_refresh_follows() {
     stage.proxies.iter().for_each(Proxy::pass);
     stage.ends(one);
 }
+
+/// Entries that were renewed in time run out all the same: nobody can know before. But it must not happen to every
+/// term from then on.
+#[test]
+fn the_raft_leaders_clock_is_set_ahead_while_another_serves_a_leader() {
+    let (mut stage, mut one) = apart(|leader| (next(leader), leader), 0);
+    stage.all_serve();
+    stage.leads_for(&mut one, TTL);
+    stage.shift(APART_S);
+    stage.hears_of_clocks(&mut one);
+    stage.leads_for(&mut one, 2 * TTL);
+    one.stop();
+}
