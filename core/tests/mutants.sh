@@ -14,6 +14,11 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants CARGO_NET_OFFLINE=${CARGO_NET_OFFLINE:-true}
 
+if [ -z "${ETCD_BIN:-}" ]; then
+    etcd=$(.ci/etcd) || exit 1
+    eval "export $(echo "$etcd" | tr '\n' ' ')"
+fi
+
 # What is tracked, as it is in the working tree; with new times, or cargo would take the last mutant's build for it.
 git ls-files -z | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
     tar --null -T - -cf - | tar -xmf - -C "$work" || exit 1

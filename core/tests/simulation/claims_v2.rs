@@ -6,7 +6,6 @@ use etcd_leader::time::Time;
 
 use crate::claims::Worth;
 use crate::cluster_v2::Stage;
-use crate::ledger::Entry;
 use crate::net::Call;
 use crate::rng::{MS, Ns};
 use crate::trace::text;
@@ -251,15 +250,10 @@ impl World {
     /// The entry of a crew that is still in the store, and how to name it.
     fn left_of(&self, proc: usize) -> Option<String> {
         let store = &self.clusters[0].store;
-        let ledger = &self.procs[proc].books.ledger;
-        // An older one that somebody has put over is a ghost without an end: nobody could know of it.
-        let may_stay = |entry: &Entry| {
-            let is_last = ledger.all().last().is_some_and(|last| last.revision == entry.revision);
-            !is_last && store.lives.get(&entry.key).is_some_and(|life| life.is_tampered)
-        };
-        let there = ledger.all().find(|entry| {
+        // One of before is a ghost: the answer to that post came too late, or made the crew leave the member.
+        let there = self.procs[proc].books.ledger.all().last().filter(|entry| {
             let is_there = store.entries.get(&entry.key).is_some_and(|found| found.revision == entry.revision);
-            is_there && !entry.is_lost && !entry.is_void && !may_stay(entry)
+            is_there && !entry.is_lost && !entry.is_void
         })?;
         Some(format!("{}@{}", text(&there.key), there.revision))
     }

@@ -389,7 +389,7 @@ fn fakes_are_caught_on_v2() {
         ("greedy", fake::<Greedy>, &[1, 11], SEEDS),
         ("gives up", fake::<GivesUp>, &[7], SEEDS),
         ("blind to clocks", fake::<BlindToClocks>, &[1], SEEDS),
-        ("trusts every refresh", fake::<TrustsEveryRefresh>, &[1, 8], SEEDS),
+        ("trusts every refresh", fake::<TrustsEveryRefresh>, &[1, 3, 8], SEEDS),
         ("secretive", fake::<Secretive>, &[11], SEEDS),
         ("noisy", fake::<Noisy>, &[11], SEEDS),
         ("sees only itself", fake::<SeesOnlyItself>, &[1, 2], SEEDS),
