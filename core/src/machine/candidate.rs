@@ -347,15 +347,15 @@ impl Candidate {
     /// Brings the report up to date.
     fn publish(&mut self, facts: &Facts, now: Time) {
         let is_certain = now < facts.until;
+        let led = matches!(self.report.standing, Standing::Leading { .. });
         let standing = match (&self.place, self.proof) {
             _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
             (None, _) => Standing::Out,
-            (Some(place), Some(_)) if now >= facts.quiet_until => {
+            (Some(place), Some(_)) if now >= facts.quiet_until && (led || !facts.is_suspect) => {
                 Standing::Leading { token: place.revision, until: facts.until }
             }
             (Some(_), _) => Standing::Following(self.leader()),
         };
-        let led = matches!(self.report.standing, Standing::Leading { .. });
         let leads = matches!(standing, Standing::Leading { .. });
         if led && !leads {
             let unknown = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
