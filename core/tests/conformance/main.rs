@@ -10,6 +10,8 @@ mod support;
 
 mod candidate;
 mod cluster;
+mod denied;
+mod failover;
 mod keys;
 mod outages;
 mod peers;
