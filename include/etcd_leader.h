@@ -33,8 +33,8 @@ TRUTH    Ask el_is_leader before anything that only the leader may do: it reads 
          receiver that refuses old ones. Events tell when to begin and to end; they can come late, the token cannot lie.
 
 THREADS  Everything of the library runs on one thread of its own, "etcd-leader", however many elections there are (and
-         for a moment on "etcd-leader-dns" while a name is looked up). It never calls you: on_event is called inside
-         el_poll only, on the thread that called it. Every function may be called from every thread, but one election is
+         for a moment on "etcd-leader-dns" while a name is looked up or certificates are read). It never calls you: on_event
+         is called inside el_poll only, on the thread that called it. Every function may be called from every thread, but one election is
          polled by one thread at a time (else EL_BUSY), and no call on it may begin once el_free has.
 
 SIGNALS  The library's thread has all signals blocked; it sets no handler, and a lost connection raises no SIGPIPE.

@@ -184,8 +184,13 @@ impl Session {
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
         if matches!(reply.answer, Answer::Posted { .. }) {
             self.writers.clear();
+            self.skew = Duration::ZERO;
         }
         self.note_clock(link, reply.stamp, booking.sent_at, now, out);
+        if self.writers.is_empty() && matches!(reply.answer, Answer::Posted { .. }) {
+            // It had no Date: what was known of the clock counts.
+            self.written(now, out);
+        }
         // The header of a keepalive is not linearizable.
         if !matches!(reply.answer, Answer::Renewed { .. }) {
             self.check_history(reply.stamp, booking.known, now, out);
@@ -375,13 +380,16 @@ impl Session {
 
     fn reckon_skew(&mut self, now: Time) {
         let behind = |endpoint: &usize| self.clocks.behind(*endpoint, now);
-        self.skew = self.writers.iter().filter_map(behind).map(|(_, skew)| skew).max().unwrap_or_default();
+        let skew = self.writers.iter().filter_map(behind).map(|(_, skew)| skew).max().unwrap_or_default();
+        // A clock that is set right afterwards does not lengthen what it wrote down.
+        self.skew = self.skew.max(skew);
     }
 
     /// The member that serves us has written down when our place ends.
     fn written(&mut self, now: Time, out: &mut Outbox) {
         if let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) {
             self.writers.clear();
+            self.skew = Duration::ZERO;
             self.weigh_clocks(link, endpoint, now, out);
         }
     }

@@ -1,6 +1,7 @@
 //! Users, passwords and roles: what is asked for, what is refused, and what is changed meanwhile.
 
 use etcd_leader::Config;
+use etcd_leader::backend::v2;
 use etcd_leader::backend::v3::role_recipe;
 use etcd_leader::config::Secret;
 
@@ -49,10 +50,12 @@ fn a_key_that_is_denied_disturbs_no_other_election_of_the_session() {
 }
 
 #[test]
-fn the_readme_quotes_the_recipe() {
+fn the_readme_quotes_the_recipes() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).expect("the README");
-    let recipe = role_recipe("host-1", "/jobs/nightly").join("\n");
-    assert!(readme.contains(&recipe), "README.md must quote:\n{recipe}");
+    let (user, key) = ("host-1", "/jobs/nightly");
+    for recipe in [role_recipe(user, key).join("\n"), v2::role_recipe(user, key).join("\n")] {
+        assert!(readme.contains(&recipe), "README.md must quote:\n{recipe}");
+    }
 }
 
 #[test]

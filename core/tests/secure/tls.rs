@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use etcd_leader::Config;
 use etcd_leader::config::Secret;
 
-use super::candidate::{Candidate, config};
+use super::candidate::{Candidate, PLANTED, check_silence, config, with_user};
 use super::house::{House, good, with_identity};
 use super::pki::{Ca, For, replace};
 
@@ -119,6 +119,40 @@ fn without_a_ca_the_systems_are_trusted_and_ours_is_not_among_them() {
     let house = House::new(good, false);
     let config = Config { ca_file: None, ..house.config("one") };
     Candidate::start(&config).retries(&["Untrusted", "not signed by a CA that this system trusts", "ca_file"]);
+}
+
+#[test]
+fn a_ca_that_the_system_trusts_is_enough_and_a_process_tells_no_secret() {
+    let house = House::new(good, true);
+    let files = house.client("client");
+    let output = std::process::Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "tls::process", "--ignored", "--nocapture"])
+        .env("SSL_CERT_FILE", &house.ca_file)
+        .env("EL_TEST_SECURE", house.cluster.https_url("127.0.0.1"))
+        .env("EL_TEST_CERT", &files.cert)
+        .env("EL_TEST_KEY", &files.key)
+        .env("RUST_LOG", "trace")
+        .output()
+        .expect("a process");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    check_silence(&said);
+    let key = fs::read_to_string(&files.key).expect("the key");
+    assert!(key.lines().filter(|line| line.len() > 20).all(|line| !said.contains(line)), "{said}");
+}
+
+/// Not a test: what the process of the one above runs.
+#[test]
+#[ignore = "runs only in the process that another test starts"]
+fn process() {
+    let given = |name: &str| std::env::var(name).expect("started by another test");
+    let config = Config {
+        cert_file: Some(given("EL_TEST_CERT").into()),
+        key_pem: Some(Secret::new(fs::read_to_string(given("EL_TEST_KEY")).expect("a key"))),
+        ..with_user(config(&[given("EL_TEST_SECURE")], "/system", "one"), "worker", &format!("{PLANTED}-1"))
+    };
+    let one = Candidate::start(&config);
+    one.hears("elected");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use etcd_leader::config::Api;
 use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, members_of};
 use etcd_leader::member::{LeaseId, Revision};
 use etcd_leader::time::Time;
@@ -197,10 +198,11 @@ impl World {
             Op::Leave { key, revision } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
+                let is_v3 = self.settings.api == Api::V3;
                 let is_current = |lease: &LeaseBook| key.ends_with(format!("{:x}", lease.id).as_bytes());
-                self.stats.left_behind_cleared += u64::from(!books.leases.last().is_some_and(is_current));
+                self.stats.left_behind_cleared += u64::from(is_v3 && !books.leases.last().is_some_and(is_current));
                 self.stats.ghosts_deleted +=
-                    u64::from(!books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
+                    u64::from(is_v3 && !books.places.iter().any(|place| place.1 == *revision && place.0 == *key));
                 Verb::Other
             }
             Op::Revoke { lease } => {
@@ -210,8 +212,12 @@ impl World {
                 }
                 Verb::Other
             }
-            Op::Watch { watch, from, to, .. } => {
+            Op::Watch { watch, from, to, start } => {
                 books.watches.push((*watch, request.link, from.clone(), to.clone()));
+                let at = books.ledger.looked_at;
+                if self.is_v2() && *start != at + 1 {
+                    self.referee.accuse(3, format!("p{proc}: watches from {start}, and looked at {at}"));
+                }
                 return;
             }
             Op::Unwatch { watch } => {
@@ -320,8 +326,8 @@ impl World {
         let asked = books.refreshes.iter().position(|(id, ..)| *id == call.id);
         let asked = asked.map(|at| books.refreshes.swap_remove(at)).map(|(_, key, shows)| (key, shows));
         if self.is_v2() {
-            let endpoint = self.procs[proc].link(call.link).map(|link| link.endpoint);
-            self.hears_v2(proc, endpoint, call.at, &asked, reply);
+            let on = self.procs[proc].link(call.link).map(|link| (link.endpoint, link.id));
+            self.hears_v2(proc, on, call.at, &asked, reply);
         }
         let books = &mut self.procs[proc].books;
         match (call.verb, &reply.answer) {

@@ -1,6 +1,6 @@
 //! What crews of v2 do and say, held against their ledger.
 
-use etcd_leader::machine::{Answer, Failure, Op, Reply, Request, members_of};
+use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, Request, members_of};
 use etcd_leader::member::{Revision, Standing};
 use etcd_leader::time::Time;
 
@@ -68,9 +68,16 @@ impl World {
     }
 
     /// A crew hears the answer to a post, a refresh or a look.
-    pub(crate) fn hears_v2(&mut self, proc: usize, endpoint: Option<usize>, sent: Time, shows: &Asked, reply: &Reply) {
+    pub(crate) fn hears_v2(
+        &mut self,
+        proc: usize,
+        on: Option<(usize, LinkId)>,
+        sent: Time,
+        shows: &Asked,
+        reply: &Reply,
+    ) {
         let now = self.local(proc);
-        let Some(endpoint) = endpoint else { return };
+        let Some((endpoint, link)) = on else { return };
         let ttl = self.settings.ttl();
         let (mood, inc) = (self.mood, self.procs[proc].inc);
         let books = &mut self.procs[proc].books;
@@ -85,18 +92,20 @@ impl World {
             Answer::Posted { own } => {
                 books.has_joined |= now < sent + self.settings.attempt;
                 books.burnt.retain(|burnt| burnt.0 != own.key || burnt.1 != own.revision);
-                ledger.posted(own, sent, ttl, endpoint, reply.stamp.cluster);
+                ledger.posted(own, sent, ttl, (endpoint, link), reply.stamp.cluster);
             }
             Answer::Refreshed { applied, found } => {
                 let Some((key, leader)) = shows else { return };
                 self.stats.refused_refreshes += u64::from(!applied);
-                ledger.refreshed(key, *applied, found.as_ref(), (sent + ttl, endpoint));
+                ledger.refreshed(key, *applied, found.as_ref(), (sent + ttl, endpoint, link), now);
+                let is_found = !applied && ledger.under(key).is_some_and(|entry| !entry.is_lost);
+                self.stats.found_refreshes += u64::from(is_found);
                 if *applied && leader.is_some() {
                     ledger.shown = *leader;
                 }
             }
             Answer::Looked(seen) => {
-                let changed = ledger.looked(seen).is_some();
+                let changed = ledger.looked(seen, reply.stamp.revision).is_some();
                 let place = ledger.all().last().map(|entry| entry.revision);
                 if let (true, Some(place), Some((_, leader))) = (changed, place, ledger.first.clone())
                     && mood != Mood::Storm

@@ -78,6 +78,8 @@ impl World {
         let time = self.rng.range(1, 2 * self.ttl() / SECOND + 2) * SECOND;
         let term =
             if kind == Fault::AdminRefresh || self.rng.permille(300) { self.term(time) } else { Term::default() };
+        // Whoever forgets the time to live may well write the value that was there.
+        let name = if self.rng.permille(500) { member.name.as_slice() } else { b"somebody" };
         let store = &mut self.clusters[0].store;
         let before = store.log.len();
         match kind {
@@ -85,7 +87,7 @@ impl World {
             Fault::DeleteAll => store.remove_all(&prefix),
             Fault::ForeignPut => store.set(&member.key, b"somebody", term),
             Fault::AdminRefresh => store.update(&member.key, None, term),
-            _ => store.update(&member.key, Some(b"somebody"), Term::default()),
+            _ => store.update(&member.key, Some(name), Term::default()),
         }
         let revision = store.revision;
         note!(self, "{kind:?} of {}@{} at revision {revision}", text(&member.key), member.revision);
@@ -157,6 +159,7 @@ impl World {
             let before = self.clusters[0].store.log.len();
             let Some((life, early)) = self.clusters[0].expire_next(self.now) else { break };
             note!(self, "   etcd: an entry written at {} has run out, {} ms early", life.written, early / 1_000_000);
+            self.stats.early_ends += u64::from(early > self.settings.margin.as_nanos() as i64);
             let cause = if life.is_tampered { Cause::Tampering } else { Cause::Clocks(early) };
             self.committed(0, before, cause);
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd_leader::machine::{RequestId, Seen, Written};
+use etcd_leader::machine::{LinkId, RequestId, Seen, Written};
 use etcd_leader::member::{Member, OWN_TTL, Revision};
 use etcd_leader::time::Time;
 
@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) certain: Time,
     /// Whose clock its end was written down by.
     pub(crate) endpoint: usize,
+    /// On which link it was written last.
+    link: LinkId,
     /// It was told that this is not its entry any more.
     pub(crate) is_lost: bool,
     /// The store went back since.
@@ -47,13 +49,22 @@ pub(crate) struct Ledger {
     open: Vec<(RequestId, Vec<u8>, Time, usize)>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
+    /// At which revision that was.
+    pub(crate) looked_at: Revision,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
     pub(crate) shown: Option<Revision>,
     pub(crate) shown_at: Option<Time>,
 }
 
 impl Ledger {
-    pub(crate) fn posted(&mut self, own: &Member, sent: Time, ttl: Duration, endpoint: usize, cluster: u64) {
+    pub(crate) fn posted(
+        &mut self,
+        own: &Member,
+        sent: Time,
+        ttl: Duration,
+        (endpoint, link): (usize, LinkId),
+        cluster: u64,
+    ) {
         let Member { key, revision, name, .. } = own.clone();
         self.ttl = ttl;
         self.open.retain(|open| open.1 != own.key);
@@ -63,6 +74,7 @@ impl Ledger {
             name,
             certain: sent + ttl,
             endpoint,
+            link,
             is_lost: false,
             is_void: false,
             cluster,
@@ -95,20 +107,27 @@ impl Ledger {
         self.entries.iter()
     }
 
-    /// What a refresh was answered; false if it was not about an entry of its own.
+    /// What a refresh was answered.
     pub(crate) fn refreshed(
         &mut self,
         key: &[u8],
         applied: bool,
         found: Option<&Written>,
-        (until, endpoint): (Time, usize),
+        (until, endpoint, link): (Time, usize, LinkId),
+        now: Time,
     ) {
         let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.key == key) else { return };
         let is_ours = found.is_some_and(|found| {
             let Member { revision, name, lease, .. } = &found.member;
             *revision == entry.revision && *name == entry.name && *lease == OWN_TTL
         });
-        entry.is_lost |= !is_ours;
+        // Written by whom, if by none of its own that was not answered, or once the entry may have been another's? A link
+        // that broke may have taken one with it that was just being sent.
+        let is_open = self.open.iter().any(|open| open.1 == key) || entry.link != link;
+        entry.is_lost |= !is_ours || (!applied && (!is_open || now >= entry.certain));
+        if applied {
+            entry.link = link;
+        }
         if applied && is_ours && until > entry.certain {
             (entry.certain, entry.endpoint) = (until, endpoint);
             // Those before it name an older write.
@@ -135,7 +154,8 @@ impl Ledger {
     }
 
     /// What a look showed; gives the leader of before, if another leads now.
-    pub(crate) fn looked(&mut self, seen: &Seen) -> Option<Revision> {
+    pub(crate) fn looked(&mut self, seen: &Seen, at: Revision) -> Option<Revision> {
+        self.looked_at = at;
         let first = seen.first.iter().min_by_key(|member| member.rank());
         let first = first.map(|first| (first.key.clone(), first.revision));
         let before = std::mem::replace(&mut self.first, first);

@@ -312,6 +312,9 @@ impl World {
                 .accuse(7, format!("nobody leads {} though all is well: {}", ELECTIONS[election], who.join("; ")));
             return;
         }
+        if leaders.len() > 1 {
+            self.referee.accuse(2, format!("{leaders:?} lead {} though all is well", ELECTIONS[election]));
+        }
         let token = leaders[0].1;
         for (p, c) in candidates {
             let report = &self.procs[p].cands[c].report;

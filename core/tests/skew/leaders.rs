@@ -40,9 +40,9 @@ impl Stage {
         Stage { cluster, serving, moved, proxies, tokens, gone, wrong: Duration::ZERO }
     }
 
-    fn start(&self) -> Candidate {
+    fn start(&self, ttl_s: u32) -> Candidate {
         let urls: Vec<String> = self.proxies.iter().map(Proxy::url).collect();
-        Setup { api: Api::V2, ..Setup::new(&urls, KEY, TTL_S) }.start("one")
+        Setup { api: Api::V2, ..Setup::new(&urls, KEY, ttl_s) }.start("one")
     }
 
     fn shift(&mut self, seconds: i64) {
@@ -64,12 +64,15 @@ impl Stage {
         self.proxies.iter().for_each(Proxy::pass);
     }
 
+    /// Every entry, asked of a member whose clock is not moved.
+    fn entries(&self) -> Vec<v2::Entry> {
+        v2::entries(self.cluster.client_address(next(self.moved)), KEY).expect("the list of members")
+    }
+
     /// What etcd keeps, and then whether the candidate leads: it must not once its entry is gone.
     fn sample(&mut self, candidate: &mut Candidate) -> Option<u64> {
         std::thread::sleep(PACE);
-        let witness = self.cluster.client_address(next(self.moved));
-        let entries = v2::entries(witness, KEY).expect("the list of members");
-        let now: BTreeSet<u64> = entries.iter().map(|entry| entry.created).collect();
+        let now: BTreeSet<u64> = self.entries().iter().map(|entry| entry.created).collect();
         for token in self.tokens.difference(&now) {
             self.gone.entry(*token).or_insert_with(Instant::now);
         }
@@ -129,7 +132,7 @@ fn next(member: usize) -> usize {
 fn apart(roles: impl Fn(usize) -> (usize, usize), seconds: i64) -> (Stage, Candidate) {
     let mut stage = Stage::new(roles);
     stage.shift(seconds);
-    let mut one = stage.start();
+    let mut one = stage.start(TTL_S);
     stage.leads_for(&mut one, TTL / 2);
     stage.only_one_serves();
     stage.watch_for(&mut one, 2 * TTL);
@@ -188,4 +191,50 @@ fn a_clock_is_set_back_while_its_member_serves_a_leader() {
     stage.leads_for(&mut one, 2 * TTL);
     stage.hears_of_clocks(&mut one);
     stage.ends(one);
+}
+
+/// At this ttl a leader can live with a clock that is so far behind, and its margin does not make up for it.
+const LONG_TTL_S: u32 = 20;
+const FAR_S: i64 = 5;
+/// What goes to a member and comes back takes that long, each way.
+const SLOW: Duration = Duration::from_millis(400);
+
+/// The entry that it wrote down before does not live longer for that. The leader hears of the new clock when it connects
+/// again, and of nothing after that: its next refresh does not arrive.
+#[test]
+fn a_clock_that_was_behind_is_set_right_and_no_refresh_follows() {
+    let mut stage = Stage::new(|leader| (next(leader), next(leader)));
+    stage.shift(-FAR_S);
+    let mut one = stage.start(LONG_TTL_S);
+    stage.leads_for(&mut one, TTL / 2);
+    stage.only_one_serves();
+    stage.leads_for(&mut one, TTL);
+    let written = stage.entries();
+    while stage.entries() == written {
+        stage.sample(&mut one);
+    }
+    stage.shift(0);
+    for proxy in &stage.proxies {
+        proxy.delay(SLOW);
+        proxy.reset();
+    }
+    // The question passes, and its answer; what is sent after the answer does not.
+    stage.watch_for(&mut one, SLOW * 3 / 2);
+    stage.proxies.iter().for_each(Proxy::hold_all);
+    stage.watch_for(&mut one, Duration::from_secs(u64::from(LONG_TTL_S)));
+    stage.proxies.iter().for_each(Proxy::pass);
+    stage.ends(one);
+}
+
+/// Entries that were renewed in time run out all the same: nobody can know before. But it must not happen to every
+/// term from then on.
+#[test]
+fn the_raft_leaders_clock_is_set_ahead_while_another_serves_a_leader() {
+    let (mut stage, mut one) = apart(|leader| (next(leader), leader), 0);
+    stage.all_serve();
+    stage.leads_for(&mut one, TTL);
+    stage.shift(APART_S);
+    stage.hears_of_clocks(&mut one);
+    stage.leads_for(&mut one, 2 * TTL);
+    one.stop();
 }

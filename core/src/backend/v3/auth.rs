@@ -100,7 +100,7 @@ impl Auth {
         Ok(newest.clone())
     }
 
-    /// Makes a call, and once more with a new token if the old one was refused.
+    /// Makes a call about keys that begin with `key`, and once more with a new token if the old one was refused.
     pub(super) async fn call<Q, A, F>(
         &self,
         request: Q,
@@ -111,10 +111,9 @@ impl Auth {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        match self.try_call(request, send).await {
-            Ok(result) => result.map(Response::into_inner).map_err(|refusal| self.failure(&refusal, Some(key))),
-            Err(failure) => Err(failure),
-        }
+        let key = Some(key).filter(|key| !key.is_empty());
+        let result = self.try_call(request, send).await?;
+        result.map(Response::into_inner).map_err(|refusal| self.failure(&refusal, key))
     }
 
     /// As [`Auth::call`], with the server's own words for a refusal.
@@ -206,4 +205,25 @@ fn as_metadata(token: String) -> Option<MetadataValue<Ascii>> {
     // Kept out of tables of headers, and of Debug.
     text.set_sensitive(true);
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_is_quoted_for_a_shell() {
+        let recipe = role_recipe("o'hara", "/jobs/a b");
+        assert_eq!(recipe[0], r"etcdctl role add 'o'\''hara-election'");
+        assert!(recipe[1].ends_with("readwrite '/jobs/a b/'"), "{}", recipe[1]);
+        assert_eq!(role_recipe("host-1", "/j")[2], "etcdctl user grant-role host-1 host-1-election");
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let request = shown(Request::new(()), Some(&Token { serial: 1, text: as_metadata("planted.7".into()) }));
+        assert_eq!(request.metadata().get("token").expect("a token").as_encoded_bytes(), b"planted.7");
+        assert!(!format!("{request:?}").contains("planted"));
+        assert!(as_metadata("not\na token".into()).is_none());
+    }
 }
