@@ -118,6 +118,44 @@ fn a_wiped_store_gives_the_names_out_again_to_three_that_share_a_name() {
     }
 }
 
+/// What cannot be noticed from the store's index: it has grown past what was known. Here another member has even got the
+/// very entry, under the same name and index, and both believe to hold it; the first refresh that is refused ends that.
+#[test]
+fn two_that_hold_one_entry_after_a_wipe_part_at_the_next_refresh() {
+    let mut cluster = single();
+    let direct = cluster.urls();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let behind_proxy = [proxy.url()];
+    store(&cluster).write_elsewhere(30);
+    // Its first refresh comes after half of this.
+    let slow = Setup { ttl_s: 20, ..v2(&behind_proxy, "/twins") };
+    let mut one = slow.start("same");
+    let token = one.elected();
+    proxy.refuse();
+    proxy.reset();
+    cluster.wipe();
+    let mut index = 0;
+    while index < token - 1 {
+        let written = store(&cluster).v2("PUT", "/elsewhere/x", "value=x");
+        index = written.body["node"]["modifiedIndex"].as_u64().expect("an index");
+    }
+    let mut other = Setup { ttl_s: 20, ..v2(&direct, "/twins") }.start("same");
+    assert_eq!(other.elected(), token, "it has got the same entry");
+    store(&cluster).write_elsewhere(10);
+    proxy.pass();
+    let mut line = [one, other];
+    wait_for("each to have an entry of its own, and one to lead", || {
+        (store(&cluster).members("/twins").len() == 2 && claiming(&mut line).len() == 1).then_some(())
+    });
+    [one, other] = line;
+    let first = store(&cluster).created(&store(&cluster).members("/twins")[0].0);
+    let (leads, waits) = if one.claims() == "no" { (&mut other, &mut one) } else { (&mut one, &mut other) };
+    assert_eq!(leads.claims(), format!("yes {first}"));
+    leads.stop();
+    assert!(waits.elected() > first);
+    assert_eq!(store(&cluster).members("/twins").len(), 1);
+}
+
 /// Which of them lead.
 fn claiming(line: &mut [Candidate]) -> Vec<usize> {
     (0..line.len()).filter(|at| line[*at].claims().starts_with("yes")).collect()
