@@ -167,7 +167,7 @@ fn a_refresh_whose_answer_was_lost_costs_nothing() {
     let puts = AtomicUsize::new(0);
     // After a lost one, one is refused, and tells us that we had been there already.
     let forwarder = Forwarder::before(cluster.client_address(0), move |request| {
-        match is_put(request) && puts.fetch_add(1, Ordering::SeqCst) % 3 == 0 {
+        match is_put(request) && puts.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) {
             true => Treatment::LoseAnswer,
             false => Treatment::Pass,
         }
