@@ -176,6 +176,8 @@ pub enum Plea {
     LeaseGone(LeaseId),
     /// A join of this key under a lease that has ended was never answered.
     InDoubt(Vec<u8>),
+    /// v2: our entry was gone before its time, as if another member's clock were ahead.
+    ClocksDoubted(LinkId),
 }
 
 /// What a session must know of a candidate's place to keep it, and to check it.

@@ -278,7 +278,9 @@ impl Candidate {
             return;
         }
         let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
-        let (verb, op) = if let Some(revision) = self.burn.or(leave) {
+        // What somebody has left of our entry keeps others from leading: good, until the user has heard (law 6).
+        let burn = self.burn.filter(|_| !matches!(self.wish, Wish::Hold(_)));
+        let (verb, op) = if let Some(revision) = burn.or(leave) {
             if leave == Some(revision) {
                 self.forget_place(out);
             }

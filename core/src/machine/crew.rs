@@ -234,6 +234,7 @@ impl Crew {
                 Plea::LinkFailed(link, failure) => self.session.link_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
+                Plea::ClocksDoubted(link) => self.session.doubt_clocks(link, now, &mut self.out),
             }
         }
         self.publish(id);

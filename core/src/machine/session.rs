@@ -261,6 +261,11 @@ impl Session {
         self.hear_of_links(news, now, out);
     }
 
+    /// An entry was gone before its time: the clocks of all members are looked at, which only a new link does.
+    pub(super) fn doubt_clocks(&mut self, link: LinkId, now: Time, out: &mut Outbox) {
+        self.links.ask_all(link, now, out);
+    }
+
     /// Somebody was told that our lease does not exist.
     pub(super) fn lease_gone(&mut self, lease: LeaseId, now: Time) {
         if self.keeper.lease() == Some(lease) {

@@ -3,6 +3,7 @@
 //! Here is the stage on which the rows of [`tables`] are played. Each plays one bad (or good) day by hand; the simulation
 //! plays all the others.
 
+mod accused;
 mod tables;
 mod tables_v2;
 

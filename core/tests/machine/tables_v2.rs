@@ -164,6 +164,18 @@ fn stopping() {
             "out",
         ),
         ("the user has heard", with(&[LEADING, &[Stop(true), Entered, Acknowledged]]), "unwatch leave20", "out"),
+        (
+            "what is left of it stays until then, whoever has written it",
+            with(&[LEADING, &[Stop(true), Overwritten(25)]]),
+            "unwatch",
+            "out",
+        ),
+        (
+            "and goes afterwards",
+            with(&[LEADING, &[Stop(true), Overwritten(25), Entered, Acknowledged]]),
+            "leave20",
+            "out",
+        ),
         ("a post under way is waited for", vec![Opened(0), Stop(false), Posted], "leave20", "out"),
         ("a ghost may be left", vec![Opened(0), LinkBreaks, Stop(false)], "close", "ended"),
         (

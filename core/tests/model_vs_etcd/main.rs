@@ -1,15 +1,22 @@
 //! The model etcd of the simulation beside a real one: the same requests, the same answers.
 //!
 //! Each sequence is drawn from a seed and played on both, in a place of its own; revisions are counted from where the
-//! sequence began, and cluster and raft term have the model's names. `SEED=x` plays one sequence.
+//! sequence began, and cluster and raft term have the model's names. `SEED=x` plays one sequence. [`v2`] does the same in
+//! API v2.
 #![allow(clippy::print_stdout, missing_docs)]
 
 #[allow(dead_code)]
 #[path = "../backend_v3/bench.rs"]
 mod bench;
 #[allow(dead_code)]
+#[path = "../backend_v2/bench.rs"]
+mod bench_v2;
+#[allow(dead_code)]
 #[path = "../simulation/cluster.rs"]
 mod cluster;
+#[allow(dead_code)]
+#[path = "../simulation/cluster_v2.rs"]
+mod cluster_v2;
 mod pair;
 #[allow(dead_code)]
 #[path = "../simulation/rng.rs"]
@@ -17,8 +24,12 @@ mod rng;
 #[allow(dead_code)]
 #[path = "../simulation/store.rs"]
 mod store;
+#[allow(dead_code)]
+#[path = "../simulation/store_v2.rs"]
+mod store_v2;
 #[path = "../support/mod.rs"]
 mod support;
+mod v2;
 
 use std::collections::BTreeMap;
 

@@ -52,7 +52,7 @@ impl Pair {
     pub(crate) async fn ask(&mut self, bench: &mut Bench, op: Op) {
         let model = match self.model.perform(0, &op, 0) {
             Outcome::Done(result) => result.map(only_what_counts),
-            Outcome::Stuck => panic!("the model has no quorum"),
+            Outcome::Stuck | Outcome::Next(_) => panic!("the model has no quorum"),
         };
         let real = bench.ask(self.link, self.shifted(op.clone())).await;
         let real = real.map(|reply| only_what_counts(self.back(reply)));

@@ -156,7 +156,7 @@ impl World {
                 self.stats.stopped_by_reset += 1;
                 self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
             } else {
-                let may_happen = self.strangers || self.plan.may_be_fatal();
+                let may_happen = self.strangers || self.clusters[0].is_file || self.plan.may_be_fatal();
                 // That etcd denies a key ends the one election that never had it; all else is judged of the session.
                 let is_alone = fatal.kind() == ErrorKind::Denied && !has_joined;
                 (is_alone || !self.procs[proc].books.has_joined) && fatal.kind().is_fatal_before_join() && may_happen

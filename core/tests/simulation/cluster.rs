@@ -64,6 +64,8 @@ pub(crate) struct Cluster {
     pub(crate) past: Vec<(Ns, Revision)>,
     /// Nobody but an admin may do anything until this is over.
     pub(crate) denied: bool,
+    /// v2: the key of the election holds a value.
+    pub(crate) is_file: bool,
     /// Keepalives that a deposed leader answered.
     pub(crate) stale_renewals: u64,
 }
@@ -85,7 +87,18 @@ impl Cluster {
         nodes[0].believes = true;
         let store = Store::empty();
         let past = vec![(0, store.revision)];
-        Cluster { id, history: 0, store, nodes, leader: Some(0), term: 2, past, denied: false, stale_renewals: 0 }
+        Cluster {
+            id,
+            history: 0,
+            store,
+            nodes,
+            leader: Some(0),
+            term: 2,
+            past,
+            denied: false,
+            is_file: false,
+            stale_renewals: 0,
+        }
     }
 
     pub(crate) fn has_quorum(&self) -> bool {

@@ -59,6 +59,9 @@ impl Cluster {
         if self.denied {
             return Outcome::Done(Err(Failure::new(ErrorKind::Denied, "Insufficient credentials (110)")));
         }
+        if self.is_file {
+            return Outcome::Done(Err(Failure::new(ErrorKind::NotADirectory, "Not a directory (104)")));
+        }
         if node.cut || !self.serves() {
             return Outcome::Stuck;
         }

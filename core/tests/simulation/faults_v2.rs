@@ -1,6 +1,7 @@
 //! What goes wrong in v2 only: writes of other people, of members of 2015, and clocks.
 
-use etcd_leader::machine::members_of;
+use etcd_leader::error::ErrorKind;
+use etcd_leader::machine::{Op, members_of};
 use etcd_leader::member::{Member, Revision};
 
 use crate::chores::Chore;
@@ -151,6 +152,23 @@ impl World {
         }
         self.committed(0, before, Cause::Tampering);
         true
+    }
+
+    /// A refresh is in doubt, and what it might find is another's.
+    pub(crate) fn put_over(&mut self, call: &crate::net::Call) {
+        let Op::Refresh { key, name, .. } = &call.op else { return };
+        if !self.chance(self.plan.odds.put_over) || !self.clusters[0].store.entries.contains_key(key) {
+            return;
+        }
+        self.stats.put_over += 1;
+        let name = if self.rng.permille(500) { name.as_slice() } else { b"somebody" };
+        let ttl = 2 * self.ttl();
+        let term = self.term(ttl);
+        note!(self, "the connection breaks, and somebody puts over {}", text(key));
+        let before = self.clusters[0].store.log.len();
+        self.clusters[0].store.set(key, name, term);
+        self.committed(0, before, Cause::Tampering);
+        self.break_links(call.proc, |link| link.id == call.link, ErrorKind::Unreachable);
     }
 
     /// Ends what has run out by the raft leader's clock.

@@ -51,6 +51,8 @@ pub(crate) struct Ledger {
     pub(crate) first: Option<(Vec<u8>, Revision)>,
     /// At which revision that was.
     pub(crate) looked_at: Revision,
+    /// When another was first than before.
+    pub(crate) changed_at: Option<Time>,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
     pub(crate) shown: Option<Revision>,
     pub(crate) shown_at: Option<Time>,

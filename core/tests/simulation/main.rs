@@ -6,6 +6,8 @@
 //! [`cluster`] and [`store`] are the model etcd, [`net`] and [`watchers`] what lies between it and the processes,
 //! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`] and [`outages`]
 //! are the bad days; [`referee`], [`books`], [`claims`] and [`frugal`] hold the laws, and [`fakes`] keep them awake.
+//! What is different in v2 is in files of its own: [`cluster_v2`], [`store_v2`], [`polls`], [`plan_v2`], [`faults_v2`],
+//! [`ledger`], [`claims_v2`].
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod books;

@@ -301,6 +301,9 @@ impl World {
                 let cause = if expired { Cause::Expiry } else { cause };
                 self.committed(call.cluster, before, cause);
                 self.answer(&call, result);
+                if self.is_v2() {
+                    self.put_over(&call);
+                }
             }
         }
     }

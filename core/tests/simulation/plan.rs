@@ -93,6 +93,8 @@ pub(crate) struct Odds {
     pub(crate) stop_at_join: u64,
     /// v2: a proxy asks twice, and passes on what it was told last.
     pub(crate) repeated: u64,
+    /// v2: a connection breaks with a refresh on it, and just then somebody puts over the entry.
+    pub(crate) put_over: u64,
 }
 
 /// What only v2 has.
@@ -163,6 +165,7 @@ impl Plan {
                     short_grant: odd(300),
                     stop_at_join: odd(300),
                     repeated: 0,
+                    put_over: 0,
                 };
                 let every = ttl / *rng.pick(&[1, 2, 4, 8]);
                 Plan { kinds, every, odds, peace_at, snapshot_permille: 300, v2 }

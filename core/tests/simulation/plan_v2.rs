@@ -21,7 +21,10 @@ impl Plan {
                 plan.kinds.retain(|kind| *kind != Fault::AdminRevoke);
                 plan.kinds.extend([Fault::DeleteAll, Fault::AdminRefresh, Fault::ForeignUpdate, Fault::WriteFlood]);
             }
-            Mood::Storm => plan.odds.repeated = if rng.permille(250) { rng.below(40) + 1 } else { 0 },
+            Mood::Storm => {
+                plan.odds.repeated = if rng.permille(250) { rng.below(40) + 1 } else { 0 };
+                plan.odds.put_over = if rng.permille(250) { rng.below(40) + 1 } else { 0 };
+            }
         }
         plan.v2 = OnV2 {
             spread: spread(rng, mood, ttl, settings.margin),

@@ -90,6 +90,9 @@ impl Candidate {
                 .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
         }
         self.burnt = self.burnt.max(place.revision);
+        if let (Api::V2, false, false, Some(link)) = (self.pace.api, is_left, self.lapsed, self.link) {
+            self.pleas.push(Plea::ClocksDoubted(link));
+        }
         self.burn = is_left.then_some(place.revision);
         self.forget_place(out);
     }

@@ -39,7 +39,7 @@ pub(super) struct Clocks {
 impl Clocks {
     /// An answer to a request that was sent at `sent_at` says that the endpoint's clock shows this second.
     pub(super) fn note(&mut self, endpoint: usize, clock_s: u64, sent_at: Time, now: Time) {
-        let shown = i64::try_from(clock_s).unwrap_or(0).saturating_mul(SECOND);
+        let shown = i64::try_from(clock_s).unwrap_or(0).saturating_mul(SECOND).min(i64::MAX / 4);
         let seen = Offset { least: shown - at(now), most: shown + SECOND - at(sent_at), at: now };
         let offset = self.offsets.entry(endpoint).or_insert(seen);
         let known = offset.aged(now);

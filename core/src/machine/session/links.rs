@@ -56,6 +56,8 @@ pub(super) struct Links {
     /// Endpoints that refused us for good on a link of theirs, and how; asked again when all others failed.
     refused: BTreeMap<usize, Failure>,
     failures: u32,
+    /// In the next round all are waited for, as at first contact.
+    wants_all: bool,
 }
 
 impl Links {
@@ -68,6 +70,7 @@ impl Links {
             cluster: None,
             refused: BTreeMap::new(),
             failures: 0,
+            wants_all: false,
         }
     }
 
@@ -172,15 +175,16 @@ impl Links {
         now: Time,
         out: &mut Outbox,
     ) -> Vec<LinkNews> {
-        let cluster = self.cluster;
+        let (cluster, wants_all) = (self.cluster, self.wants_all);
         let State::Opening { tries, first_answer, .. } = &mut self.state else { return Vec::new() };
         let Some(one) = tries.iter_mut().find(|one| one.id == id) else { return Vec::new() };
         let mut news = Vec::new();
         match &result {
             Ok(stamp) => {
-                if cluster.is_none() {
+                if cluster.is_none() || wants_all {
                     first_answer.get_or_insert(now);
-                } else if cluster != Some(stamp.cluster) {
+                }
+                if cluster.is_some_and(|ours| ours != stamp.cluster) {
                     let detail = "it belongs to another etcd cluster; it is put aside";
                     let failure = Failure::new(ErrorKind::ClusterMismatch, detail);
                     news.push(LinkNews::Failed { endpoint: one.endpoint, failure });
@@ -190,11 +194,20 @@ impl Links {
         }
         one.outcome = Some(result.map(|stamp| (stamp, known)));
         let all_known = tries.iter().all(|one| one.outcome.is_some());
-        let one_serves = cluster.is_some() && tries.iter().any(|one| is_good(one, cluster));
+        let one_serves = cluster.is_some() && !wants_all && tries.iter().any(|one| is_good(one, cluster));
         if all_known || one_serves {
             news.extend(self.judge(has_joined, now, out));
         }
         news
+    }
+
+    /// Leaves the link, to hear from all endpoints before one is taken.
+    pub(super) fn ask_all(&mut self, link: LinkId, now: Time, out: &mut Outbox) {
+        if self.endpoints > 1 && self.current() == Some(link) {
+            out.close(link);
+            self.state = State::Down { retry_at: now };
+            self.wants_all = true;
+        }
     }
 
     /// The link failed us: close it, and look for another at once.
@@ -237,6 +250,7 @@ impl Links {
     fn judge(&mut self, has_joined: bool, now: Time, out: &mut Outbox) -> Vec<LinkNews> {
         let retry = State::Down { retry_at: now };
         let State::Opening { tries, .. } = std::mem::replace(&mut self.state, retry) else { return Vec::new() };
+        self.wants_all = false;
         let clusters = clusters_of(&tries);
         if self.cluster.is_none() && clusters.len() > 1 {
             tries.iter().for_each(|one| out.close(one.link));
