@@ -175,6 +175,7 @@ impl World {
             }
             Op::Look { prefix, .. } => {
                 self.stats.looks += 1;
+                self.referee.frugal.looks += 1;
                 if let Err(what) = self.referee.frugal.looked(proc, prefix, self.now) {
                     wrong = Some((11, what));
                 }
@@ -186,6 +187,7 @@ impl World {
                 if books.asked != all {
                     wrong = Some((10, "joined before all endpoints were asked".into()));
                 }
+                self.referee.frugal.calls += 1;
                 Verb::Post
             }
             Op::Refresh { key, .. } => {
@@ -270,9 +272,13 @@ impl World {
                     let election = ELECTIONS.iter().position(|key| last.key.starts_with(&members_of(key))).unwrap_or(0);
                     books.heard[election] = last.at;
                 }
+                self.referee.frugal.calls += u64::from(changes.iter().any(|change| change.now.is_none()));
                 self.referee.frugal.heard(proc);
             }
-            Input::Watch { news: WatchNews::Canceled { .. }, .. } => self.referee.frugal.heard(proc),
+            Input::Watch { news: WatchNews::Canceled { .. }, .. } => {
+                self.referee.frugal.calls += 1;
+                self.referee.frugal.heard(proc);
+            }
             _ => {}
         }
     }

@@ -95,7 +95,7 @@ impl World {
             Answer::Posted { own } => {
                 books.has_joined |= now < sent + self.settings.attempt;
                 books.burnt.retain(|burnt| burnt.0 != own.key || burnt.1 != own.revision);
-                ledger.posted(own, sent, ttl, (endpoint, link), reply.stamp.cluster);
+                ledger.posted(own, sent, ttl, (endpoint, link), reply.stamp.cluster, now);
             }
             Answer::Refreshed { applied, found } => {
                 let Some((key, leader)) = shows else { return };
@@ -221,7 +221,7 @@ impl World {
     fn too_long(&self, proc: usize, election: usize, token: Revision, until: Time) -> Option<(u32, String)> {
         let ledger = &self.procs[proc].books.ledger;
         let entry = ledger.with_token(&members_of(ELECTIONS[election]), token)?;
-        let lives = ledger.lives_until(entry, self.local(proc));
+        let lives = ledger.lives_until(entry);
         (until + self.settings.margin > lives).then(|| {
             let certain = entry.certain;
             (

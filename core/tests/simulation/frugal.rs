@@ -28,6 +28,10 @@ pub(crate) struct Frugal {
     is_v2: bool,
     pub(crate) renewals: u64,
     pub(crate) confirms: u64,
+    /// v2: all looks, and what called for one: an entry made, one that went, a watch that ended.
+    pub(crate) looks: u64,
+    pub(crate) calls: u64,
+    look_every: Ns,
     /// Sessions begun, and how long they lived together.
     pub(crate) sessions: u64,
     pub(crate) session_ns: Ns,
@@ -51,6 +55,9 @@ impl Frugal {
             is_v2: settings.api == Api::V2,
             renewals: 0,
             confirms: 0,
+            looks: 0,
+            calls: 0,
+            look_every: settings.ttl().as_nanos() as Ns,
             sessions: 0,
             session_ns: 0,
             prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),
@@ -157,6 +164,9 @@ impl Frugal {
             Err(format!("{renewals} renewals where {most} would do"))
         } else if !self.is_v2 && (confirms > renewals || confirms + self.sessions < renewals) {
             Err(format!("{renewals} renewals, but {confirms} confirming reads"))
+        } else if self.is_v2 && self.looks > self.calls + self.session_ns / self.look_every {
+            let (looks, calls, waits) = (self.looks, self.calls, self.session_ns / self.look_every);
+            Err(format!("{looks} looks, where {calls} were called for and {waits} may come from waiting"))
         } else {
             Ok(())
         }

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) certain: Time,
     /// Whose clock its end was written down by.
     pub(crate) endpoint: usize,
+    /// The most that this clock was known to be behind since; setting it right does not change what was written down.
+    behind: Duration,
     /// On which link it was written last.
     link: LinkId,
     /// It was told that this is not its entry any more.
@@ -37,6 +39,15 @@ struct Offset {
     at: Time,
 }
 
+/// A refresh that was not answered.
+struct Open {
+    id: RequestId,
+    key: Vec<u8>,
+    sent: Time,
+    endpoint: usize,
+    behind: Duration,
+}
+
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: Vec<Entry>,
@@ -46,7 +57,7 @@ pub(crate) struct Ledger {
     /// The cluster that it heard of first.
     pub(crate) cluster: Option<u64>,
     /// Refreshes that may have been carried out: when and by whom they were asked for.
-    open: Vec<(RequestId, Vec<u8>, Time, usize)>,
+    open: Vec<Open>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
     /// At which revision that was.
@@ -66,16 +77,19 @@ impl Ledger {
         ttl: Duration,
         (endpoint, link): (usize, LinkId),
         cluster: u64,
+        now: Time,
     ) {
         let Member { key, revision, name, .. } = own.clone();
+        let behind = self.proven_skew(endpoint, now);
         self.ttl = ttl;
-        self.open.retain(|open| open.1 != own.key);
+        self.open.retain(|open| open.key != own.key);
         self.entries.push(Entry {
             key,
             revision,
             name,
             certain: sent + ttl,
             endpoint,
+            behind,
             link,
             is_lost: false,
             is_void: false,
@@ -118,6 +132,7 @@ impl Ledger {
         (until, endpoint, link): (Time, usize, LinkId),
         now: Time,
     ) {
+        let behind = self.proven_skew(endpoint, now);
         let Some(entry) = self.entries.iter_mut().rev().find(|entry| entry.key == key) else { return };
         let is_ours = found.is_some_and(|found| {
             let Member { revision, name, lease, .. } = &found.member;
@@ -125,34 +140,34 @@ impl Ledger {
         });
         // Written by whom, if by none of its own that was not answered, or once the entry may have been another's? A link
         // that broke may have taken one with it that was just being sent.
-        let is_open = self.open.iter().any(|open| open.1 == key) || entry.link != link;
+        let is_open = self.open.iter().any(|open| open.key == key) || entry.link != link;
         entry.is_lost |= !is_ours || (!applied && (!is_open || now >= entry.certain));
         if applied {
             entry.link = link;
         }
         if applied && is_ours && until > entry.certain {
-            (entry.certain, entry.endpoint) = (until, endpoint);
+            (entry.certain, entry.endpoint, entry.behind) = (until, endpoint, behind);
             // Those before it name an older write.
             let ttl = self.ttl;
-            self.open.retain(|(_, of, sent, _)| of != key || *sent + ttl > until);
+            self.open.retain(|open| open.key != key || open.sent + ttl > until);
         }
     }
 
     pub(crate) fn asked(&mut self, id: RequestId, key: &[u8], now: Time, endpoint: usize) {
-        self.open.push((id, key.to_vec(), now, endpoint));
+        let behind = self.proven_skew(endpoint, now);
+        self.open.push(Open { id, key: key.to_vec(), sent: now, endpoint, behind });
     }
 
     /// A refresh was answered, or definitely refused.
     pub(crate) fn settled(&mut self, id: RequestId) {
-        self.open.retain(|open| open.0 != id);
+        self.open.retain(|open| open.id != id);
     }
 
     /// Until when an entry lives for certain, whatever became of the refreshes that were not answered: one by a member
     /// whose clock is behind makes its life shorter.
-    pub(crate) fn lives_until(&self, entry: &Entry, now: Time) -> Time {
-        let sure = entry.certain - self.proven_skew(entry.endpoint, now);
-        let open = self.open.iter().filter(|open| open.1 == entry.key);
-        open.map(|(_, _, sent, by)| *sent + self.ttl - self.proven_skew(*by, now)).fold(sure, Time::min)
+    pub(crate) fn lives_until(&self, entry: &Entry) -> Time {
+        let open = self.open.iter().filter(|open| open.key == entry.key);
+        open.map(|open| open.sent + self.ttl - open.behind).fold(entry.certain - entry.behind, Time::min)
     }
 
     /// What a look showed; gives the leader of before, if another leads now.
@@ -175,21 +190,32 @@ impl Ledger {
         let (least, most) = (known.least.max(seen.least), known.most.min(seen.most));
         let offset = if least <= most { Offset { least, most, at: now } } else { seen };
         self.clocks.insert(endpoint, offset);
+        let clocks = &self.clocks;
+        for entry in &mut self.entries {
+            entry.behind = entry.behind.max(proven_skew(clocks, entry.endpoint, now));
+        }
+        for open in &mut self.open {
+            open.behind = open.behind.max(proven_skew(clocks, open.endpoint, now));
+        }
     }
 
     pub(crate) fn forget_clocks(&mut self) {
         self.clocks.clear();
         self.is_blind = true;
+        self.entries.iter_mut().for_each(|entry| entry.behind = Duration::ZERO);
+        self.open.iter_mut().for_each(|open| open.behind = Duration::ZERO);
     }
 
-    /// By how much some member's clock is known to be ahead of this one's.
-    pub(crate) fn proven_skew(&self, endpoint: usize, now: Time) -> Duration {
-        let Some(most) = self.clocks.get(&endpoint).map(|clock| clock.aged(now).most) else {
-            return Duration::ZERO;
-        };
-        let least = self.clocks.values().map(|clock| clock.aged(now).least).max().unwrap_or(most);
-        Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
+    fn proven_skew(&self, endpoint: usize, now: Time) -> Duration {
+        proven_skew(&self.clocks, endpoint, now)
     }
+}
+
+/// By how much some member's clock is known to be ahead of this one's.
+fn proven_skew(clocks: &BTreeMap<usize, Offset>, endpoint: usize, now: Time) -> Duration {
+    let Some(most) = clocks.get(&endpoint).map(|clock| clock.aged(now).most) else { return Duration::ZERO };
+    let least = clocks.values().map(|clock| clock.aged(now).least).max().unwrap_or(most);
+    Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
 }
 
 impl Offset {
