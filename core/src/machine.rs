@@ -153,6 +153,8 @@ pub struct Facts {
     pub quiet_until: Time,
     /// A join under this session was answered: what it serves with works.
     pub has_joined: bool,
+    /// The wall clock jumped, and no renewal was confirmed since: nobody may begin to lead.
+    pub is_suspect: bool,
 }
 
 /// What a session found of a candidate's place; carried by the crew.
@@ -160,11 +162,8 @@ pub struct Facts {
 pub enum Finding {
     /// What a read found under its key.
     Entry(Option<Member>),
-    /// It is known not to be ours any more; `is_left` says that something is there.
-    Lost {
-        /// Whether something is there.
-        is_left: bool,
-    },
+    /// It is known not to be ours any more, whatever is there.
+    Lost(Option<Member>),
 }
 
 /// What a candidate asks of its session; carried by the crew.
@@ -176,6 +175,8 @@ pub enum Plea {
     LeaseGone(LeaseId),
     /// A join of this key under a lease that has ended was never answered.
     InDoubt(Vec<u8>),
+    /// v2: our entry was gone before its time, as if another member's clock were ahead.
+    ClocksDoubted,
 }
 
 /// What a session must know of a candidate's place to keep it, and to check it.

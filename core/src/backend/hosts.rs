@@ -7,7 +7,8 @@ use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
-/// The addresses of an endpoint; at least one.
+/// The addresses of an endpoint; at least one. Which of them comes first is drawn by lot: one that takes connections and
+/// then is silent costs a whole attempt, and must not be the first again at every other.
 pub(super) async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Failure> {
     let (host, port) = (endpoint.host(), endpoint.port());
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -16,6 +17,11 @@ pub(super) async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Fail
     let unknown = |cause: &dyn fmt::Display| {
         Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot look up the host {host}: {cause}"))
     };
-    let found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&error))?.collect();
-    if found.is_empty() { Err(unknown(&"it has no address")) } else { Ok(found) }
+    let mut found: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(|error| unknown(&error))?.collect();
+    if found.is_empty() {
+        return Err(unknown(&"it has no address"));
+    }
+    let first = getrandom::u32().unwrap_or(0) as usize % found.len();
+    found.rotate_left(first);
+    Ok(found)
 }

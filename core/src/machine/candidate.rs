@@ -278,7 +278,9 @@ impl Candidate {
             return;
         }
         let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
-        let (verb, op) = if let Some(revision) = self.burn.or(leave) {
+        // What somebody has left of our entry keeps others from leading: good, until the user has heard (law 6).
+        let burn = self.burn.filter(|_| !matches!(self.wish, Wish::Hold(_)));
+        let (verb, op) = if let Some(revision) = burn.or(leave) {
             if leave == Some(revision) {
                 self.forget_place(out);
             }
@@ -345,15 +347,15 @@ impl Candidate {
     /// Brings the report up to date.
     fn publish(&mut self, facts: &Facts, now: Time) {
         let is_certain = now < facts.until;
+        let led = matches!(self.report.standing, Standing::Leading { .. });
         let standing = match (&self.place, self.proof) {
             _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
             (None, _) => Standing::Out,
-            (Some(place), Some(_)) if now >= facts.quiet_until => {
+            (Some(place), Some(_)) if now >= facts.quiet_until && (led || !facts.is_suspect) => {
                 Standing::Leading { token: place.revision, until: facts.until }
             }
             (Some(_), _) => Standing::Following(self.leader()),
         };
-        let led = matches!(self.report.standing, Standing::Leading { .. });
         let leads = matches!(standing, Standing::Leading { .. });
         if led && !leads {
             let unknown = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");

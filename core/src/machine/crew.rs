@@ -234,6 +234,7 @@ impl Crew {
                 Plea::LinkFailed(link, failure) => self.session.link_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
+                Plea::ClocksDoubted => self.session.doubt_clocks(now),
             }
         }
         self.publish(id);

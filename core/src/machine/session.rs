@@ -5,9 +5,7 @@
 //! `clocks` knows how far the members' clocks are apart; here is the history of the store, and what the parts tell each
 //! other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::outbox::{Booking, Outbox};
 use super::{
@@ -24,6 +22,7 @@ mod entry;
 mod keeper;
 mod lease;
 mod links;
+mod probes;
 
 use clocks::Clocks;
 use doubts::Doubts;
@@ -31,6 +30,7 @@ use entry::EntryKeeper;
 use keeper::{Keeper, KeeperNews};
 use lease::LeaseKeeper;
 use links::{LinkNews, Links};
+use probes::{Probes, probe_every};
 
 pub(super) use keeper::Check;
 pub(super) use links::backoff_cap;
@@ -42,11 +42,7 @@ pub struct Session {
     links: Links,
     keeper: Box<dyn Keeper>,
     clocks: Clocks,
-    /// Whose clock may have written down when our places end: of the last write that is known to have been carried out,
-    /// and of those after it.
-    writers: BTreeSet<usize>,
-    /// What our places may lack of their time because that clock is behind another's.
-    skew: Duration,
+    probes: Probes,
     doubts: Doubts,
     /// Where our candidates stand, for the confirming read.
     places: Places,
@@ -71,9 +67,8 @@ impl Session {
                 Api::V2 => Box::new(EntryKeeper::new(&settings)),
                 Api::V3 => Box::new(LeaseKeeper::new(&settings)),
             },
-            clocks: Clocks::default(),
-            writers: BTreeSet::new(),
-            skew: Duration::ZERO,
+            clocks: Clocks::new(probe_every(&settings) * 2),
+            probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
             places: Places::new(),
             key: Vec::new(),
@@ -130,11 +125,12 @@ impl Session {
             until: self.leading_until(),
             quiet_until: self.quiet_until,
             has_joined: self.has_joined,
+            is_suspect: self.keeper.is_suspect(),
         }
     }
 
     fn leading_until(&self) -> Time {
-        self.keeper.leading_until() - self.skew
+        self.keeper.leading_until() - self.clocks.skew()
     }
 
     /// Whether the wall clock jumped and no renewal was confirmed since.
@@ -175,21 +171,19 @@ impl Session {
     ) -> Result<(), Failure> {
         let link = booking.link;
         if self.links.current() != Some(link) {
-            self.note_clock(link, reply.stamp, booking.sent_at, now, out);
+            self.note_clock(link, reply.stamp, booking.sent_at, now);
             return Ok(());
         }
         if self.links.is_foreign(reply.stamp.cluster) {
             return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
         }
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
-        if matches!(reply.answer, Answer::Posted { .. }) {
-            self.writers.clear();
-            self.skew = Duration::ZERO;
+        self.note_clock(link, reply.stamp, booking.sent_at, now);
+        if let (Answer::Posted { .. }, Some(endpoint)) = (&reply.answer, self.links.endpoint()) {
+            self.clocks.wrote(endpoint, now);
         }
-        self.note_clock(link, reply.stamp, booking.sent_at, now, out);
-        if self.writers.is_empty() && matches!(reply.answer, Answer::Posted { .. }) {
-            // It had no Date: what was known of the clock counts.
-            self.written(now, out);
+        if reply.stamp.clock_s.is_some() {
+            self.weigh_clocks(now, out);
         }
         // The header of a keepalive is not linearizable.
         if !matches!(reply.answer, Answer::Renewed { .. }) {
@@ -235,7 +229,9 @@ impl Session {
         now: Time,
         out: &mut Outbox,
     ) {
-        if self.links.is_waiting_for(id) {
+        if self.probes.settle(id, out) {
+            self.weigh_clocks(now, out);
+        } else if self.links.is_waiting_for(id) {
             let stamp = result.map(|reply| reply.stamp);
             let news = self.links.reply(id, stamp, known, self.has_joined, now, out);
             self.hear_of_links(news, now, out);
@@ -261,6 +257,11 @@ impl Session {
         self.hear_of_links(news, now, out);
     }
 
+    /// An entry was gone before its time, as if another member's clock were ahead.
+    pub(super) fn doubt_clocks(&mut self, now: Time) {
+        self.probes.hurry(now);
+    }
+
     /// Somebody was told that our lease does not exist.
     pub(super) fn lease_gone(&mut self, lease: LeaseId, now: Time) {
         if self.keeper.lease() == Some(lease) {
@@ -282,11 +283,13 @@ impl Session {
         }
         if self.is_over() {
             self.links.close(out);
+            self.probes.close(out);
             return;
         }
         let is_urgent = now < self.leading_until();
         let news = self.links.advance(&self.key, is_urgent, self.has_joined, now, out);
         self.hear_of_links(news, now, out);
+        self.probes.advance(self.links.endpoint(), &self.key, now, out);
         if let Some(link) = self.links.current() {
             let wants_lease = self.has_users && self.fatal.is_none();
             if let Some(failure) = self.keeper.advance(link, wants_lease, &self.key, &self.places, now, out) {
@@ -315,7 +318,8 @@ impl Session {
             return Time::NEVER;
         }
         let served = self.links.current().is_some();
-        self.links.timeout().min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
+        let links = self.links.timeout().min(self.probes.timeout(served));
+        links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
     }
 
     fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut Outbox) {
@@ -325,9 +329,8 @@ impl Session {
                     self.keeper.relinked(now);
                     self.doubts.relinked();
                     self.check_history(stamp, known, now, out);
-                    if let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) {
-                        self.weigh_clocks(link, endpoint, now, out);
-                    }
+                    self.probes.relinked(now);
+                    self.weigh_clocks(now, out);
                 }
                 LinkNews::Failed { endpoint, failure } => {
                     self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
@@ -345,9 +348,12 @@ impl Session {
         match news {
             KeeperNews::Nothing => {}
             KeeperNews::Kept => {
-                self.written(now, out);
+                if let Some(endpoint) = self.links.endpoint() {
+                    self.clocks.wrote(endpoint, now);
+                    self.weigh_clocks(now, out);
+                }
                 // What keeps us from leading, or may, is told for as long as it lasts.
-                if now >= self.quiet_until && self.skew <= self.settings.ttl() / 4 {
+                if now >= self.quiet_until && self.clocks.skew() <= self.settings.ttl() / 4 {
                     self.trouble = None;
                 }
                 self.links.serve_well();
@@ -364,39 +370,18 @@ impl Session {
         }
     }
 
-    /// How far the clock of the member that serves us is behind another's: that much earlier our places may end (law 1).
-    fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time, out: &mut Outbox) {
-        let (Some(clock_s), Some(endpoint)) = (stamp.clock_s, self.links.endpoint_of(link)) else { return };
-        if self.links.is_foreign(stamp.cluster) {
-            return;
-        }
-        self.clocks.note(endpoint, clock_s, sent_at, now);
-        if self.links.current() == Some(link) {
-            self.weigh_clocks(link, endpoint, now, out);
-        } else {
-            self.reckon_skew(now);
+    fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time) {
+        let endpoint = self.links.endpoint_of(link).or(self.probes.endpoint_of(link));
+        if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, self.links.is_foreign(stamp.cluster))
+        {
+            self.clocks.note(endpoint, clock_s, sent_at, now);
         }
     }
 
-    fn reckon_skew(&mut self, now: Time) {
-        let behind = |endpoint: &usize| self.clocks.behind(*endpoint, now);
-        let skew = self.writers.iter().filter_map(behind).map(|(_, skew)| skew).max().unwrap_or_default();
-        // A clock that is set right afterwards does not lengthen what it wrote down.
-        self.skew = self.skew.max(skew);
-    }
-
-    /// The member that serves us has written down when our place ends.
-    fn written(&mut self, now: Time, out: &mut Outbox) {
-        if let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) {
-            self.writers.clear();
-            self.skew = Duration::ZERO;
-            self.weigh_clocks(link, endpoint, now, out);
-        }
-    }
-
-    fn weigh_clocks(&mut self, link: LinkId, endpoint: usize, now: Time, out: &mut Outbox) {
-        self.writers.insert(endpoint);
-        self.reckon_skew(now);
+    /// Warns of a clock that is behind, and leaves a member by whose clock nobody could lead.
+    fn weigh_clocks(&mut self, now: Time, out: &mut Outbox) {
+        let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
+        self.clocks.may_write(endpoint, now);
         let behind = self.clocks.behind(endpoint, now);
         let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
         let detail = format!(
@@ -407,7 +392,6 @@ impl Session {
         if self.settings.renew_every + self.settings.margin + skew < self.settings.ttl() {
             self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
         } else {
-            // Nobody could lead by what this member writes down.
             self.link_failed(link, failure, now, out);
         }
     }

@@ -46,6 +46,11 @@ impl<'a> Setup<'a> {
         Setup { urls, key, ttl_s, api: Api::V3, enter: &[] }
     }
 
+    /// The same on this API.
+    pub(crate) fn on(self, api: Api) -> Setup<'a> {
+        Setup { api, ..self }
+    }
+
     pub(crate) fn start(&self, name: &str) -> Candidate {
         let exe = std::env::current_exe().expect("this binary").into_os_string();
         let mut command = match self.enter {

@@ -1,24 +1,24 @@
 //! Somebody tampers with our entries: whoever loses one is told so, and joins again by itself.
 
+use etcd_leader::Api;
+
 use super::candidate::{Setup, check_terms};
-use super::support::Cluster;
+use super::store::{Store, on_v2_and_v3, single};
+use super::support::{Cluster, wait_for};
 
 const TTL_S: u32 = 5;
 
-/// The key of the member with this name.
-fn key_of(cluster: &Cluster, prefix: &str, name: &str) -> String {
-    let all = cluster.etcdctl(&["get", "--prefix", prefix]);
-    let lines: Vec<&str> = all.lines().collect();
-    let pair = lines.chunks(2).find(|pair| pair[1] == name);
-    pair.unwrap_or_else(|| panic!("{name} is not in {all:?}"))[0].to_string()
+fn v3(cluster: &Cluster) -> Store<'_> {
+    Store { cluster, api: Api::V3 }
 }
 
-#[test]
-fn the_leaders_key_is_deleted() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(the_leaders_key_is_deleted);
+fn the_leaders_key_is_deleted(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/deleted", TTL_S).line_up(&["one", "two"]);
-    cluster.etcdctl(&["del", &key_of(&cluster, "/deleted/", "one")]);
+    let mut line = Setup::new(&urls, "/deleted", TTL_S).on(api).line_up(&["one", "two"]);
+    let store = Store { cluster: &cluster, api };
+    store.delete(&store.key_of("/deleted", "one"));
     assert_eq!(line[0].hears("unelected"), "KeyLost");
     line[1].elected();
     assert_eq!(line[0].hears("leader two"), "");
@@ -26,15 +26,15 @@ fn the_leaders_key_is_deleted() {
     line[0].elected();
 }
 
-#[test]
-fn a_waiters_key_is_deleted_and_it_joins_again_at_the_end() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(a_waiters_key_is_deleted_and_it_joins_again_at_the_end);
+fn a_waiters_key_is_deleted_and_it_joins_again_at_the_end(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/waiter", TTL_S).line_up(&["one", "two", "three"]);
-    let old = key_of(&cluster, "/waiter/", "two");
-    let revision = cluster.revision();
-    cluster.etcdctl(&["del", &old]);
-    super::support::wait_for("the second to join again", || (cluster.revision() >= revision + 2).then_some(()));
+    let mut line = Setup::new(&urls, "/waiter", TTL_S).on(api).line_up(&["one", "two", "three"]);
+    let store = Store { cluster: &cluster, api };
+    store.delete(&store.key_of("/waiter", "two"));
+    let names = ["one", "three", "two"];
+    wait_for("the second to join again", || (store.names("/waiter") == names).then_some(()));
     line[0].stop();
     line[2].elected();
     line[2].stop();
@@ -48,7 +48,7 @@ fn the_leaders_lease_is_revoked() {
     let cluster = Cluster::single();
     let urls = cluster.urls();
     let mut line = Setup::new(&urls, "/revoked", TTL_S).line_up(&["one", "two"]);
-    let key = key_of(&cluster, "/revoked/", "one");
+    let key = v3(&cluster).key_of("/revoked", "one");
     let lease = key.rsplit('/').next().expect("a suffix");
     cluster.etcdctl(&["lease", "revoke", lease]);
     line[0].hears("unelected");
@@ -62,29 +62,31 @@ fn a_waiter_whose_lease_is_revoked_never_leads_without_a_key() {
     let cluster = Cluster::single();
     let urls = cluster.urls();
     let mut line = Setup::new(&urls, "/phantom", TTL_S).line_up(&["one", "two", "three"]);
-    let key = key_of(&cluster, "/phantom/", "two");
+    let key = v3(&cluster).key_of("/phantom", "two");
     cluster.etcdctl(&["lease", "revoke", key.rsplit('/').next().expect("a suffix")]);
     line[0].stop();
     line[2].elected();
     assert_eq!(line[1].claims(), "no");
     line[2].stop();
     let token = line[1].elected();
-    let held = cluster.etcdctl(&["get", &key_of(&cluster, "/phantom/", "two"), "-w", "fields"]);
+    let held = cluster.etcdctl(&["get", &v3(&cluster).key_of("/phantom", "two"), "-w", "fields"]);
     assert!(held.contains(&format!("\"CreateRevision\" : {token}")), "the leader has the key it says: {held}");
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
-#[test]
-fn a_foreign_put_on_the_leaders_key_ends_its_term_and_leaves_nothing() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(a_foreign_put_on_the_leaders_key_ends_its_term_and_leaves_nothing);
+fn a_foreign_put_on_the_leaders_key_ends_its_term_and_leaves_nothing(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/put", TTL_S).line_up(&["one", "two"]);
-    let key = key_of(&cluster, "/put/", "one");
-    cluster.etcdctl(&["put", &key, "stranger"]);
+    let mut line = Setup::new(&urls, "/put", TTL_S).on(api).line_up(&["one", "two"]);
+    let store = Store { cluster: &cluster, api };
+    store.overwrite(&store.key_of("/put", "one"), "stranger");
     assert_eq!(line[0].hears("unelected"), "KeyLost");
     line[1].elected();
-    cluster.wait_for_members("/put/", 2);
-    assert!(!cluster.etcdctl(&["get", "--prefix", "/put/"]).contains("stranger"), "a key without a lease would stay");
+    let names = ["two", "one"];
+    wait_for("the stranger's value to go, which nothing else would end", || {
+        (store.names("/put") == names).then_some(())
+    });
     line[1].stop();
     line[0].elected();
 }

@@ -1,4 +1,4 @@
-//! The election on a real etcd, v3: succession, tampering, outages, three members with faults, and other clients.
+//! The election on a real etcd, on both of its APIs: succession, tampering, outages, three members with faults, and other clients.
 //!
 //! Candidates are processes of their own, so that they can be killed and frozen; each says what it hears, with the time
 //! on the clock that all processes of the machine share. At the end of each test no two may have led at one time.
@@ -10,9 +10,13 @@ mod support;
 
 mod candidate;
 mod cluster;
+mod denied;
+mod failover;
 mod keys;
 mod outages;
 mod peers;
 mod sessions;
 mod start;
+mod store;
 mod succession;
+mod v2;

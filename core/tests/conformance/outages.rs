@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use etcd_leader::Api;
+
 use super::candidate::{Setup, check_terms, now_ms};
+use super::store::{Store, on_v2_and_v3, single};
 use super::support::{Cluster, Proxy, wait_for};
 
-#[test]
-fn a_short_outage_costs_nobody_the_lead() {
-    let mut cluster = Cluster::single();
+on_v2_and_v3!(a_short_outage_costs_nobody_the_lead);
+fn a_short_outage_costs_nobody_the_lead(api: Api) {
+    let mut cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/short", 10).line_up(&["one", "two"]);
+    let mut line = Setup::new(&urls, "/short", 10).on(api).line_up(&["one", "two"]);
     cluster.member(0).kill();
     std::thread::sleep(Duration::from_secs(1));
     cluster.member(0).start();
@@ -21,12 +24,12 @@ fn a_short_outage_costs_nobody_the_lead() {
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
-#[test]
-fn after_an_outage_of_two_ttls_one_leads_again() {
+on_v2_and_v3!(after_an_outage_of_two_ttls_one_leads_again);
+fn after_an_outage_of_two_ttls_one_leads_again(api: Api) {
     const TTL_S: u32 = 3;
-    let mut cluster = Cluster::single();
+    let mut cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/long", TTL_S).line_up(&["one", "two", "three"]);
+    let mut line = Setup::new(&urls, "/long", TTL_S).on(api).line_up(&["one", "two", "three"]);
     cluster.member(0).kill();
     assert_eq!(line[0].hears("unelected"), "Deadline");
     assert_eq!(line[1].hears("leader"), "-", "nobody is known to lead");
@@ -50,15 +53,13 @@ fn after_an_outage_of_two_ttls_one_leads_again() {
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
-#[test]
-fn a_store_that_comes_back_empty_is_reported_and_stays_quiet_for_a_ttl_and_a_margin() {
+on_v2_and_v3!(a_store_that_comes_back_empty_is_reported_and_stays_quiet_for_a_ttl_and_a_margin);
+fn a_store_that_comes_back_empty_is_reported_and_stays_quiet_for_a_ttl_and_a_margin(api: Api) {
     const TTL_S: u32 = 3;
-    let mut cluster = Cluster::single();
+    let mut cluster = single();
     let urls = cluster.urls();
-    for _ in 0..20 {
-        cluster.etcdctl(&["put", "/history", "x"]);
-    }
-    let line = Setup::new(&urls, "/empty", TTL_S).line_up(&["one", "two"]);
+    Store { cluster: &cluster, api }.write_elsewhere(20);
+    let line = Setup::new(&urls, "/empty", TTL_S).on(api).line_up(&["one", "two"]);
     let wiped = now_ms();
     cluster.wipe();
     for one in &line {
@@ -101,22 +102,23 @@ fn compaction_while_waiting_and_while_disconnected() {
     check_terms(&[&line[0], &two]);
 }
 
-#[test]
-fn a_busy_store_delays_nobody() {
+on_v2_and_v3!(a_busy_store_delays_nobody);
+fn a_busy_store_delays_nobody(api: Api) {
     const TTL_S: u32 = 5;
-    let cluster = Cluster::single();
+    let cluster = single();
     let urls = cluster.urls();
+    let store = Store { cluster: &cluster, api };
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Writes all the time, also right beside the election's keys.
         for key in ["/busy0", "/busz", "/unrelated"] {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    cluster.etcdctl(&["put", key, "x"]);
+                    store.put(key, "x");
                 }
             });
         }
-        let mut line = Setup::new(&urls, "/busy", TTL_S).line_up(&["one", "two", "three"]);
+        let mut line = Setup::new(&urls, "/busy", TTL_S).on(api).line_up(&["one", "two", "three"]);
         for at in 0..2 {
             line[at].stop();
             let stopped = now_ms();

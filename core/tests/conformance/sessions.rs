@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use etcd_leader::{Config, Election, ErrorKind, Event, Next};
+use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 
+use super::store::{on_v2_and_v3, single};
 use super::support::{Cluster, wait_for};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
@@ -13,7 +14,11 @@ fn config(cluster: &Cluster, key: &str, name: &str) -> Config {
 }
 
 fn start(cluster: &Cluster, key: &str, name: &str) -> Election {
-    Election::start(&config(cluster, key, name)).expect("a good config")
+    start_on(Api::V3, cluster, key, name)
+}
+
+fn start_on(api: Api, cluster: &Cluster, key: &str, name: &str) -> Election {
+    Election::start(&Config { api, ..config(cluster, key, name) }).expect("a good config")
 }
 
 /// Takes events until one is wanted.
@@ -64,29 +69,29 @@ fn elections_of_one_process_share_a_lease_and_two_on_one_key_do_not() {
     assert!(other.is_leader());
 }
 
-#[test]
-fn a_key_inside_that_of_a_running_election_is_refused() {
-    let cluster = Cluster::single();
-    let outer = start(&cluster, "/outer", "one");
+on_v2_and_v3!(a_key_inside_that_of_a_running_election_is_refused);
+fn a_key_inside_that_of_a_running_election_is_refused(api: Api) {
+    let cluster = single();
+    let outer = start_on(api, &cluster, "/outer", "one");
     for key in ["/outer/inner", "/outer/inner/most"] {
-        let error = Election::start(&config(&cluster, key, "two")).expect_err("nested");
+        let error = Election::start(&Config { api, ..config(&cluster, key, "two") }).expect_err("nested");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.detail().contains(key) && error.detail().contains("rename"), "{error}");
     }
-    let beside = start(&cluster, "/outerworld", "three");
+    let beside = start_on(api, &cluster, "/outerworld", "three");
     elected(&beside);
     drop(outer);
-    let inner = start(&cluster, "/outer/inner", "two");
+    let inner = start_on(api, &cluster, "/outer/inner", "two");
     elected(&inner);
-    assert!(Election::start(&config(&cluster, "/outer", "one")).is_err(), "the other way round too");
+    assert!(Election::start(&Config { api, ..config(&cluster, "/outer", "one") }).is_err(), "the other way round too");
 }
 
-#[test]
-fn sixty_followers_all_hear_of_a_new_leader() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(sixty_followers_all_hear_of_a_new_leader);
+fn sixty_followers_all_hear_of_a_new_leader(api: Api) {
+    let cluster = single();
     let mut line: Vec<Election> = Vec::new();
     for at in 0..62 {
-        let one = start(&cluster, "/sixty", &format!("member {at}"));
+        let one = start_on(api, &cluster, "/sixty", &format!("member {at}"));
         if at == 0 {
             elected(&one);
         } else {
@@ -129,17 +134,17 @@ fn a_join_that_arrives_after_its_election_was_freed_is_cleared_away() {
     elected(&again);
 }
 
-#[test]
-fn freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile() {
-    let cluster = Cluster::single();
-    let mut last = start(&cluster, "/last/0", "one");
+on_v2_and_v3!(freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile);
+fn freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile(api: Api) {
+    let cluster = single();
+    let mut last = start_on(api, &cluster, "/last/0", "one");
     elected(&last);
     for round in 1..40 {
         let begun = std::time::Instant::now();
         let freed = std::thread::spawn(move || drop(last));
         // Each time a little later: before, while and after the engine winds up.
         std::thread::sleep(Duration::from_micros(100 * round));
-        last = start(&cluster, &format!("/last/{round}"), "one");
+        last = start_on(api, &cluster, &format!("/last/{round}"), "one");
         freed.join().expect("freed");
         assert!(begun.elapsed() < Duration::from_secs(2), "round {round} took {:?}", begun.elapsed());
         elected(&last);

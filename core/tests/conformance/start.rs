@@ -1,42 +1,114 @@
 //! What an election says before it ever leads.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
-use super::candidate::Setup;
-use super::support::Cluster;
+use etcd_leader::Api;
 
-#[test]
-fn a_refused_connection_is_told_at_once_and_names_the_endpoint() {
+use super::candidate::{Setup, check_terms};
+use super::store::{BOTH, Store, on_v2_and_v3, single};
+use super::support::etcd::Host;
+use super::support::{Cluster, Proxy, wait_for};
+
+on_v2_and_v3!(a_refused_connection_is_told_at_once_and_names_the_endpoint);
+fn a_refused_connection_is_told_at_once_and_names_the_endpoint(api: Api) {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let urls = [format!("http://127.0.0.1:{port}")];
-    let one = Setup::new(&urls, "/refused", 10).start("one");
+    let one = Setup::new(&urls, "/refused", 10).on(api).start("one");
     let said = one.hears("retrying Unreachable");
     assert!(said.starts_with(&urls[0]) && said.contains("refused"), "{said}");
 }
 
-#[test]
-fn a_name_that_does_not_resolve_is_told_at_once() {
+on_v2_and_v3!(a_name_that_does_not_resolve_is_told_at_once);
+fn a_name_that_does_not_resolve_is_told_at_once(api: Api) {
     let urls = ["http://no-such-host.invalid:2379".to_string()];
-    let one = Setup::new(&urls, "/unknown", 10).start("one");
+    let one = Setup::new(&urls, "/unknown", 10).on(api).start("one");
     let said = one.hears("retrying Unreachable");
     assert!(said.starts_with(&urls[0]), "{said}");
 }
 
-#[test]
-fn two_clusters_in_one_list_are_fatal() {
-    let (one, other) = (Cluster::single(), Cluster::of(1, &["--initial-cluster-token", "other"]));
+on_v2_and_v3!(two_clusters_in_one_list_are_fatal);
+fn two_clusters_in_one_list_are_fatal(api: Api) {
+    let (one, other) = (single(), Cluster::of(1, &["--enable-v2=true", "--initial-cluster-token=other"]));
     let urls = [one.urls(), other.urls()].concat();
-    let candidate = Setup::new(&urls, "/two", 5).start("one");
+    let candidate = Setup::new(&urls, "/two", 5).on(api).start("one");
     let said = candidate.hears("failed ClusterMismatch");
     assert!(said.contains("endpoints[0]") && said.contains("endpoints[1]"), "{said}");
     candidate.hears("ended");
 }
 
-#[test]
-fn a_dead_member_in_the_list_does_not_keep_from_starting() {
-    let mut cluster = Cluster::three();
+on_v2_and_v3!(a_dead_member_in_the_list_does_not_keep_from_starting);
+fn a_dead_member_in_the_list_does_not_keep_from_starting(api: Api) {
+    let mut cluster = Cluster::of(3, BOTH);
     let urls = cluster.urls();
     cluster.member(0).kill();
-    let one = Setup::new(&urls, "/dead", 5).start("one");
+    let one = Setup::new(&urls, "/dead", 5).on(api).start("one");
     one.elected();
+}
+
+on_v2_and_v3!(endpoints_in_any_order_of_which_one_is_dead);
+fn endpoints_in_any_order_of_which_one_is_dead(api: Api) {
+    let mut cluster = Cluster::of(3, BOTH);
+    let urls = cluster.urls();
+    cluster.member(1).kill();
+    let orders = [[0, 1, 2], [2, 0, 1], [1, 2, 0]];
+    let lists = orders.map(|order| order.map(|at| urls[at].clone()));
+    let mut line: Vec<_> = lists.iter().map(|urls| Setup::new(urls, "/orders", 5).on(api).start(&urls[0])).collect();
+    let mut led = Vec::new();
+    while !line.is_empty() {
+        let at = wait_for("the next leader", || line.iter_mut().position(|one| one.claims().starts_with("yes")));
+        let mut one = line.remove(at);
+        one.stop();
+        led.push(one);
+    }
+    check_terms(&led.iter().collect::<Vec<_>>());
+}
+
+on_v2_and_v3!(a_foreign_cluster_that_turns_up_later_is_put_aside);
+fn a_foreign_cluster_that_turns_up_later_is_put_aside(api: Api) {
+    let (cluster, other) = (single(), Cluster::of(1, &["--enable-v2=true", "--initial-cluster-token=other"]));
+    let (ours, theirs) = (Proxy::before(cluster.client_address(0)), Proxy::before(other.client_address(0)));
+    theirs.refuse();
+    let urls = [theirs.url(), ours.url()];
+    let mut one = Setup::new(&urls, "/aside", 5).on(api).start("one");
+    let token = one.elected();
+    // The other cluster answers first, and is not taken.
+    theirs.pass();
+    ours.delay(Duration::from_millis(100));
+    ours.reset();
+    wait_for("it to ask the other", || (theirs.connections() > 0).then_some(()));
+    // Longer than what was renewed before could last.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(one.claims(), format!("yes {token}"));
+    assert!(!one.has_said("unelected"), "{:#?}", one.log());
+    // Nor is it when ours is away.
+    ours.refuse();
+    ours.reset();
+    let said = one.hears("retrying ClusterMismatch");
+    assert!(said.starts_with(&urls[0]), "{said}");
+    assert!(!one.has_said("failed"), "{:#?}", one.log());
+    ours.pass();
+    wait_for("it to lead again", || one.claims().starts_with("yes").then_some(()));
+    assert!(Store { cluster: &other, api }.members("/aside").is_empty());
+}
+
+on_v2_and_v3!(a_name_with_several_addresses_of_which_the_first_is_dead);
+fn a_name_with_several_addresses_of_which_the_first_is_dead(api: Api) {
+    // Of loopback's addresses the system's resolver gives this machine's own first, 127.0.0.1.
+    let cluster = Cluster::on(&[Host { ip: "127.0.0.2".into(), ..Host::local() }], BOTH);
+    let port = cluster.client_address(0).port();
+    let hosts = cluster.directory().join("hosts");
+    std::fs::write(&hosts, "127.0.0.1 several.test\n127.0.0.2 several.test\n").expect("written");
+    // A mount of its own shows the process these hosts.
+    let script = format!("mount --bind {} /etc/hosts && exec \"$@\"", hosts.display());
+    let enter = ["unshare", "--mount", "sh", "-c", &script, "sh"].map(String::from);
+    let urls = [format!("http://several.test:{port}")];
+    let setup = Setup { enter: &enter, ..Setup::new(&urls, "/several", 5).on(api) };
+    let mut one = setup.start("one");
+    one.elected();
+    assert!(!one.has_said("retrying"), "{:#?}", one.log());
+    one.stop();
+    // Dead in another way: it takes connections, and is silent.
+    let _silent = TcpListener::bind(("127.0.0.1", port)).expect("the port is free there");
+    setup.start("two").elected();
 }

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use etcd_leader::{Config, Election, Event, Next};
+use etcd_leader::{Api, Config, Election, Event, Next};
 
 use super::candidate::{Setup, check_terms, now_ms};
-use super::support::Cluster;
+use super::store::{Store, on_v2_and_v3, single};
 
 const TTL_S: u32 = 3;
 const TTL_MS: u64 = TTL_S as u64 * 1000;
 
-#[test]
-fn succession_is_in_order_of_joining() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(succession_is_in_order_of_joining);
+fn succession_is_in_order_of_joining(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
     let names = ["one", "two", "three", "four", "five"];
-    let mut line = Setup::new(&urls, "/order", TTL_S).line_up(&names);
+    let mut line = Setup::new(&urls, "/order", TTL_S).on(api).line_up(&names);
     for at in 0..names.len() - 1 {
         let (before, behind) = line.split_at_mut(at + 1);
         let stopped = now_ms();
@@ -26,20 +26,20 @@ fn succession_is_in_order_of_joining() {
             assert_eq!(follower.hears("leader"), names[at + 1], "{} hears of the new leader", follower.name);
         }
     }
-    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/order/", "--print-value-only"]), "five\n");
+    let store = Store { cluster: &cluster, api };
+    assert_eq!(store.names("/order"), ["five"]);
     line[4].stop();
     check_terms(&line.iter().collect::<Vec<_>>());
-    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/"]), "", "nothing is left");
-    assert_eq!(cluster.etcdctl(&["lease", "list"]).trim(), "found 0 leases", "nothing is left");
+    assert!(store.is_left_clean("/order"), "{:?}", store.members("/order"));
 }
 
-#[test]
-fn the_middle_one_dies_and_the_leader_stays() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(the_middle_one_dies_and_the_leader_stays);
+fn the_middle_one_dies_and_the_leader_stays(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/middle", TTL_S).line_up(&["one", "two", "three"]);
+    let mut line = Setup::new(&urls, "/middle", TTL_S).on(api).line_up(&["one", "two", "three"]);
     line[1].kill();
-    cluster.wait_for_members("/middle/", 2);
+    Store { cluster: &cluster, api }.wait_for_members("/middle", 2);
     assert!(line[0].claims().starts_with("yes"));
     assert_eq!(line[2].claims(), "no");
     line[0].stop();
@@ -47,11 +47,11 @@ fn the_middle_one_dies_and_the_leader_stays() {
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
-#[test]
-fn the_leader_dies_and_the_next_takes_over_within_the_ttl() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(the_leader_dies_and_the_next_takes_over_within_the_ttl);
+fn the_leader_dies_and_the_next_takes_over_within_the_ttl(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/dies", TTL_S).line_up(&["one", "two", "three"]);
+    let mut line = Setup::new(&urls, "/dies", TTL_S).on(api).line_up(&["one", "two", "three"]);
     line[0].kill();
     let died = now_ms();
     let (elected, _) = line[1].hears_at("elected");
@@ -60,11 +60,11 @@ fn the_leader_dies_and_the_next_takes_over_within_the_ttl() {
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
-#[test]
-fn frozen_past_the_ttl_the_first_word_on_waking_is_no() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(frozen_past_the_ttl_the_first_word_on_waking_is_no);
+fn frozen_past_the_ttl_the_first_word_on_waking_is_no(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/frozen", TTL_S).line_up(&["one", "two"]);
+    let mut line = Setup::new(&urls, "/frozen", TTL_S).on(api).line_up(&["one", "two"]);
     line[0].freeze();
     line[0].ask();
     line[1].elected();
@@ -77,9 +77,9 @@ fn frozen_past_the_ttl_the_first_word_on_waking_is_no() {
     line[0].elected();
 }
 
-#[test]
-fn a_place_is_kept_until_the_user_has_heard() {
-    let cluster = Cluster::single();
+on_v2_and_v3!(a_place_is_kept_until_the_user_has_heard);
+fn a_place_is_kept_until_the_user_has_heard(api: Api) {
+    let cluster = single();
     let urls = cluster.urls();
     let config = |stop_timeout_ms| Config {
         endpoints: urls.clone(),
@@ -87,13 +87,14 @@ fn a_place_is_kept_until_the_user_has_heard() {
         name: "polite".into(),
         ttl_s: TTL_S,
         stop_timeout_ms,
+        api,
         ..Config::default()
     };
     let wait = Some(Duration::from_secs(20));
     let election = Election::start(&config(60_000)).expect("started");
     assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
     assert!(matches!(election.next(wait), Ok(Next::Event(Event::Leader(Some(_))))));
-    let mut next = Setup::new(&urls, "/heard", TTL_S).start("next");
+    let mut next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
     next.hears("leader");
 
     election.stop();
@@ -112,7 +113,7 @@ fn a_place_is_kept_until_the_user_has_heard() {
     // Who never takes Unelected keeps the place for the stop's time, no longer.
     let election = Election::start(&config(500)).expect("started");
     assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
-    let next = Setup::new(&urls, "/heard", TTL_S).start("next");
+    let next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
     next.hears("leader");
     election.stop();
     let stopped = now_ms();

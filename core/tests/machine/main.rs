@@ -3,6 +3,7 @@
 //! Here is the stage on which the rows of [`tables`] are played. Each plays one bad (or good) day by hand; the simulation
 //! plays all the others.
 
+mod accused;
 mod tables;
 mod tables_v2;
 
@@ -74,6 +75,8 @@ enum Do {
     GoneOn(usize, &'static [(u64, &'static str)]),
     /// Somebody puts our key, without a lease, at this revision.
     Overwritten(u64),
+    /// v2: somebody sets our key, which makes another entry, without a time to live, at this revision.
+    SetAnew(u64),
     Canceled,
     LinkBreaks,
     Jump,
@@ -317,6 +320,14 @@ impl Stage {
             Overwritten(at) => {
                 self.revision = *at;
                 let now = Some(Member { lease: 0, ..self.me() });
+                self.watch_news(
+                    0,
+                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },
+                );
+            }
+            SetAnew(at) => {
+                self.revision = *at;
+                let now = Some(Member { lease: 0, revision: *at, ..self.me() });
                 self.watch_news(
                     0,
                     WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },

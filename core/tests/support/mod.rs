@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 pub mod etcd;
+pub mod forwarder;
 pub mod member;
 pub mod netns;
 pub mod proxy;

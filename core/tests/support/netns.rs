@@ -34,6 +34,15 @@ pub enum Place {
     Here,
 }
 
+/// Which way is cut of a member's two ways to another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OneWay {
+    /// What the member says arrives, and it hears nothing.
+    Speaking,
+    /// It hears, and what it says does not arrive.
+    Hearing,
+}
+
 /// Namespaces on one bridge, gone when dropped. Drop the [`Cluster`] that lives in them first.
 pub struct Network {
     /// `el-<pid>-<count>`: the start of the names of the namespaces.
@@ -42,6 +51,8 @@ pub struct Network {
     net: String,
     members: usize,
     cuts: BTreeSet<(Place, Place)>,
+    /// Members and those whose words they do not hear, or who do not hear theirs.
+    one_way: BTreeSet<(usize, Place, OneWay)>,
     /// The end of the cable to the bridge in this namespace.
     here: String,
 }
@@ -59,6 +70,7 @@ impl Network {
             net: free_net(pid.wrapping_add(count)),
             members,
             cuts: BTreeSet::new(),
+            one_way: BTreeSet::new(),
             here: format!("el{pid}x{count}"),
         };
         network.build();
@@ -160,8 +172,18 @@ impl Network {
         }
     }
 
+    /// Drops everything between a member and another place one way only: `left` is what it still can.
+    pub fn cut_one_way(&mut self, member: usize, other: Place, left: OneWay) {
+        if self.one_way.insert((member, other, left)) {
+            self.filter_one_way("-I", (member, other, left));
+        }
+    }
+
     /// Mends every cut.
     pub fn heal_all(&mut self) {
+        for cut in std::mem::take(&mut self.one_way) {
+            self.filter_one_way("-D", cut);
+        }
         for (one, other) in self.cuts.clone() {
             self.heal(one, other);
         }
@@ -174,6 +196,16 @@ impl Network {
         for (chain, side) in [("INPUT", "--source"), ("OUTPUT", "--destination")] {
             run(&["ip", "netns", "exec", &namespace, "iptables", "-w", verb, chain, side, &address, "-j", "DROP"]);
         }
+    }
+
+    fn filter_one_way(&self, verb: &str, (member, other, left): (usize, Place, OneWay)) {
+        let namespace = self.namespace(&format!("m{member}"));
+        let address = self.address(other);
+        let (chain, side) = match left {
+            OneWay::Speaking => ("INPUT", "--source"),
+            OneWay::Hearing => ("OUTPUT", "--destination"),
+        };
+        run(&["ip", "netns", "exec", &namespace, "iptables", "-w", verb, chain, side, &address, "-j", "DROP"]);
     }
 
     fn places(&self) -> Vec<Place> {

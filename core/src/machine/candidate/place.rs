@@ -37,8 +37,7 @@ impl Candidate {
         }
         match finding {
             Finding::Entry(found) if self.is_ours(found.as_ref()) => {}
-            Finding::Entry(found) => self.lose(found.is_some(), out),
-            Finding::Lost { is_left } => self.lose(*is_left, out),
+            Finding::Entry(found) | Finding::Lost(found) => self.lose(found.as_ref(), out),
         }
     }
 
@@ -82,15 +81,23 @@ impl Candidate {
         }
     }
 
-    /// Our entry is not ours any more. If something is left under our key, it is deleted before we join again.
-    pub(super) fn lose(&mut self, is_left: bool, out: &mut Outbox) {
+    /// Our entry is not ours any more. What is left under our key, and would stay, is deleted before we join again.
+    pub(super) fn lose(&mut self, left: Option<&Member>, out: &mut Outbox) {
         let Some(place) = self.place.clone() else { return };
         if self.proof.is_some() {
             self.why
                 .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
         }
         self.burnt = self.burnt.max(place.revision);
-        self.burn = is_left.then_some(place.revision);
+        let litter = match self.pace.api {
+            // What has a time to live runs out. It may be another member's: a wipe gives key and number out again.
+            Api::V2 => left.filter(|left| left.lease != OWN_TTL).map(|left| left.revision),
+            Api::V3 => left.map(|_| place.revision),
+        };
+        if self.pace.api == Api::V2 && left.is_none() {
+            self.pleas.push(Plea::ClocksDoubted);
+        }
+        self.burn = litter;
         self.forget_place(out);
     }
 

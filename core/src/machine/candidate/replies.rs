@@ -79,7 +79,7 @@ impl Candidate {
             return;
         }
         if !self.is_ours(seen.own.as_ref()) {
-            self.lose(seen.own.is_some(), out);
+            self.lose(seen.own.as_ref(), out);
             return;
         }
         let rank = (place.revision, place.key.as_slice());

@@ -103,7 +103,7 @@ impl Candidate {
         let mut before_is_gone = false;
         for change in changes {
             if change.key == place.key && !self.is_ours(change.now.as_ref()) {
-                self.lose(change.now.is_some(), out);
+                self.lose(change.now.as_ref(), out);
                 return;
             }
             let before = view.before.as_ref().filter(|before| before.key == change.key);

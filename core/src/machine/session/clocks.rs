@@ -5,7 +5,7 @@
 //! may lack of its time to live. Answers tell whole seconds only, so each clock is known to lie within an interval,
 //! which every further answer narrows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::time::Time;
@@ -30,28 +30,65 @@ impl Offset {
     }
 }
 
-/// What is known of each endpoint's clock.
-#[derive(Debug, Default)]
+/// What is known of each endpoint's clock, and what our places may lack because of that.
+#[derive(Debug)]
 pub(super) struct Clocks {
     offsets: BTreeMap<usize, Offset>,
+    /// What was seen longer ago than this counts no more.
+    memory: Duration,
+    /// Whose clock may have written down when our places end: of the last write that is known to have been carried out,
+    /// and of those after it.
+    writers: BTreeSet<usize>,
+    skew: Duration,
 }
 
 impl Clocks {
+    pub(super) fn new(memory: Duration) -> Clocks {
+        Clocks { offsets: BTreeMap::new(), memory, writers: BTreeSet::new(), skew: Duration::ZERO }
+    }
+
+    /// What our places may lack of their time, because the clock that wrote down their end is behind another.
+    pub(super) fn skew(&self) -> Duration {
+        self.skew
+    }
+
+    /// This endpoint's clock wrote down when our places end.
+    pub(super) fn wrote(&mut self, endpoint: usize, now: Time) {
+        self.writers.clear();
+        self.skew = Duration::ZERO;
+        self.may_write(endpoint, now);
+    }
+
+    /// This endpoint's clock may do so from now on.
+    pub(super) fn may_write(&mut self, endpoint: usize, now: Time) {
+        self.writers.insert(endpoint);
+        self.reckon(now);
+    }
+
+    fn reckon(&mut self, now: Time) {
+        let behind = |endpoint: &usize| self.behind(*endpoint, now);
+        let skew = self.writers.iter().filter_map(behind).map(|(_, skew)| skew).max().unwrap_or_default();
+        // A clock that is set right afterwards does not lengthen what it wrote down.
+        self.skew = self.skew.max(skew);
+    }
+
     /// An answer to a request that was sent at `sent_at` says that the endpoint's clock shows this second.
     pub(super) fn note(&mut self, endpoint: usize, clock_s: u64, sent_at: Time, now: Time) {
-        let shown = i64::try_from(clock_s).unwrap_or(0).saturating_mul(SECOND);
+        let shown = i64::try_from(clock_s).unwrap_or(0).saturating_mul(SECOND).min(i64::MAX / 4);
         let seen = Offset { least: shown - at(now), most: shown + SECOND - at(sent_at), at: now };
         let offset = self.offsets.entry(endpoint).or_insert(seen);
         let known = offset.aged(now);
         let (least, most) = (known.least.max(seen.least), known.most.min(seen.most));
         // Nothing in common: the clock was set.
         *offset = if least <= most { Offset { least, most, at: now } } else { seen };
+        self.reckon(now);
     }
 
     /// By how much another endpoint's clock is ahead of this one's, at least, and which.
     pub(super) fn behind(&self, endpoint: usize, now: Time) -> Option<(usize, Duration)> {
         let most = self.offsets.get(&endpoint)?.aged(now).most;
-        let others = self.offsets.iter().filter(|(other, _)| **other != endpoint);
+        let is_told = |offset: &Offset| now.since(offset.at) <= self.memory;
+        let others = self.offsets.iter().filter(|(other, offset)| **other != endpoint && is_told(offset));
         let (ahead, least) = others.map(|(other, offset)| (*other, offset.aged(now).least)).max_by_key(|(_, l)| *l)?;
         let proven = u64::try_from(least - most).ok().filter(|proven| *proven > 0)?;
         Some((ahead, Duration::from_nanos(proven)))
@@ -82,7 +119,7 @@ mod tests {
 
     #[test]
     fn clocks_within_a_second_are_not_accused() {
-        let mut clocks = Clocks::default();
+        let mut clocks = Clocks::new(Duration::from_secs(60));
         for now in (10..60_000).step_by(730) {
             ask(&mut clocks, 0, 0, now);
             ask(&mut clocks, 1, 3, now);
@@ -93,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_clock_behind_is_proven_ever_closer() {
-        let mut clocks = Clocks::default();
+        let mut clocks = Clocks::new(Duration::from_secs(60));
         ask(&mut clocks, 0, 0, 10);
         ask(&mut clocks, 1, 5_000, 10);
         let (ahead, first) = clocks.behind(0, millis(10)).expect("behind");
@@ -108,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_is_believed_at_once() {
-        let mut clocks = Clocks::default();
+        let mut clocks = Clocks::new(Duration::from_secs(60));
         ask(&mut clocks, 0, 10_000, 10);
         ask(&mut clocks, 1, 10_000, 10);
         assert_eq!(clocks.behind(0, millis(10)), None);

@@ -60,6 +60,8 @@ pub(super) struct EntryKeeper {
     held: Option<Held>,
     under_way: Option<Refreshing>,
     suspect_until: Option<Time>,
+    /// When the wall clock jumped last: what was asked for before that proves nothing.
+    jumped_at: Option<Time>,
     failures: u32,
 }
 
@@ -76,12 +78,13 @@ impl EntryKeeper {
             held: None,
             under_way: None,
             suspect_until: None,
+            jumped_at: None,
             failures: 0,
         }
     }
 
     /// Takes over the candidate's place, or lets it go.
-    fn follow(&mut self, places: &Places) {
+    fn follow(&mut self, places: &Places, now: Time) {
         let Some((candidate, place)) = places.first_key_value() else {
             (self.held, self.under_way, self.suspect_until) = (None, None, None);
             return;
@@ -102,6 +105,20 @@ impl EntryKeeper {
                     is_new: true,
                     is_lost: false,
                 });
+                if self.jumped_at.is_some_and(|jumped| place.asked_at <= jumped) {
+                    self.doubt_all(now);
+                }
+            }
+        }
+    }
+
+    /// Nothing is certain before a refresh that is sent from now on.
+    fn doubt_all(&mut self, now: Time) {
+        if let Some(held) = &mut self.held {
+            self.suspect_until.get_or_insert(now + self.attempt);
+            held.refresh_at = now;
+            if let Some(refresh) = &mut self.under_way {
+                refresh.is_void = true;
             }
         }
     }
@@ -109,7 +126,7 @@ impl EntryKeeper {
     fn applied(&mut self, refresh: &Refreshing, found: Written) -> (KeeperNews, Vec<Check>) {
         let Some(held) = &mut self.held else { return (KeeperNews::Nothing, Vec::new()) };
         if !held.is_entry(&found) {
-            return (KeeperNews::Nothing, vec![held.lost(true)]);
+            return (KeeperNews::Nothing, vec![held.lost(Some(found))]);
         }
         held.written = found.at;
         held.in_doubt = false;
@@ -135,7 +152,7 @@ impl EntryKeeper {
                 held.refresh_at = now;
                 (KeeperNews::Nothing, Vec::new())
             }
-            found => (KeeperNews::Nothing, vec![held.lost(found.is_some())]),
+            found => (KeeperNews::Nothing, vec![held.lost(found)]),
         }
     }
 
@@ -187,13 +204,8 @@ impl Keeper for EntryKeeper {
     }
 
     fn suspect(&mut self, now: Time) {
-        if let Some(held) = &mut self.held {
-            self.suspect_until.get_or_insert(now + self.attempt);
-            held.refresh_at = now;
-            if let Some(refresh) = &mut self.under_way {
-                refresh.is_void = true;
-            }
-        }
+        self.jumped_at = Some(now);
+        self.doubt_all(now);
     }
 
     fn give_up_late(&mut self, _: Time) {
@@ -217,7 +229,7 @@ impl Keeper for EntryKeeper {
             self.is_active = true;
             self.incarnation += 1;
         }
-        self.follow(places);
+        self.follow(places, now);
         if self.under_way.as_ref().is_some_and(|refresh| now >= refresh.sent_at + self.attempt) {
             self.give_up_late(now);
             let detail = format!("no answer to a refresh within {} ms", self.attempt.as_millis());
@@ -292,8 +304,8 @@ impl Held {
             && member.name == self.place.name
     }
 
-    fn lost(&mut self, is_left: bool) -> Check {
+    fn lost(&mut self, found: Option<Written>) -> Check {
         self.is_lost = true;
-        (self.candidate, self.place.membership.revision, Finding::Lost { is_left })
+        (self.candidate, self.place.membership.revision, Finding::Lost(found.map(|found| found.member)))
     }
 }

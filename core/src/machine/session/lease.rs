@@ -150,6 +150,10 @@ impl Keeper for LeaseKeeper {
     }
 
     fn suspect(&mut self, now: Time) {
+        // A lease that was asked for before the jump may be older than it seems: it is left to run out.
+        if matches!(self.step, Step::Granting { .. }) {
+            self.step = Step::Idle;
+        }
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);
             self.next_at = now;

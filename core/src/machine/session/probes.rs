@@ -1,0 +1,100 @@
+//! Now and then the members that do not serve us are asked for their clocks (law 1, v2). One that is set while nobody
+//! looks ends entries early; and what was seen of one that has been silent for long counts no more.
+
+use std::time::Duration;
+
+use crate::config::{Api, SessionSettings};
+use crate::machine::outbox::Outbox;
+use crate::machine::{LinkId, Op, RequestId};
+use crate::time::Time;
+
+const MIN_EVERY: Duration = Duration::from_secs(10);
+
+/// How often they are asked.
+pub(super) fn probe_every(settings: &SessionSettings) -> Duration {
+    (settings.ttl() * 2).max(MIN_EVERY)
+}
+
+/// A link that is opened for nothing but its answer.
+#[derive(Debug)]
+struct Probe {
+    link: LinkId,
+    request: RequestId,
+    endpoint: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Probes {
+    /// How many endpoints there are to ask; none where clocks do not matter.
+    endpoints: usize,
+    every: Duration,
+    attempt: Duration,
+    ask_at: Time,
+    end_at: Time,
+    under_way: Vec<Probe>,
+}
+
+impl Probes {
+    pub(super) fn new(settings: &SessionSettings) -> Probes {
+        Probes {
+            endpoints: if settings.api == Api::V2 { settings.endpoints.len() } else { 0 },
+            every: probe_every(settings),
+            attempt: settings.attempt,
+            ask_at: Time::NEVER,
+            end_at: Time::NEVER,
+            under_way: Vec::new(),
+        }
+    }
+
+    /// Another link serves: at its opening all were asked.
+    pub(super) fn relinked(&mut self, now: Time) {
+        if self.endpoints > 1 {
+            self.ask_at = now + self.every;
+        }
+    }
+
+    /// Asks them now.
+    pub(super) fn hurry(&mut self, now: Time) {
+        if self.endpoints > 1 && self.under_way.is_empty() {
+            self.ask_at = now;
+        }
+    }
+
+    /// `serving` is the endpoint that serves us, if one does.
+    pub(super) fn advance(&mut self, serving: Option<usize>, key: &[u8], now: Time, out: &mut Outbox) {
+        if now >= self.end_at || serving.is_none() {
+            self.close(out);
+        }
+        let Some(serving) = serving else { return };
+        if now < self.ask_at {
+            return;
+        }
+        (self.ask_at, self.end_at) = (now + out.entropy.jitter(self.every), now + self.attempt);
+        for endpoint in (0..self.endpoints).filter(|endpoint| *endpoint != serving) {
+            let link = LinkId(out.fresh());
+            let request = out.send(link, Op::Open { endpoint, key: key.to_vec() });
+            self.under_way.push(Probe { link, request, endpoint });
+        }
+    }
+
+    pub(super) fn endpoint_of(&self, link: LinkId) -> Option<usize> {
+        self.under_way.iter().find(|probe| probe.link == link).map(|probe| probe.endpoint)
+    }
+
+    /// Whether this was the answer to one of them; its link has served its purpose.
+    pub(super) fn settle(&mut self, id: RequestId, out: &mut Outbox) -> bool {
+        let Some(at) = self.under_way.iter().position(|probe| probe.request == id) else { return false };
+        out.close(self.under_way.swap_remove(at).link);
+        true
+    }
+
+    pub(super) fn timeout(&self, is_served: bool) -> Time {
+        let end_at = if self.under_way.is_empty() { Time::NEVER } else { self.end_at };
+        if is_served { self.ask_at.min(end_at) } else { end_at }
+    }
+
+    pub(super) fn close(&mut self, out: &mut Outbox) {
+        self.under_way.drain(..).for_each(|probe| out.close(probe.link));
+        self.end_at = Time::NEVER;
+    }
+}

@@ -1,0 +1,125 @@
+//! Elections that share a session, of which etcd denies one its key: the others are not disturbed.
+
+use std::time::{Duration, Instant};
+
+use etcd_leader::config::Secret;
+use etcd_leader::{Config, Election, ErrorKind, Event, Next};
+
+use super::support::{Cluster, Proxy};
+
+const TTL_S: u32 = 3;
+const SOON: Duration = Duration::from_secs(20);
+const PASSWORD: &str = "of-the-worker";
+
+/// An etcd that asks for users, and a proxy before it that counts connections.
+struct Guarded {
+    proxy: Proxy,
+    cluster: Cluster,
+}
+
+impl Guarded {
+    /// The user `worker` may use these keys.
+    fn new(keys: &[&str]) -> Guarded {
+        let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
+        for words in ["user add root:of-root", "user grant-role root root", "role add worker"] {
+            cluster.etcdctl(&words.split(' ').collect::<Vec<_>>());
+        }
+        cluster.etcdctl(&["user", "add", &format!("worker:{PASSWORD}")]);
+        cluster.etcdctl(&["user", "grant-role", "worker", "worker"]);
+        for key in keys {
+            cluster.etcdctl(&["role", "grant-permission", "worker", "readwrite", "--prefix=true", &format!("{key}/")]);
+        }
+        cluster.etcdctl(&["auth", "enable"]);
+        Guarded { proxy: Proxy::before(cluster.client_address(0)), cluster }
+    }
+
+    fn role(&self, words: &[&str]) {
+        self.cluster.etcdctl(&[&["--user=root:of-root", "role"], words].concat());
+    }
+
+    fn start(&self, key: &str) -> Election {
+        let config = Config {
+            endpoints: vec![self.proxy.url()],
+            key: key.into(),
+            name: "one".into(),
+            ttl_s: TTL_S,
+            username: Some("worker".into()),
+            password: Some(Secret::new(PASSWORD)),
+            ..Config::default()
+        };
+        Election::start(&config).expect("a good config")
+    }
+}
+
+/// Takes events until one is wanted.
+fn until<T>(election: &Election, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    loop {
+        match election.next(Some(SOON)).expect("no fork") {
+            Next::Event(event) => {
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+            }
+            other => panic!("{election:?}: {other:?}"),
+        }
+    }
+}
+
+fn elected(election: &Election) -> u64 {
+    until(election, |event| if let Event::Elected { token } = event { Some(*token) } else { None })
+}
+
+/// For so long it leads under this token, and is told nothing but who leads.
+fn leads_undisturbed(election: &Election, token: u64, long: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < long {
+        assert_eq!(election.token(), Some(token));
+        match election.next(Some(Duration::from_millis(50))).expect("no fork") {
+            Next::Nothing | Next::Event(Event::Leader(Some(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_denied_newcomer_fails_alone() {
+    let guarded = Guarded::new(&["/one", "/two"]);
+    let (one, two) = (guarded.start("/one"), guarded.start("/two"));
+    let tokens = (elected(&one), elected(&two));
+    let connections = guarded.proxy.connections();
+    for _ in 0..3 {
+        let denied = guarded.start("/denied");
+        let error = until(&denied, |event| if let Event::Failed(error) = event { Some(error.clone()) } else { None });
+        assert_eq!(error.kind(), ErrorKind::Denied);
+    }
+    leads_undisturbed(&one, tokens.0, Duration::from_secs(u64::from(TTL_S) * 2));
+    leads_undisturbed(&two, tokens.1, Duration::ZERO);
+    assert_eq!(guarded.proxy.connections(), connections, "the session keeps its connection");
+}
+
+#[test]
+fn a_role_that_is_revoked_for_one_key_leaves_the_other_leading() {
+    let guarded = Guarded::new(&["/kept", "/revoked"]);
+    // Whichever the session asks for first.
+    for order in [["/kept", "/revoked"], ["/revoked", "/kept"]] {
+        let mut elections = order.map(|key| (key, guarded.start(key)));
+        elections.sort_by_key(|(key, _)| *key);
+        let [(_, kept), (_, revoked)] = elections;
+        let (token, first) = (elected(&kept), elected(&revoked));
+        guarded.role(&["revoke-permission", "worker", "--prefix=true", "/revoked/"]);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(u64::from(TTL_S) * 3) {
+            assert_eq!(kept.token(), Some(token), "{kept:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        guarded.role(&["grant-permission", "worker", "readwrite", "--prefix=true", "/revoked/"]);
+        // Either it led all the time, its lease being kept, or it leads again.
+        let begun = Instant::now();
+        while revoked.token().is_none() {
+            assert!(begun.elapsed() < SOON, "{revoked:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(revoked.token() >= Some(first));
+        assert_eq!(kept.token(), Some(token));
+    }
+}
