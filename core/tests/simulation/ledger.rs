@@ -80,8 +80,8 @@ impl Ledger {
         now: Time,
     ) {
         let Member { key, revision, name, .. } = own.clone();
-        let behind = self.proven_skew(endpoint, now);
         self.ttl = ttl;
+        let behind = self.proven_skew(endpoint, now);
         self.open.retain(|open| open.key != own.key);
         self.entries.push(Entry {
             key,
@@ -190,12 +190,12 @@ impl Ledger {
         let (least, most) = (known.least.max(seen.least), known.most.min(seen.most));
         let offset = if least <= most { Offset { least, most, at: now } } else { seen };
         self.clocks.insert(endpoint, offset);
-        let clocks = &self.clocks;
+        let (clocks, memory) = (&self.clocks, memory(self.ttl));
         for entry in &mut self.entries {
-            entry.behind = entry.behind.max(proven_skew(clocks, entry.endpoint, now));
+            entry.behind = entry.behind.max(proven_skew(clocks, memory, entry.endpoint, now));
         }
         for open in &mut self.open {
-            open.behind = open.behind.max(proven_skew(clocks, open.endpoint, now));
+            open.behind = open.behind.max(proven_skew(clocks, memory, open.endpoint, now));
         }
     }
 
@@ -207,14 +207,20 @@ impl Ledger {
     }
 
     fn proven_skew(&self, endpoint: usize, now: Time) -> Duration {
-        proven_skew(&self.clocks, endpoint, now)
+        proven_skew(&self.clocks, memory(self.ttl), endpoint, now)
     }
 }
 
+/// All members are asked what time it is in half of this; who does not answer is not believed for ever.
+fn memory(ttl: Duration) -> Duration {
+    2 * (2 * ttl).max(Duration::from_secs(10))
+}
+
 /// By how much some member's clock is known to be ahead of this one's.
-fn proven_skew(clocks: &BTreeMap<usize, Offset>, endpoint: usize, now: Time) -> Duration {
+fn proven_skew(clocks: &BTreeMap<usize, Offset>, memory: Duration, endpoint: usize, now: Time) -> Duration {
     let Some(most) = clocks.get(&endpoint).map(|clock| clock.aged(now).most) else { return Duration::ZERO };
-    let least = clocks.values().map(|clock| clock.aged(now).least).max().unwrap_or(most);
+    let told = clocks.values().filter(|clock| now.since(clock.at) <= memory);
+    let least = told.map(|clock| clock.aged(now).least).max().unwrap_or(most);
     Duration::from_nanos(u64::try_from(least - most).unwrap_or(0))
 }
 
