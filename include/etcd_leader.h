@@ -54,7 +54,8 @@ FORK     A child has its parent's elections, but they run in the parent only: in
 
 ABI      Within libetcd_leader.so.1 nothing is changed or taken away, only added: fields at the end of structures (that
          is what config_size and el_event.size are for), functions, events, statuses. Ignore events that you do not
-         know; treat every negative number as a failure. No environment variable changes what the library does.
+         know; treat every negative number as a failure. No environment variable changes what the library does,
+         but for SSL_CERT_FILE and SSL_CERT_DIR, which say where the system's CAs are.
 
 This file is generated from the library's sources; MIT License. */
 
@@ -364,7 +365,7 @@ typedef struct el_config {
     /**
      * Whom to trust when the endpoints are `https://`: a file of CA certificates in PEM. Only these are trusted then;
      * without `ca_file` and `ca_pem`, those that the system trusts. The files that are named here and below are read by
-     * `el_start` and again for each connection, so they may be replaced while elections run.
+     * `el_start` and again whenever the library turns to a member, so they may be replaced while elections run.
      */
     const char *ca_file;
     /**

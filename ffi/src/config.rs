@@ -65,7 +65,7 @@ pub struct el_config {
     pub password: *const c_char,
     /// Whom to trust when the endpoints are `https://`: a file of CA certificates in PEM. Only these are trusted then;
     /// without `ca_file` and `ca_pem`, those that the system trusts. The files that are named here and below are read by
-    /// `el_start` and again for each connection, so they may be replaced while elections run.
+    /// `el_start` and again whenever the library turns to a member, so they may be replaced while elections run.
     pub ca_file: *const c_char,
     /// The same as a text in PEM. Give the file or the text, here and below.
     pub ca_pem: *const c_char,

@@ -1,8 +1,8 @@
 //! TLS for both tongues: certificates and keys as rustls wants them, and what a failure of it means in words.
 //!
-//! There is no mode that trusts everybody, and nothing is remembered from one connection to the next: a certificate
-//! that was replaced or a CA that was taken away counts from the next connection on. Session tickets would skip that
-//! check, so there are none.
+//! There is no mode that trusts everybody, and nothing is remembered from one link to the next: a certificate that was
+//! replaced or a CA that was taken away counts from the next link on (which in v2 is more than one connection). Session
+//! tickets would skip that check, so there are none.
 
 use std::sync::Arc;
 

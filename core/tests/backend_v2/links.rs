@@ -204,6 +204,19 @@ fn bench_with_password(urls: &[String]) -> Bench {
     Bench::with(&settings)
 }
 
+#[tokio::test]
+async fn a_page_that_repeats_what_we_sent_is_not_shown() {
+    let server = Server::new(|head, client| {
+        let length = head.len();
+        let page = format!("HTTP/1.1 500 Oh\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{head}");
+        let _ = client.write_all(page.as_bytes());
+    });
+    let failure = bench_with_password(&[server.url()]).open(0).await.expect_err("no etcd");
+    assert!(failure.detail.contains("HTTP 500") && !failure.detail.contains("Basic"), "{failure:?}");
+    let failure = Bench::on(&[server.url()]).open(0).await.expect_err("no etcd");
+    assert!(failure.detail.contains("/v2/keys/"), "without a password the text helps: {failure:?}");
+}
+
 /// Serves looks, and redirects posts to there.
 fn redirecting(status: &'static str, location: String) -> Server {
     Server::new(move |head, client| {

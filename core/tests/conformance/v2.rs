@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_leader::Api;
+use etcd_leader::{Api, Config, Election};
 
 use super::candidate::{Candidate, Setup, check_terms, now_ms};
 use super::store::{BOTH, Store, single};
@@ -211,22 +211,27 @@ fn a_join_whose_answer_was_lost_leaves_a_ghost_that_nobody_adopts() {
 }
 
 #[test]
-fn an_entry_that_somebody_touched_is_given_up_and_taken_away() {
+fn an_entry_that_somebody_touched_is_given_up_and_does_not_stay() {
     let cluster = single();
     let urls = cluster.urls();
     for (key, touch) in [
-        ("/ttl", "prevExist=true&value=one&ttl=100"),
+        // What has a time to live runs out; it might be another member's.
+        ("/ttl", "prevExist=true&value=one&ttl=2"),
+        ("/value", "prevExist=true&value=stranger&ttl=2"),
+        // What has none would stay.
         ("/no-ttl", "prevExist=true&value=one"),
-        ("/value", "prevExist=true&value=stranger&ttl=100"),
+        ("/anew", "value=one"),
     ] {
         let mut line = v2(&urls, key).line_up(&["one", "two"]);
         let own = store(&cluster).key_of(key, "one");
-        let old = store(&cluster).created(&own);
         store(&cluster).v2("PUT", &own, touch);
         assert_eq!(line[0].hears("unelected"), "KeyLost", "{key}");
         line[1].elected();
-        wait_for("one to join again", || (store(&cluster).names(key) == ["two", "one"]).then_some(()));
-        assert_ne!(store(&cluster).created(&store(&cluster).key_of(key, "one")), old);
+        wait_for("one to join again, and nothing else to be there", || {
+            let members = store(&cluster).members(key);
+            let names: Vec<&str> = members.iter().map(|(_, name)| name.as_str()).collect();
+            (names == ["two", "one"] && members.iter().all(|(key, _)| *key != own)).then_some(())
+        });
         line[1].stop();
         line[0].elected();
         check_terms(&line.iter().collect::<Vec<_>>());
@@ -289,4 +294,25 @@ fn the_two_apis_do_not_see_each_other() {
     std::thread::sleep(Duration::from_millis(TTL_MS));
     assert_eq!((old.claims(), new.claims()), (format!("yes {old_token}"), format!("yes {new_token}")));
     assert!(![&old, &new].iter().any(|one| one.has_said("retrying")));
+}
+
+#[test]
+fn a_hundred_candidates_in_one_process_all_stay() {
+    const MEMBERS: usize = 100;
+    let cluster = single();
+    let config = |name: String| Config {
+        endpoints: cluster.urls(),
+        key: "/hundred".into(),
+        name,
+        ttl_s: TTL_S,
+        api: Api::V2,
+        ..Config::default()
+    };
+    let all: Vec<Election> =
+        (0..MEMBERS).map(|at| Election::start(&config(format!("member {at}"))).expect("started")).collect();
+    store(&cluster).wait_for_members("/hundred", MEMBERS);
+    let joined = store(&cluster).members("/hundred");
+    std::thread::sleep(Duration::from_millis(2 * TTL_MS));
+    assert_eq!(store(&cluster).members("/hundred"), joined, "each has the place that it had two ttls ago");
+    assert_eq!(all.iter().filter(|one| one.is_leader()).count(), 1);
 }

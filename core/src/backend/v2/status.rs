@@ -106,6 +106,8 @@ pub(super) fn foreign(http: &Http, key: &Key, status: StatusCode, body: &[u8]) -
     let endpoint = http.endpoint();
     let text = brief(&String::from_utf8_lossy(body));
     let kind = kind_of_foreign(status, &text);
+    // A proxy's page may repeat what it was sent, and with it our password.
+    let text = if http.user().is_some() { "(its text is not shown, as we sent a password)".into() } else { text };
     let detail = match kind {
         ErrorKind::Unsupported => format!("{endpoint}: {NO_V2}"),
         ErrorKind::Denied => denied(http, key, &format!("HTTP {status}: {text}")),
