@@ -306,8 +306,8 @@ typedef struct el_config {
      */
     const char *key;
     /**
-     * What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. It need not
-     * be unique.
+     * What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. With API v3
+     * it need not be unique; with API v2 give each candidate its own, since a wiped store gives keys out again.
      */
     const char *name;
     /**

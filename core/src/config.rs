@@ -48,7 +48,8 @@ pub struct Config {
     pub api: Api,
     /// The election: all who campaign for the same key on the same cluster compete. Taken byte for byte.
     pub key: String,
-    /// What this candidate calls itself; followers are told the leader's name.
+    /// What this candidate calls itself; followers are told the leader's name. In API v2 it should be its own: a wiped
+    /// store gives keys out again.
     pub name: String,
     /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
     pub ttl_s: u32,

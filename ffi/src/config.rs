@@ -32,8 +32,8 @@ pub struct el_config {
     /// The election: all who campaign for the same key on the same cluster compete. 1 to 1024 bytes of UTF-8, taken
     /// byte for byte; no slash at the end, no double slash.
     pub key: *const c_char,
-    /// What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. It need not
-    /// be unique.
+    /// What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. With API v3
+    /// it need not be unique; with API v2 give each candidate its own, since a wiped store gives keys out again.
     pub name: *const c_char,
     /// Called by `el_poll` for each event. Required.
     pub on_event: el_on_event,

@@ -8,6 +8,7 @@ use etcd_leader::{Api, Config, Election};
 use super::candidate::{Candidate, Setup, check_terms, now_ms};
 use super::store::{BOTH, Store, single};
 use super::support::forwarder::{Forwarder, Treatment};
+use super::support::v2 as support_v2;
 use super::support::{Cluster, Proxy, wait_for};
 
 const TTL_S: u32 = 5;
@@ -89,6 +90,13 @@ fn a_wiped_store_gives_the_names_out_again_to_three_that_share_a_name() {
     };
     let mut line: Vec<Candidate> = (0..3).map(|_| start()).collect();
     let before = store(&cluster).members("/same");
+    // Each has seen a store that the next one will not have grown to soon.
+    store(&cluster).write_elsewhere(100);
+    let grown = before.len() as u64 + 100;
+    wait_for("each to have refreshed", || {
+        let entries = support_v2::entries(cluster.client_address(0), "/same").expect("the entries");
+        entries.iter().all(|entry| entry.modified > grown).then_some(())
+    });
     let wiped = now_ms();
     cluster.wipe();
     line.iter().for_each(|one| drop(one.hears("retrying StoreReset")));
@@ -215,8 +223,8 @@ fn an_entry_that_somebody_touched_is_given_up_and_does_not_stay() {
     let cluster = single();
     let urls = cluster.urls();
     for (key, touch) in [
-        // What has a time to live runs out; it might be another member's.
-        ("/ttl", "prevExist=true&value=one&ttl=2"),
+        // What has a time to live runs out; it might be another member's. (This one longer than until our next refresh.)
+        ("/ttl", "prevExist=true&value=one&ttl=4"),
         ("/value", "prevExist=true&value=stranger&ttl=2"),
         // What has none would stay.
         ("/no-ttl", "prevExist=true&value=one"),
