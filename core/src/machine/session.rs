@@ -294,7 +294,10 @@ impl Session {
             let wants_lease = self.has_users && self.fatal.is_none();
             if let Some(failure) = self.keeper.advance(link, wants_lease, &self.key, &self.places, now, out) {
                 self.link_failed(link, failure, now, out);
-            } else if let Err(failure) = self.doubts.advance(link, &self.key, now, out) {
+                return;
+            }
+            let has_settled = self.keeper.has_settled();
+            if let Err(failure) = self.doubts.advance(link, &self.key, has_settled, now, out) {
                 self.link_failed(link, failure, now, out);
             }
         } else {

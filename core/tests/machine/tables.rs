@@ -377,7 +377,18 @@ fn stopping() {
         OnStoreReset::Continue,
         vec![
             ("what was left behind is looked at once more", late.clone(), "revoke confirm1", "ended"),
-            ("it has gone with the lease", with(&[&late, &[Revoked, Confirmed(1, false)]]), "close", "ended"),
+            (
+                "nothing was there before the lease had ended: it may have come since",
+                with(&[&late, &[Confirmed(1, false), Revoked, At(23_400)]]),
+                "confirm1",
+                "ended",
+            ),
+            (
+                "it has gone with the lease",
+                with(&[&late, &[Confirmed(1, false), Revoked, At(23_400), Confirmed(1, false)]]),
+                "close",
+                "ended",
+            ),
             ("somebody put over it: it is deleted", found.clone(), "leave20", "ended"),
             ("until it is gone", with(&[&found, &[Left, Confirmed(1, false)]]), "close", "ended"),
             ("or the server has forgotten it", with(&[&late, &[LinkBreaks, At(41_500), At(60_000)]]), "", "ended"),

@@ -14,8 +14,8 @@ use crate::time::Time;
 enum Step {
     /// Read the key, not before this time.
     Read(Time),
-    /// Read; a reply is due by then.
-    Reading(RequestId, Time),
+    /// Read; a reply is due by then. `is_last`: sent when no lease was left under which anything could still appear.
+    Reading { request: RequestId, by: Time, is_last: bool },
     /// Delete the entry with this revision.
     Delete(Revision),
     /// Deleting; a reply is due by then.
@@ -30,7 +30,8 @@ enum Step {
 struct Doubt {
     key: Vec<u8>,
     step: Step,
-    /// The lease has ended: nothing can appear any more, and a read that finds nothing settles it. Not owned after this.
+    /// The lease is not used any more: once it has ended nothing can appear, and a read that finds nothing settles it.
+    /// Not owned after this.
     over_at: Option<Time>,
 }
 
@@ -86,15 +87,24 @@ impl Doubts {
         self.doubts.iter().any(|doubt| doubt.waits_for(id))
     }
 
-    /// Does what is due; `Err` if the link has missed a deadline.
-    pub(super) fn advance(&mut self, link: LinkId, key: &[u8], now: Time, out: &mut Outbox) -> Result<(), Failure> {
+    /// Does what is due; `Err` if the link has missed a deadline. `has_settled`: no lease of ours is left whose end is
+    /// not known.
+    pub(super) fn advance(
+        &mut self,
+        link: LinkId,
+        key: &[u8],
+        has_settled: bool,
+        now: Time,
+        out: &mut Outbox,
+    ) -> Result<(), Failure> {
         self.give_up_late(now);
         let by = now + self.attempt;
         for doubt in &mut self.doubts {
             doubt.step = match doubt.step {
                 Step::Read(at) if now >= at => {
                     let op = Op::Confirm { key: key.to_vec(), keys: vec![doubt.key.clone()] };
-                    Step::Reading(out.send(link, op), by)
+                    let is_last = doubt.over_at.is_some() && has_settled;
+                    Step::Reading { request: out.send(link, op), by, is_last }
                 }
                 Step::Delete(revision) => {
                     Step::Deleting(out.send(link, Op::Leave { key: doubt.key.clone(), revision }), by)
@@ -103,7 +113,7 @@ impl Doubts {
                     let end = [doubt.key.as_slice(), b"\0"].concat();
                     Step::Watching(out.watch(link, doubt.key.clone(), end, at + 1), at + 1)
                 }
-                Step::Reading(_, by) | Step::Deleting(_, by) if now >= by => {
+                Step::Reading { by, .. } | Step::Deleting(_, by) if now >= by => {
                     let detail = "no answer about a key in doubt in time";
                     return Err(Failure::new(crate::error::ErrorKind::Timeout, detail));
                 }
@@ -116,7 +126,7 @@ impl Doubts {
     pub(super) fn timeout(&self, is_served: bool, now: Time) -> Time {
         let due = |doubt: &Doubt| match doubt.step {
             Step::Read(at) => at.max(now),
-            Step::Reading(_, by) | Step::Deleting(_, by) => by,
+            Step::Reading { by, .. } | Step::Deleting(_, by) => by,
             Step::Delete(_) | Step::Watch(_) => now,
             Step::Watching(..) => Time::NEVER,
         };
@@ -141,7 +151,12 @@ impl Doubts {
             Ok(Reply { answer: Answer::Confirmed { found }, stamp }) => {
                 match found.into_iter().next().flatten() {
                     Some(entry) => doubt.step = Step::Delete(entry.revision),
-                    None if doubt.over_at.is_some() => drop(self.doubts.swap_remove(at)),
+                    None if matches!(doubt.step, Step::Reading { is_last: true, .. }) => {
+                        self.doubts.swap_remove(at);
+                    }
+                    None if doubt.over_at.is_some() => {
+                        doubt.step = Step::Read(now + out.entropy.jitter(self.attempt / 8));
+                    }
                     None => doubt.step = Step::Watch(stamp.revision),
                 }
                 Ok(())
@@ -177,6 +192,6 @@ impl Doubts {
 
 impl Doubt {
     fn waits_for(&self, id: RequestId) -> bool {
-        matches!(self.step, Step::Reading(ours, _) | Step::Deleting(ours, _) if ours == id)
+        matches!(self.step, Step::Reading { request: ours, .. } | Step::Deleting(ours, _) if ours == id)
     }
 }

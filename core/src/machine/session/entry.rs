@@ -186,6 +186,10 @@ impl Keeper for EntryKeeper {
         !self.is_active
     }
 
+    fn has_settled(&self) -> bool {
+        true
+    }
+
     fn retire(&mut self, _: Time) {
         self.is_active = false;
         (self.held, self.under_way, self.suspect_until) = (None, None, None);

@@ -36,6 +36,9 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// Nothing is held, asked for, or still to be given up.
     fn is_over(&self) -> bool;
 
+    /// Nothing is still to be given up: all of which we had no use any more has ended.
+    fn has_settled(&self) -> bool;
+
     /// What is held is not to be used any more.
     fn retire(&mut self, now: Time);
 

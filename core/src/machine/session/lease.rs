@@ -127,6 +127,10 @@ impl Keeper for LeaseKeeper {
         self.held.is_none() && self.retired.is_empty() && !matches!(self.step, Step::Granting { .. })
     }
 
+    fn has_settled(&self) -> bool {
+        self.retired.is_empty()
+    }
+
     /// A lease is revoked if it can be: that settles all that is in doubt under it.
     fn retire(&mut self, now: Time) {
         if let Some(held) = self.held.take() {
