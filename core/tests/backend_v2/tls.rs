@@ -123,3 +123,22 @@ async fn certificates_are_checked_and_the_cause_is_told() {
     assert!(matches!(failure.kind, ErrorKind::Unreachable | ErrorKind::Protocol), "{failure:?}");
     assert!(failure.detail.ends_with("if this port speaks TLS, write https://"), "{failure:?}");
 }
+
+/// A server that closes a connection on which something is still unread resets it: whether it is seen as that or as the
+/// end is a matter of luck.
+#[tokio::test]
+async fn a_server_without_tls_that_resets_the_connection_is_told_as_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.readable().await.expect("a handshake that begins");
+            stream.set_zero_linger().expect("what is unread is not waited for");
+            drop(stream);
+        }
+    });
+    let settings = settings(&url, Config { ca_pem: secret(ca().pem()), ..Config::default() });
+    let failure = Bench::with(&settings).open(0).await.expect_err("no TLS");
+    assert_eq!(failure.kind, ErrorKind::Unreachable, "{failure:?}");
+    assert!(failure.detail.ends_with("if this port does not speak TLS, write http://"), "{failure:?}");
+}

@@ -51,9 +51,14 @@ pub(super) fn unconnected(endpoint: &Endpoint, is_late: bool, cause: &(dyn Error
     if is_late {
         return Failure::new(ErrorKind::Timeout, format!("{endpoint}: no connection in time"));
     }
-    let is_end = |cause: &io::Error| cause.kind() == io::ErrorKind::UnexpectedEof;
+    let is_end = |cause: &io::Error| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    };
     let is_cut = chain(cause).filter_map(<dyn Error>::downcast_ref).any(is_end);
-    // What etcd does with TLS on a port that does not speak it.
+    // What etcd does with TLS on a port that does not speak it: it answers, and closes, which resets what is unread.
     let remark = if is_cut && endpoint.is_tls() { "; if this port does not speak TLS, write http://" } else { "" };
     Failure::new(kind_of_transport(cause), format!("{endpoint}: cannot connect: {}{remark}", root(cause)))
 }
