@@ -121,6 +121,36 @@ impl Election {
         }
     }
 
+    /// Ends the election and waits for nothing, not even when the handle is dropped. It is itself the word that the
+    /// leading work has ended: nothing is told any more, and the place is given up.
+    pub fn close(&self) {
+        if self.life.is_ours() {
+            self.shared.close();
+        }
+    }
+
+    /// After [`Election::close`]: waits until etcd has confirmed the end, for at most `timeout`; whether it has.
+    pub fn wait_closed(&self, timeout: Duration) -> bool {
+        if !self.life.is_ours() {
+            return false;
+        }
+        let give_up = Instant::now() + timeout;
+        let mut mailbox = self.shared.mailbox();
+        while !mailbox.is_ended() {
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            mailbox = self.shared.wait(mailbox, left);
+        }
+        mailbox.has_released()
+    }
+
+    /// After the end: whether our key is known to be gone.
+    pub fn has_released(&self) -> bool {
+        self.life.is_ours() && self.shared.mailbox().has_released()
+    }
+
     /// Whether we lead at this moment. Takes no lock and no system call; reads the clock, so that a process which was
     /// stopped or asleep hears the truth from its first call on.
     pub fn is_leader(&self) -> bool {
@@ -166,25 +196,18 @@ impl Election {
 }
 
 impl Drop for Election {
-    /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`.
+    /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`; after
+    /// [`Election::close`] it does not wait.
     fn drop(&mut self) {
         if !self.life.is_ours() {
             // What was inherited belongs to the parent: its memory stays, its descriptors are not touched.
             std::mem::forget((self.shared.clone(), self.life.clone()));
             return;
         }
-        let timeout = self.shared.settings.stop_timeout;
-        let give_up = Instant::now() + timeout;
-        self.shared.close();
-        let mut mailbox = self.shared.mailbox();
-        while !mailbox.is_ended() {
-            let left = give_up.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            mailbox = self.shared.wait(mailbox, left);
-        }
-        drop(mailbox);
+        let patience = if self.shared.is_closed() { Duration::ZERO } else { self.shared.settings.stop_timeout };
+        let give_up = Instant::now() + patience;
+        self.close();
+        self.wait_closed(patience);
         engine::leave(&self.life, &self.shared.settings, give_up.saturating_duration_since(Instant::now()));
     }
 }

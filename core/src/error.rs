@@ -85,6 +85,35 @@ impl ErrorKind {
         ]
     };
 
+    /// Its name in every language but Rust: that of the constant in the C header.
+    pub fn name(self) -> &'static str {
+        use ErrorKind::*;
+        match self {
+            Invalid => "EL_INVALID",
+            Busy => "EL_BUSY",
+            Stopped => "EL_STOPPED",
+            Forked => "EL_FORKED",
+            Unreachable => "EL_UNREACHABLE",
+            Timeout => "EL_TIMEOUT",
+            NoQuorum => "EL_NO_QUORUM",
+            Server => "EL_SERVER",
+            NoSpace => "EL_NO_SPACE",
+            Protocol => "EL_PROTOCOL",
+            Denied => "EL_DENIED",
+            Unsupported => "EL_UNSUPPORTED",
+            ClusterMismatch => "EL_CLUSTER_MISMATCH",
+            Deadline => "EL_DEADLINE",
+            KeyLost => "EL_KEY_LOST",
+            LeaseLost => "EL_LEASE_LOST",
+            StoreReset => "EL_STORE_RESET",
+            Nested => "EL_NESTED",
+            Internal => "EL_INTERNAL",
+            NotADirectory => "EL_NOT_A_DIRECTORY",
+            Untrusted => "EL_UNTRUSTED",
+            ClockSkew => "EL_CLOCK_SKEW",
+        }
+    }
+
     /// Whether this may end an election that never joined, once every reachable endpoint says the same (law 7).
     pub fn is_fatal_before_join(self) -> bool {
         matches!(

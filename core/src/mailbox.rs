@@ -113,6 +113,11 @@ impl Mailbox {
         self.has_ended || self.is.ended
     }
 
+    /// Whether the election has ended and our key is known to be gone.
+    pub fn has_released(&self) -> bool {
+        self.is.ended && self.is.released
+    }
+
     /// Nothing more will be so: the place is given up, or is not waited for any longer.
     pub fn end(&mut self) {
         self.has_ended = true;

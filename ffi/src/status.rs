@@ -96,6 +96,7 @@ mod tests {
     #[test]
     fn every_kind_of_error_has_a_status_of_its_own_in_the_cores_order() {
         assert_eq!(TABLE.map(|(kind, ..)| kind), ErrorKind::ALL);
+        assert!(TABLE.iter().all(|(kind, _, name)| name.to_str() == Ok(kind.name())));
         assert!(TABLE.iter().map(|(_, status, _)| *status).eq((1..=22).map(|at| -at)));
     }
 }

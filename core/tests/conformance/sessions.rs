@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 
-use super::store::{on_v2_and_v3, single};
+use super::store::{Store, on_v2_and_v3, single};
 use super::support::{Cluster, wait_for};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(20));
@@ -149,4 +149,27 @@ fn freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile(api: Ap
         assert!(begun.elapsed() < Duration::from_secs(2), "round {round} took {:?}", begun.elapsed());
         elected(&last);
     }
+}
+
+on_v2_and_v3!(closing_gives_the_place_up_and_waits_for_nothing);
+fn closing_gives_the_place_up_and_waits_for_nothing(api: Api) {
+    let mut cluster = single();
+    let [polite, cut_off] = ["/closed/1", "/closed/2"].map(|key| start_on(api, &cluster, key, "one"));
+    elected(&polite);
+    elected(&cut_off);
+    polite.close();
+    assert!(!polite.is_leader());
+    assert!(polite.wait_closed(Duration::from_secs(10)) && polite.has_released());
+    assert_eq!(Store { cluster: &cluster, api }.names("/closed/1"), Vec::<String>::new());
+
+    cluster.member(0).freeze();
+    let begun = std::time::Instant::now();
+    cut_off.close();
+    assert!(!cut_off.wait_closed(Duration::from_millis(100)) && !cut_off.has_released());
+    drop(cut_off);
+    drop(polite);
+    assert!(begun.elapsed() < Duration::from_secs(1), "waited {:?} for an etcd that is frozen", begun.elapsed());
+    cluster.member(0).thaw();
+    let store = Store { cluster: &cluster, api };
+    store.wait_for_members("/closed/2", 0);
 }

@@ -1,5 +1,5 @@
-//! `THIRD-PARTY.txt` names every crate inside the library, with its licence. It goes with the binaries.
-//! `UPDATE_GENERATED=1` writes it anew.
+//! `THIRD-PARTY.txt` of each door names every crate inside its binary, with its licence. It goes with the binary.
+//! `UPDATE_GENERATED=1` writes them anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,6 +12,12 @@ use serde_json::Value;
 /// What may be inside: each lets a binary carry it under its own name.
 const ALLOWED: &[&str] = &["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "BSD-2-Clause", "Unicode-3.0", "Zlib", "0BSD"];
 
+/// The doors: package, where its notices stand, and what its binary is called.
+const DOORS: [(&str, &str, &str); 2] = [
+    ("etcd-leader-ffi", "../ffi/THIRD-PARTY.txt", "libetcd_leader"),
+    ("etcd-leader-node", "../node/THIRD-PARTY.txt", "etcd-leader.node"),
+];
+
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform=x86_64-unknown-linux-gnu"])
@@ -22,8 +28,8 @@ fn metadata() -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// The packages that the library is made of: what it depends on, not what builds or tests it.
-fn packages(metadata: &Value) -> Vec<&Value> {
+/// The packages that a door is made of: what it depends on, not what builds or tests it.
+fn packages<'a>(metadata: &'a Value, door: &str) -> Vec<&'a Value> {
     let list = |value: &'static str, of: &'_ Value| of[value].as_array().expect("a list").clone();
     let nodes: BTreeMap<String, Vec<String>> = list("nodes", &metadata["resolve"])
         .iter()
@@ -35,7 +41,7 @@ fn packages(metadata: &Value) -> Vec<&Value> {
         })
         .collect();
     let all = metadata["packages"].as_array().expect("packages");
-    let root = all.iter().find(|package| package["name"] == "etcd-leader-ffi").expect("our own package");
+    let root = all.iter().find(|package| package["name"] == door).expect("our own package");
     let (mut found, mut open) = (BTreeSet::new(), vec![text(&root["id"]).to_string()]);
     while let Some(id) = open.pop() {
         if found.insert(id.clone()) {
@@ -68,11 +74,9 @@ fn licence_files(package: &Value) -> Vec<PathBuf> {
     files
 }
 
-fn notices() -> String {
-    let metadata = metadata();
-    let packages = packages(&metadata);
-    let mut out =
-        String::from("libetcd_leader contains the following software. Texts that several share stand once.\n");
+fn notices(metadata: &Value, door: &str, binary: &str) -> String {
+    let packages = packages(metadata, door);
+    let mut out = format!("{binary} contains the following software. Texts that several share stand once.\n");
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in &packages {
         let name = format!("{} {}", text(&package["name"]), text(&package["version"]));
@@ -97,19 +101,22 @@ fn notices() -> String {
 
 #[test]
 fn the_notices_name_what_is_inside() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("THIRD-PARTY.txt");
-    let expected = notices();
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
-        fs::write(&path, &expected).expect("written");
+    let metadata = metadata();
+    for (door, file, binary) in DOORS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let expected = notices(&metadata, door, binary);
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            fs::write(&path, &expected).expect("written");
+        }
+        let found = fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == expected, "{file} is old: run this test with UPDATE_GENERATED=1");
     }
-    let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "ffi/THIRD-PARTY.txt is old: run this test with UPDATE_GENERATED=1");
 }
 
 #[test]
 fn every_licence_inside_is_one_we_may_ship() {
     let metadata = metadata();
-    for package in packages(&metadata) {
+    for package in DOORS.iter().flat_map(|(door, ..)| packages(&metadata, door)) {
         let licence = text(&package["license"]).replace(" / ", "/").replace('/', " OR ");
         // "A OR B": one will do. "A AND B": each must.
         let is_allowed = licence.split(" OR ").any(|choice| {

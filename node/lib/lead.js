@@ -1,0 +1,75 @@
+'use strict';
+
+// election.lead(): one term, for as long as a function takes.
+
+const { EtcdError } = require('./errors');
+
+/** One call of lead(), in one run of an election. */
+class Lead {
+  #run;
+  #body;
+  #signal;
+  #stop;
+  #term = null;
+  #work = null;
+  #isWorkOver = false;
+  #lost = null;
+
+  /** `stop` asks for the end of the run; `signal`, if given, does so from outside. */
+  constructor(run, body, { stop, signal }) {
+    this.#run = run;
+    this.#body = body;
+    this.#stop = stop;
+    this.#signal = signal;
+  }
+
+  /** We lead: the work begins once those who listen have heard of it. */
+  elected(token) {
+    if (this.#term) return;
+    this.#term = new AbortController();
+    queueMicrotask(() => this.#begin(token, this.#term.signal));
+  }
+
+  #begin(token, signal) {
+    if (signal.aborted) return;
+    this.#work = new Promise((resolve) => resolve(this.#body({ token, signal })));
+    this.#run.holdFor(this.#work);
+    const isOver = () => {
+      this.#isWorkOver = true;
+      this.#stop();
+    };
+    this.#work.then(isOver, isOver);
+  }
+
+  /** We do not lead any more, and one term is all there is. */
+  unelected(why) {
+    if (!this.#term || this.#isWorkOver) return;
+    if (why.code !== 'EL_STOPPED') this.#lost = why;
+    this.#term.abort(this.#signal?.aborted ? this.#signal.reason : why);
+    this.#stop();
+  }
+
+  /** What the work gave, once the place is given up; throws if the work did, or if the place was lost before it ended. */
+  async result() {
+    this.#signal?.addEventListener('abort', this.#stop, { once: true });
+    let fatal = null;
+    await this.#run.outcome.catch((error) => {
+      fatal = error;
+    });
+    const wasInTime = this.#isWorkOver;
+    this.#signal?.removeEventListener('abort', this.#stop);
+    if (!this.#work) {
+      throw fatal ?? this.#lost ?? (this.#signal?.aborted ? this.#signal.reason : stopped('before we led'));
+    }
+    const value = await this.#work;
+    if (fatal ?? this.#lost) throw fatal ?? this.#lost;
+    if (!wasInTime) throw stopped('and stopTimeoutMs passed before the work had ended');
+    return value;
+  }
+}
+
+function stopped(when) {
+  return new EtcdError('EL_STOPPED', `the election was stopped ${when}`);
+}
+
+module.exports = Lead;

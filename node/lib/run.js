@@ -1,0 +1,160 @@
+'use strict';
+
+// One run of an election, from a start to its end: it takes what is due from the addon and tells it in order. After a
+// stop a leader's place is kept until the listeners of `unelected` have returned, and what `holdFor` was given is
+// settled.
+
+const native = require('./binding');
+const { EtcdError } = require('./errors');
+
+/** A timer that does nothing keeps the process alive; this is as long as one can be. */
+const FOR_EVER_MS = 0x7fffffff;
+
+class Run {
+  #tell;
+  #stopTimeoutMs = 0;
+  #handle = null;
+  #alive = setInterval(() => {}, FOR_EVER_MS);
+  #isStopped = false;
+  #isTelling = false;
+  #held = null;
+  #isHolding = false;
+  #settle;
+  /** The token of the term in which its listeners believe to lead. */
+  toldToken = undefined;
+
+  /** `tell(event)` is called for each event, one at a time; what it throws is not caught. */
+  constructor(tell) {
+    this.#tell = tell;
+    this.outcome = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Who does not ask for it does not want to hear of it.
+    this.outcome.catch(() => {});
+  }
+
+  /** Begins, unless it was stopped already. `read` gives the configuration, or throws what is wrong with it. */
+  begin(read) {
+    if (this.#isStopped) return;
+    try {
+      const config = read();
+      this.#stopTimeoutMs = config.stopTimeoutMs;
+      this.#handle = native.start(config, () => this.#deliver());
+    } catch (error) {
+      this.#fail(new EtcdError(error.code ?? 'EL_INTERNAL', error.message));
+    }
+  }
+
+  /**
+   * Asks for the end. If it led, `unelected` is told before this returns; called by a listener, after the listeners of
+   * that event.
+   */
+  stop() {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    if (this.#handle) {
+      this.#handle.stop();
+      this.#deliver();
+    } else {
+      this.#end({ released: true });
+    }
+  }
+
+  /** Keeps the place of a leader that was stopped until `promise` is settled, but no longer than stopTimeoutMs. */
+  holdFor(promise) {
+    this.#held = promise;
+  }
+
+  ref() {
+    this.#alive?.ref();
+  }
+
+  unref() {
+    this.#alive?.unref();
+  }
+
+  isLeader() {
+    return this.#handle?.isLeader() ?? false;
+  }
+
+  token() {
+    return this.#handle?.token() ?? undefined;
+  }
+
+  timeLeft() {
+    return this.#handle?.timeLeft() ?? 0;
+  }
+
+  leader() {
+    return this.#handle?.leader() ?? undefined;
+  }
+
+  /** Tells all that is due. Each look says that what was told before has been heard. */
+  #deliver() {
+    if (this.#isTelling || this.#isHolding) return;
+    this.#isTelling = true;
+    let hasReturned = false;
+    try {
+      for (let event = this.#next(); event; event = this.#next()) {
+        if (event.type === 'ended') this.#end({ released: event.released });
+        else if (event.type === 'error') this.#fail(new EtcdError(event.code, event.message));
+        else this.#hear(event);
+        if (event.type === 'unelected' && this.#isStopped && this.#held) {
+          this.#hold();
+          break;
+        }
+      }
+      hasReturned = true;
+    } finally {
+      this.#isTelling = false;
+      // A listener threw: what comes after it is told in a turn of its own.
+      if (!hasReturned) this.#handle?.ring();
+    }
+  }
+
+  #hear(event) {
+    if (event.type === 'elected') this.toldToken = event.token;
+    if (event.type === 'unelected') this.toldToken = undefined;
+    // As in the original, a leader is not told of itself.
+    const isUs = event.type === 'leader' && event.token === this.toldToken;
+    if (!isUs) this.#tell(event);
+  }
+
+  #next() {
+    return this.#handle?.next();
+  }
+
+  #hold() {
+    this.#isHolding = true;
+    const release = () => {
+      clearTimeout(timer);
+      this.#isHolding = false;
+      this.#deliver();
+    };
+    const timer = setTimeout(release, this.#stopTimeoutMs).unref();
+    this.#held.then(release, release);
+    this.#held = null;
+  }
+
+  #end(outcome) {
+    this.#close();
+    this.#settle.resolve(outcome);
+    this.#tell({ type: 'ended' });
+  }
+
+  #fail(error) {
+    this.#isStopped = true;
+    this.#close();
+    this.#settle.reject(error);
+    this.#tell({ type: 'error', error });
+  }
+
+  #close() {
+    clearInterval(this.#alive);
+    this.#alive = null;
+    this.#handle?.free();
+    this.#handle = null;
+  }
+}
+
+module.exports = Run;

@@ -1,0 +1,202 @@
+'use strict';
+
+// Real etcd members, gone with the test that started them.
+
+const { spawn, execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const { waitFor } = require('./wait');
+
+const PORT_TRIES = 5;
+// etcd waits for the disk at every step.
+const PARENT = fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir();
+
+/** Everything that is still to be ended and removed, should this process end before. */
+const living = new Set();
+process.on('exit', () => {
+  for (const cluster of living) cluster.end();
+});
+
+function find(name, variable) {
+  const given = process.env[variable];
+  if (given) {
+    if (!fs.existsSync(given)) throw new Error(`${variable} is ${given}, and there is no such file`);
+    return given;
+  }
+  const cached = path.join(__dirname, '../../../.cache/etcd/usr/bin');
+  const folders = [...(process.env.PATH ?? '').split(path.delimiter), cached];
+  const found = folders.map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
+  if (!found) throw new Error(`no ${name} found: set ${variable} to one, put one on PATH, or run make etcd`);
+  return found;
+}
+
+/** Free ports of this machine; held together, so that no two are the same. */
+async function freePorts(count) {
+  const servers = [];
+  for (let at = 0; at < count; at += 1) {
+    const server = net.createServer();
+    await new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    servers.push(server);
+  }
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+class Cluster {
+  /**
+   * `members` (1) healthy members with API v2 and v3. `flags` are added to the usual ones; with `tls` (see pki.js:
+   * { cert, key, ca }) the first member listens for TLS too, at `httpsUrl`, and asks for client certificates if
+   * `tls.ca` is there.
+   */
+  static async start({ members = 1, flags = [], tls = null } = {}) {
+    for (let tries = 0; tries < PORT_TRIES; tries += 1) {
+      const cluster = new Cluster(await freePorts(2 * members + 1), members, flags, tls);
+      if (await cluster.#comesUp()) return cluster;
+      cluster.end();
+    }
+    throw new Error(`no etcd started in ${PORT_TRIES} tries: every time its ports were taken`);
+  }
+
+  constructor(ports, members, flags, tls) {
+    this.folder = fs.mkdtempSync(path.join(PARENT, `etcd-leader-test-${process.pid}-`));
+    living.add(this);
+    const https = ports.pop();
+    this.httpsUrl = tls ? `https://127.0.0.1:${https}` : null;
+    const peers = ports.slice(members);
+    const all = peers.map((port, at) => `m${at}=http://127.0.0.1:${port}`).join(',');
+    this.members = peers.map((peer, at) => {
+      const url = `http://127.0.0.1:${ports[at]}`;
+      const listen = tls && at === 0 ? `${url},${this.httpsUrl}` : url;
+      const args = [
+        `--name=m${at}`,
+        `--data-dir=${path.join(this.folder, `m${at}`)}`,
+        `--listen-client-urls=${listen}`,
+        `--advertise-client-urls=${url}`,
+        `--listen-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
+        `--initial-cluster=${all}`,
+        '--enable-v2=true',
+        ...(tls ? [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`] : []),
+        ...(tls?.ca ? ['--client-cert-auth', `--trusted-ca-file=${tls.ca}`] : []),
+        ...flags,
+      ];
+      return { url, args, log: path.join(this.folder, `m${at}.log`), process: null };
+    });
+  }
+
+  get urls() {
+    return this.members.map(({ url }) => url);
+  }
+
+  /** Where the first member listens. */
+  get url() {
+    return this.members[0].url;
+  }
+
+  async #comesUp() {
+    this.members.forEach((member) => this.#launch(member));
+    for (const member of this.members) {
+      const isUp = await waitFor(`${member.url} to be healthy`, async () => {
+        if (await isHealthy(member.url)) return true;
+        if (member.process.exitCode === null && member.process.signalCode === null) return undefined;
+        const log = fs.readFileSync(member.log, 'utf8');
+        if (log.includes('address already in use')) return 'taken';
+        throw new Error(`etcd ended:\n${log.slice(-4000)}`);
+      });
+      if (isUp === 'taken') return false;
+    }
+    return true;
+  }
+
+  #launch(member) {
+    const log = fs.openSync(member.log, 'a');
+    // Variables that begin with ETCD are flags to etcd. It dies with us, however we end.
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCD')));
+    const args = ['--pdeathsig', 'KILL', '--', find('etcd', 'ETCD_BIN'), ...member.args];
+    member.process = spawn('setpriv', args, { env, stdio: ['ignore', log, log] });
+    member.process.on('error', () => {});
+    fs.closeSync(log);
+  }
+
+  /** kill -9, and waits until it is dead. */
+  async kill(at = 0) {
+    const { process: child } = this.members[at];
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const dead = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await dead;
+  }
+
+  /** Starts a member that was killed, with the data it has, or with none. */
+  async restart(at = 0, { isEmpty = false } = {}) {
+    await this.kill(at);
+    if (isEmpty) fs.rmSync(path.join(this.folder, `m${at}`), { recursive: true, force: true });
+    this.#launch(this.members[at]);
+    await waitFor(`${this.members[at].url} to be healthy`, () => isHealthy(this.members[at].url));
+  }
+
+  freeze(at = 0) {
+    this.members[at].process.kill('SIGSTOP');
+  }
+
+  thaw(at = 0) {
+    this.members[at].process.kill('SIGCONT');
+  }
+
+  /** What etcdctl says to this; `api` is 3 or 2. Throws if it fails. */
+  etcdctl(args, { api = 3 } = {}) {
+    const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCD'))), ETCDCTL_API: String(api) };
+    return execFileSync(find('etcdctl', 'ETCDCTL_BIN'), ['--endpoints', this.urls.join(','), ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+  }
+
+  /** The names of those in an election, the leader first; of either API. */
+  async entries(key, api) {
+    return (await this.nodes(key, api)).map(({ name }) => name);
+  }
+
+  /** The entries of an election, { key, name }, the leader first. */
+  async nodes(key, api) {
+    if (api === 'v2') {
+      const answer = await fetch(`${this.url}/v2/keys${key}?quorum=true`);
+      const { node } = await answer.json();
+      const nodes = node?.nodes ?? [];
+      return nodes.sort((one, other) => one.createdIndex - other.createdIndex).map((one) => ({ key: one.key, name: one.value }));
+    }
+    const said = JSON.parse(this.etcdctl(['get', '--prefix', `${key}/`, '--sort-by=CREATE', '--write-out=json']));
+    const text = (coded) => Buffer.from(coded, 'base64').toString();
+    return (said.kvs ?? []).map((one) => ({ key: text(one.key), name: text(one.value) }));
+  }
+
+  /** Deletes one entry, as an admin would. */
+  async remove(key, api) {
+    if (api === 'v2') await fetch(`${this.url}/v2/keys${key}`, { method: 'DELETE' });
+    else this.etcdctl(['del', key]);
+  }
+
+  /** Kills all members and removes what they wrote. */
+  end() {
+    if (!living.delete(this)) return;
+    for (const { process: child } of this.members) {
+      child?.kill('SIGCONT');
+      child?.kill('SIGKILL');
+    }
+    fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
+  }
+}
+
+async function isHealthy(url) {
+  try {
+    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1000) });
+    return (await answer.json()).health === 'true' || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+module.exports = { Cluster, freePorts };
