@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants figures etcd lib examples clean
+.PHONY: help demo test mutants figures etcd lib node examples clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
 STRICT = -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude
@@ -16,8 +16,9 @@ help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: PACKAGES += -p etcd-leader-demo
-demo: target/release/campaign ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && target/release/demo $(API)
+demo: target/release/campaign node ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
+	@mkdir -p target/demo/node_modules && ln -sfn ../../../node target/demo/node_modules/etcd-leader
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && NODE_PATH=$(CURDIR)/target/demo/node_modules target/release/demo $(API)
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
@@ -36,6 +37,10 @@ lib: ## the shared and the static library, in target/release
 	@cargo build --quiet --release --locked $(PACKAGES)
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
 	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
+
+node: ## the addon for Node.js, in node (npm pack there makes a package of it)
+	@.ci/tools node=nodejs npm=npm
+	@cd node && npm install --silent
 
 examples: target/release/campaign target/release/epoll target/release/campaign-cpp ## the examples in C and C++, in target/release
 

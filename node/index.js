@@ -46,15 +46,11 @@ class Election extends EventEmitter {
   start() {
     if (this.#run || this.#options.signal?.aborted) return this;
     debug(() => `Starting ${this.#name} in ${this.#key}`);
-    const before = this.#last?.outcome;
-    const run = new Run((event) => this.#hear(run, event));
+    const run = new Run((event) => this.#hear(run, event), this.#last);
     this.#run = this.#last = run;
     if (!this.#isReferenced) run.unref();
     this.#options.signal?.addEventListener('abort', this.#stop);
-    const begin = () => process.nextTick(() => run.begin(() => this.#config()));
-    // One member at a time: the place of the last run goes before another is taken.
-    if (before) before.then(begin, begin);
-    else begin();
+    run.begin(() => this.#config());
     return this;
   }
 

@@ -33,6 +33,12 @@ fn every_promise_has_a_test_that_exists() {
         for test in tests {
             let (file, name) = test.split_once("::").unwrap_or((&test, ""));
             let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+            if file.ends_with(".js") {
+                if ![format!("it('{name}"), format!("it(`{name}")].iter().any(|begin| source.contains(begin)) {
+                    wrong.push(format!("{promise}: there is no test {test}"));
+                }
+                continue;
+            }
             let code = source.lines().collect::<Vec<_>>();
             let is_test = code.iter().enumerate().any(|(at, line)| {
                 let is_it = line.contains(&format!("fn {name}("));

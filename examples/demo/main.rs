@@ -1,5 +1,5 @@
-//! `make demo`: three candidates, written in C, on a real etcd. One leaves, one is killed, one is frozen; the time line
-//! says who leads and how long each take-over took. Ends with 0 only if each was as it should be.
+//! `make demo`: three candidates, two of them in C and one in Node.js, on a real etcd. One leaves, one is killed, one is
+//! frozen; the time line says who leads and how long each take-over took. Ends with 0 only if each was as it should be.
 //!
 //! `demo v2` has them use etcd's API v2; otherwise it is v3.
 
@@ -26,6 +26,8 @@ const POLITE: Duration = Duration::from_secs(1);
 /// A dead leader's lease runs out within its ttl; etcd looks for such leases, and for entries of v2, twice a second.
 const CRASH: Duration = Duration::from_millis(4000 + 1500);
 const KEY: &str = "/demo/election";
+/// Who is written in JavaScript.
+const IN_NODE: &str = "bert";
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -40,7 +42,8 @@ struct Stage {
     begun: Instant,
     /// Where etcd is, after what else stands before the key.
     etcd: Vec<String>,
-    campaign: PathBuf,
+    /// The candidates in C and in Node.js.
+    campaigns: [PathBuf; 2],
     heard: Receiver<Said>,
     voice: Sender<Said>,
     candidates: Vec<(String, Child)>,
@@ -62,9 +65,14 @@ impl Stage {
     }
 
     fn start(&mut self, name: &str) -> Outcome<()> {
-        let mut command = Command::new(&self.campaign);
-        command.args(&self.etcd).args([KEY, name, &TTL.as_secs().to_string()]).stdout(Stdio::piped());
-        let mut child = spawn(command).map_err(|error| format!("{}: {error}", self.campaign.display()))?;
+        let [in_c, in_node] = &self.campaigns;
+        let mut command = Command::new(if name == IN_NODE { Path::new("node") } else { in_c });
+        command
+            .args((name == IN_NODE).then_some(in_node))
+            .args(&self.etcd)
+            .args([KEY, name, &TTL.as_secs().to_string()])
+            .stdout(Stdio::piped());
+        let mut child = spawn(command).map_err(|error| format!("{name} cannot be started: {error}"))?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let (voice, name) = (self.voice.clone(), name.to_string());
         self.candidates.push((name.clone(), child));
@@ -142,7 +150,9 @@ impl Stage {
     }
 
     fn play(&mut self) -> Outcome<()> {
-        self.narrate("three candidates start, one after the other; the first leads");
+        self.narrate(
+            "three candidates start, one after the other; the first leads (bert is in Node.js, the others in C)",
+        );
         let begun = Instant::now();
         self.start("anna")?;
         self.takes_over("anna", begun, POLITE)?;
@@ -228,9 +238,9 @@ fn main() -> ExitCode {
         }
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let campaign = root.join("target/release/campaign");
-    if !campaign.is_file() {
-        eprintln!("there is no {}: run `make demo`, which builds it", campaign.display());
+    let campaigns = [root.join("target/release/campaign"), root.join("examples/node/campaign.js")];
+    if let Some(missing) = campaigns.iter().find(|campaign| !campaign.is_file()) {
+        eprintln!("there is no {}: run `make demo`, which builds it", missing.display());
         return ExitCode::from(2);
     }
     // Blocked everywhere and waited for by one thread, so that everything is cleaned up on the way out.
@@ -252,7 +262,7 @@ fn main() -> ExitCode {
     let (voice, heard) = channel();
     let begun = Instant::now();
     let mut stage =
-        Stage { begun, etcd, campaign, heard, voice, candidates: Vec::new(), passed_over: Vec::new(), last_token: 0 };
+        Stage { begun, etcd, campaigns, heard, voice, candidates: Vec::new(), passed_over: Vec::new(), last_token: 0 };
     let outcome = stage.play().and_then(|()| {
         let left = left_behind(&cluster, is_v2)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind in etcd: {left}")) }

@@ -10,22 +10,30 @@ const { EtcdError } = require('./errors');
 /** A timer that does nothing keeps the process alive; this is as long as one can be. */
 const FOR_EVER_MS = 0x7fffffff;
 
+const NOTHING_LEFT = { released: true };
+
 class Run {
   #tell;
+  #before;
   #stopTimeoutMs = 0;
   #handle = null;
   #alive = setInterval(() => {}, FOR_EVER_MS);
   #isStopped = false;
   #isTelling = false;
+  #isLosing = false;
   #held = null;
   #isHolding = false;
   #settle;
   /** The token of the term in which its listeners believe to lead. */
   toldToken = undefined;
 
-  /** `tell(event)` is called for each event, one at a time; what it throws is not caught. */
-  constructor(tell) {
+  /**
+   * `tell(event)` is called for each event, one at a time; what it throws is not caught. `before` is the run of the same
+   * election before this one: its place goes before another is taken.
+   */
+  constructor(tell, before) {
     this.#tell = tell;
+    this.#before = before?.outcome.catch(() => NOTHING_LEFT);
     this.outcome = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
@@ -33,9 +41,16 @@ class Run {
     this.outcome.catch(() => {});
   }
 
-  /** Begins, unless it was stopped already. `read` gives the configuration, or throws what is wrong with it. */
+  /** Begins in a turn of its own. `read` gives the configuration, or throws what is wrong with it. */
   begin(read) {
+    const begin = () => process.nextTick(() => this.#begin(read));
+    if (this.#before) this.#before.then(begin);
+    else begin();
+  }
+
+  #begin(read) {
     if (this.#isStopped) return;
+    this.#before = undefined;
     try {
       const config = read();
       this.#stopTimeoutMs = config.stopTimeoutMs;
@@ -56,7 +71,7 @@ class Run {
       this.#handle.stop();
       this.#deliver();
     } else {
-      this.#end({ released: true });
+      this.#end(this.#before ?? NOTHING_LEFT);
     }
   }
 
@@ -74,19 +89,24 @@ class Run {
   }
 
   isLeader() {
-    return this.#handle?.isLeader() ?? false;
+    return this.#asked?.isLeader() ?? false;
   }
 
   token() {
-    return this.#handle?.token() ?? undefined;
+    return this.#asked?.token() ?? undefined;
   }
 
   timeLeft() {
-    return this.#handle?.timeLeft() ?? 0;
+    return this.#asked?.timeLeft() ?? 0;
   }
 
   leader() {
-    return this.#handle?.leader() ?? undefined;
+    return this.#asked?.leader() ?? undefined;
+  }
+
+  /** Who knows how things are. Who is just being told that a term is over is not to see the next one already. */
+  get #asked() {
+    return this.#isLosing ? null : this.#handle;
   }
 
   /** Tells all that is due. Each look says that what was told before has been heard. */
@@ -116,8 +136,13 @@ class Run {
     if (event.type === 'elected') this.toldToken = event.token;
     if (event.type === 'unelected') this.toldToken = undefined;
     // As in the original, a leader is not told of itself.
-    const isUs = event.type === 'leader' && event.token === this.toldToken;
-    if (!isUs) this.#tell(event);
+    if (event.type === 'leader' && event.token === this.toldToken) return;
+    this.#isLosing = event.type === 'unelected';
+    try {
+      this.#tell(event);
+    } finally {
+      this.#isLosing = false;
+    }
   }
 
   #next() {

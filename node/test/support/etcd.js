@@ -199,4 +199,7 @@ async function isHealthy(url) {
   }
 }
 
-module.exports = { Cluster, freePorts };
+/** The etcd that the tests use. */
+const etcdBinary = () => find('etcd', 'ETCD_BIN');
+
+module.exports = { Cluster, etcdBinary, freePorts };

@@ -1,0 +1,130 @@
+'use strict';
+
+// The examples in examples/node do what they say, and the program in the README of 2015 runs as it stands.
+
+const assert = require('node:assert/strict');
+const { it, before, after } = require('node:test');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { Child, ROOT } = require('./support/child');
+const { Cluster, etcdBinary } = require('./support/etcd');
+const { waitFor } = require('./support/wait');
+
+const EXAMPLES = path.join(ROOT, '../examples/node');
+
+let cluster;
+let place;
+before(async () => {
+  cluster = await Cluster.start();
+  // The examples, beside the package as npm would install it.
+  place = fs.mkdtempSync(path.join(os.tmpdir(), `etcd-leader-test-${process.pid}-`));
+  fs.cpSync(EXAMPLES, place, { recursive: true });
+  fs.mkdirSync(path.join(place, 'node_modules'));
+  fs.symlinkSync(ROOT, path.join(place, 'node_modules/etcd-leader'));
+  fs.symlinkSync(path.join(ROOT, 'test/node_modules/node-etcd-4.0.2'), path.join(place, 'node_modules/node-etcd'));
+});
+after(() => {
+  cluster?.end();
+  fs.rmSync(place, { recursive: true, force: true });
+});
+
+const start = (name, ...args) => new Child(process.execPath, [path.join(place, name), ...args]);
+
+for (const flags of [[], ['--v2']]) {
+  it(`campaign.js ${flags.join(' ')}: one leaves, one is killed, the third follows`, async () => {
+    const api = flags.length > 0 ? 'v2' : 'v3';
+    const campaign = (name) => start('campaign.js', ...flags, cluster.url, '/campaign', name, '2');
+    const one = campaign('one');
+    await one.says(/^one: elected, token \d+$/);
+    const two = campaign('two');
+    await two.says('two: the leader is one');
+    const three = campaign('three');
+    await three.says('three: the leader is one');
+    one.kill('SIGINT');
+    assert.equal((await one.ended).code, 0, one.errors);
+    assert.equal(one.said().at(-1), 'one: unelected (EL_STOPPED): the election was asked to stop');
+    await two.says(/^two: elected/);
+    await three.says('three: the leader is two');
+    two.kill('SIGKILL');
+    await three.says(/^three: elected/);
+    three.kill('SIGTERM');
+    assert.equal((await three.ended).code, 0, three.errors);
+    assert.deepEqual(await cluster.entries('/campaign', api), []);
+  });
+}
+
+it('campaign.js says what is wrong', async () => {
+  for (const [args, said] of [
+    [[], /^usage: /],
+    [['--v2', 'http://h', '/k'], /^usage: /],
+    [['ftp://h', '/k', 'n'], /ftp/],
+    [['http://h', '/k/', 'n'], /leave the slash out/],
+    [['http://h', '/k', 'n', '1000'], /ttl is 1000/],
+  ]) {
+    const child = start('campaign.js', ...args);
+    assert.equal((await child.ended).code, 2);
+    assert.match(child.errors, said);
+  }
+});
+
+it('job.mjs: the leader dies, the next one goes on where it was, and nobody does a step twice', async () => {
+  const one = start('job.mjs', cluster.url, '/report', 'one');
+  await one.says('one: step 3');
+  const two = start('job.mjs', cluster.url, '/report', 'two');
+  await waitFor('two in line', async () => (await cluster.entries('/report', 'v3')).length === 2);
+  one.kill('SIGKILL');
+  await one.ended;
+  assert.equal((await two.ended).code, 0, two.errors);
+  assert.equal(two.said().at(-1), 'two: ended after step 10');
+  const steps = [...one.said(), ...two.said()].filter((line) => line.includes('step')).slice(0, -1);
+  const numbers = steps.map((line) => Number(line.split(' ').at(-1)));
+  // A step whose word was lost with the process is not done again either.
+  assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b));
+  assert.equal(cluster.etcdctl(['get', '--print-value-only', '/report-done']).trim(), '10');
+});
+
+it('job.mjs: a write with a token that is too old is refused', async () => {
+  cluster.etcdctl(['put', '/stale-fence', String(Number.MAX_SAFE_INTEGER).padStart(20, '0')]);
+  const one = start('job.mjs', cluster.url, '/stale', 'one');
+  assert.equal((await one.ended).code, 1);
+  assert.match(one.errors, /^one: the token \d+ is too old/);
+  assert.equal(cluster.etcdctl(['get', '/stale-done']), '');
+});
+
+it('cluster.js: exactly one worker runs the job, and another when that one is killed', async () => {
+  const primary = start('cluster.js', cluster.url, '/cron', '3');
+  const first = await primary.says(/runs the job/);
+  const pid = Number(first.line.split(' ')[1]);
+  process.kill(pid, 'SIGKILL');
+  await primary.says(`worker ${pid} is gone`);
+  const next = new RegExp(`^worker (?!${pid} )\\d+ runs the job`);
+  await primary.says(next);
+  await waitFor('three workers again', async () => (await cluster.entries('/cron', 'v3')).length === 3);
+  primary.kill('SIGTERM');
+  assert.equal((await primary.ended).code, 0, primary.errors);
+  assert.deepEqual(await cluster.entries('/cron', 'v3'), []);
+  // Tokens in the order in which they were said never go back: no two ran it by turns.
+  const tokens = primary.said().filter((line) => line.includes('token')).map((line) => Number(line.split(' ').at(-1)));
+  assert.deepEqual(tokens, [...tokens].sort((a, b) => a - b));
+  assert.equal(new Set(tokens).size, 2);
+});
+
+it('the program in the README of 2015 runs unchanged, with its client and its port', async () => {
+  const readme = fs.readFileSync(path.join(ROOT, 'test/node_modules/original/README.md'), 'utf8');
+  const program = readme.split('```')[1];
+  assert.match(program, /new Etcd\("localhost", 4001\)/);
+  fs.writeFileSync(path.join(place, 'readme-of-2015.js'), program);
+  // A network of its own, in which that port is free.
+  const etcd = path.join(cluster.folder, 'alone');
+  const script = `ip link set lo up
+    '${etcdBinary()}' --data-dir '${etcd}' --enable-v2=true --listen-client-urls http://localhost:4001 \\
+      --advertise-client-urls http://localhost:4001 --listen-peer-urls http://localhost:4002 2>'${etcd}.log' >&2 &
+    exec '${process.execPath}' -r '${path.join(__dirname, 'support/no-deasync.js')}' '${path.join(place, 'readme-of-2015.js')}'`;
+  const child = new Child('unshare', ['--map-root-user', '--net', '--pid', '--fork', '--kill-child', 'sh', '-c', script]);
+  // etcd starts beside it: that it is not there yet is no error.
+  await child.says('I am the MASTER.');
+  child.kill('SIGKILL');
+  await child.ended;
+  assert.equal(child.errors, '');
+});
