@@ -31,7 +31,7 @@ declare const etcdLeader: {
 };
 
 declare namespace etcdLeader {
-  type Arguments = [etcd: Etcd, key: string, name: string, ttl?: number | string | Options];
+  type Arguments = [etcd: Etcd, key: string, name: string, ttl?: number | string | Options | undefined];
 
   /** How to reach etcd: see {@link etcdLeader}. */
   type Etcd = string | URL | ReadonlyArray<string | URL> | Connection | NodeEtcdClient;
@@ -44,34 +44,34 @@ declare namespace etcdLeader {
 
   /** Where etcd is, and who we are there. */
   interface Connection {
-    /** The members of ONE cluster, 1 to 64: `http://host:port` or `https://host:port`; the port may be left out (2379). */
+    /** The members of ONE cluster, 1 to 64: `http://host:port` or `https://host:port`; a text may leave the port out (2379). */
     endpoints: string | URL | ReadonlyArray<string | URL>;
     /** Which of etcd's APIs; default `"v3"`. `"v2"` shares elections with the package of 2015; see the README first. */
-    api?: 'v2' | 'v3';
+    api?: 'v2' | 'v3' | undefined;
     /** A user of etcd's; then `password` too. */
-    username?: string;
+    username?: string | undefined;
     /** The user's password. It appears in no message. */
-    password?: string;
+    password?: string | undefined;
     /** For `https://` endpoints. There is no insecure mode. */
-    tls?: Tls;
+    tls?: Tls | undefined;
   }
 
   /** Certificates in PEM: as a text or bytes, or the name of a file, which is read again when it was replaced. */
   interface Tls {
     /** Whom to trust: only these then; without, those that the system trusts (not those that Node.js brings along). */
-    ca?: Pem;
+    ca?: Pem | undefined;
     /** The same in a file. */
-    caFile?: string;
+    caFile?: string | undefined;
     /** Our own certificate, if etcd asks for one; then its key too. */
-    cert?: Pem;
+    cert?: Pem | undefined;
     /** The same in a file. */
-    certFile?: string;
+    certFile?: string | undefined;
     /** The private key of our certificate, not encrypted. It appears in no message. */
-    key?: Pem;
+    key?: Pem | undefined;
     /** The same in a file. */
-    keyFile?: string;
+    keyFile?: string | undefined;
     /** The name that the certificates of all endpoints must hold; default: each endpoint's host. */
-    servername?: string;
+    servername?: string | undefined;
   }
 
   type Pem = string | Uint8Array | ReadonlyArray<string | Uint8Array>;
@@ -79,28 +79,28 @@ declare namespace etcdLeader {
   /** What an election takes beside the ttl. Whole numbers; 0 or nothing stands for the default. */
   interface Options {
     /** The lease in seconds, 1 to 300; default 10. */
-    ttl?: number;
+    ttl?: number | undefined;
     /** How often the lease is renewed, in milliseconds, up to 100,000; default half the ttl. */
-    renewMs?: number;
+    renewMs?: number | undefined;
     /** How long before the certain end of the lease leading ends by itself, in milliseconds; default a fifth of the ttl. */
-    stepDownMs?: number;
+    stepDownMs?: number | undefined;
     /**
      * How long one attempt (connect, renew, confirm) may take, in milliseconds, from 20. Two must fit between a renewal
      * and stepping down; default as long as they do, at most 5,000.
      */
-    requestTimeoutMs?: number;
+    requestTimeoutMs?: number | undefined;
     /**
      * How long a stop waits for the work of `lead()` to end, and for etcd to take the place away, in milliseconds, up to
      * an hour; default the ttl.
      */
-    stopTimeoutMs?: number;
+    stopTimeoutMs?: number | undefined;
     /**
      * What to do when the store has gone back in time (wiped, or restored from a backup): report it as `retrying`, let
      * nobody of ours lead for a ttl and the margin, and go on (the default), or end with `EL_STORE_RESET`.
      */
-    onStoreReset?: 'continue' | 'stop';
+    onStoreReset?: 'continue' | 'stop' | undefined;
     /** Stops the election when it is aborted; one that is aborted already keeps it from starting. */
-    signal?: AbortSignal;
+    signal?: AbortSignal | undefined;
   }
 
   /** While `lead()` runs your work. */
@@ -162,7 +162,7 @@ declare namespace etcdLeader {
      * `EL_STOPPED` if the election is stopped before; with the error if the election cannot go on (which is not emitted
      * then if nobody listens to `error`); with `EL_BUSY` while another call is under way.
      */
-    lead<T>(work: (term: Term) => T | PromiseLike<T>, options?: { signal?: AbortSignal }): Promise<T>;
+    lead<T>(work: (term: Term) => T | PromiseLike<T>, options?: { signal?: AbortSignal | undefined }): Promise<T>;
 
     /**
      * When the last run has ended: our key is known to be gone, or `stopTimeoutMs` has passed. Rejects with the error
@@ -198,17 +198,19 @@ declare namespace etcdLeader {
     [Symbol.asyncDispose](): Promise<void>;
 
     on<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    on(event: string | symbol, listener: (...args: any[]) => void): this;
+    on<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
     once<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    once(event: string | symbol, listener: (...args: any[]) => void): this;
+    once<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
     off<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    off(event: string | symbol, listener: (...args: any[]) => void): this;
+    off<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
     addListener<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    addListener(event: string | symbol, listener: (...args: any[]) => void): this;
-    prependListener<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    prependListener(event: string | symbol, listener: (...args: any[]) => void): this;
+    addListener<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
     removeListener<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
-    removeListener(event: string | symbol, listener: (...args: any[]) => void): this;
+    removeListener<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
+    prependListener<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
+    prependListener<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
+    prependOnceListener<E extends keyof Events>(event: E, listener: (...args: Events[E]) => void): this;
+    prependOnceListener<E extends string | symbol>(event: Exclude<E, keyof Events>, listener: (...args: any[]) => void): this;
   }
 
   /** See {@link etcdLeader.ErrorCode} for its codes. */

@@ -15,6 +15,8 @@ class Election extends EventEmitter {
   #key;
   #name;
   #options = {};
+  /** What the fields that the core speaks of are called here. */
+  #names = {};
   /** What is wrong with a client, or with what came with it: told as `error` after the start. */
   #mistake = null;
   /** The run from a start to its stop. */
@@ -121,6 +123,7 @@ class Election extends EventEmitter {
     if (this.#mistake) throw this.#mistake;
     const { signal, ...options } = this.#options;
     const { config, names } = readConnection(this.#etcd);
+    this.#names = names;
     const whole = { ...options, ...config, key: this.#key, name: this.#name };
     try {
       native.check(whole);
@@ -158,10 +161,12 @@ class Election extends EventEmitter {
         debug(() => 'nobody is known to lead');
         this.emit('leaderless');
         break;
-      case 'retrying':
-        debug(() => `WARN - retrying: ${event.message}`);
-        this.emit('retrying', new EtcdError(event.code, event.message, event.endpoint));
+      case 'retrying': {
+        const error = new EtcdError(event.code, inOurWords(event.message, this.#names), event.endpoint);
+        debug(() => `WARN - retrying: ${error.message}`);
+        this.emit('retrying', error);
         break;
+      }
       case 'ended':
         debug(() => `${this.#name} has ended`);
         this.#leave(run);
@@ -186,8 +191,9 @@ if (Symbol.asyncDispose) {
   });
 }
 
+/** With `new` and without, and to be extended. */
 function etcdLeader(etcd, key, name, ttlOrOptions) {
-  return new Election(etcd, key, name, ttlOrOptions);
+  return Reflect.construct(Election, [etcd, key, name, ttlOrOptions], new.target ?? Election);
 }
 etcdLeader.prototype = Election.prototype;
 

@@ -5,7 +5,13 @@
 /** The C library: a binary for one does not load with the other. */
 function libc() {
   if (process.platform !== 'linux') return '';
-  const { glibcVersionRuntime } = process.report?.getReport().header ?? {};
+  const { report } = process;
+  if (!report) return 'gnu';
+  // Else it asks for the name of the peer of every open socket, and waits for the answers.
+  const before = report.excludeNetwork;
+  report.excludeNetwork = true;
+  const { glibcVersionRuntime } = report.getReport().header;
+  report.excludeNetwork = before;
   return glibcVersionRuntime ? 'gnu' : 'musl';
 }
 

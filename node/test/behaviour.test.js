@@ -270,6 +270,17 @@ it('is there with new and without, and knows its own', () => {
   assert.deepEqual([one.isRunning(), one.isLeader(), one.token(), one.currentLeader(), one.timeLeft()], [false, false, undefined, undefined, 0]);
 });
 
+it('can be extended', () => {
+  class Job extends etcdLeader {
+    isMine() {
+      return this.isLeader();
+    }
+  }
+  const job = new Job('http://127.0.0.1:1', '/k', 'n');
+  assert.ok(job instanceof Job && job instanceof etcdLeader);
+  assert.equal(job.isMine(), false);
+});
+
 it('waits for its place to go at the end of await using', { skip: Symbol.asyncDispose ? false : 'this Node.js has no Symbol.asyncDispose' }, async (t) => {
   const cluster = await Cluster.start();
   t.after(() => cluster.end());

@@ -9,6 +9,21 @@ const { waitFor } = require('./wait');
 
 const ROOT = path.join(__dirname, '../..');
 
+/**
+ * What a program has at hand: `etcdLeader`; `say(...words)`; `report(election, name)`, which says all its events; and
+ * `listen()`, which waits until the test tells it something, and holds its thread up so long.
+ */
+const PRELUDE = `const etcdLeader = require(${JSON.stringify(ROOT)});
+const say = (...words) => require('fs').writeSync(1, words.map(String).join(' ') + '\\n');
+const listen = () => require('fs').readSync(0, Buffer.alloc(1));
+const report = (election, ...names) => {
+  for (const event of ['elected', 'unelected', 'leader', 'leaderless', 'retrying', 'error']) {
+    election.on(event, (...what) => say(...names, event, ...what.map((one) => one.code ?? one)));
+  }
+  return election;
+};
+`;
+
 /** A child; it is killed when we end. */
 class Child {
   constructor(command, args, { env = {}, cwd } = {}) {
@@ -49,6 +64,15 @@ class Child {
     );
   }
 
+  /** How it has ended, when it has: { code, signal, at }. */
+  async ends(patienceMs) {
+    let ending;
+    this.ended.then((found) => {
+      ending = found;
+    });
+    return waitFor(`the end of a child that has said:\n${this.said().join('\n')}\n`, () => ending, patienceMs);
+  }
+
   said() {
     return this.lines.map(({ line }) => line);
   }
@@ -62,12 +86,14 @@ class Child {
   }
 }
 
-/** Runs a piece of JavaScript with `etcdLeader` and `say(...words)` at hand. */
+/** Runs a piece of JavaScript with what `PRELUDE` gives; there, `thread(code)` runs another one so in a worker. */
 function program(code, { env, execArgv = [] } = {}) {
-  const whole = `const etcdLeader = require(${JSON.stringify(ROOT)});
-const say = (...words) => require('fs').writeSync(1, words.join(' ') + '\\n');
-${code}`;
+  const whole = `${PRELUDE}
+const thread = (code, options) => new (require('worker_threads').Worker)(${JSON.stringify(PRELUDE)} + code, { eval: true, ...options });
+{
+${code}
+}`;
   return new Child(process.execPath, [...execArgv, '-e', whole], { env });
 }
 
-module.exports = { Child, program, ROOT };
+module.exports = { Child, program, PRELUDE, ROOT };
