@@ -1,5 +1,6 @@
 //! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -7,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::hosts::look_up;
 use super::tls;
@@ -25,7 +28,7 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Durat
         |what: &str| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
     if !endpoint.is_tls() {
         let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
-        return Ok(Stream::new(endpoint, tls, Inner::Plain(stream)));
+        return Ok(Stream::new(endpoint, tls, Inner::Plain(stream), Vec::new()));
     }
     // First, so that no server waits for our files.
     let config = timeout_at(deadline, tls.config()).await;
@@ -34,13 +37,33 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Durat
     let name = tls::server_name(tls.tls(), endpoint)?;
     let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
     let shaken = timeout_at(deadline, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
-    match shaken.map_err(|_| late("no TLS handshake"))? {
-        Ok(stream) => Ok(Stream::new(endpoint, tls, Inner::Tls(Box::new(stream)))),
-        Err(error) => Err(tls::failure(endpoint, tls.tls(), &error).unwrap_or_else(|| {
+    let broken_off = |error: &io::Error| {
+        tls::failure(endpoint, tls.tls(), error).unwrap_or_else(|| {
             let remark = "if this port does not speak TLS, write http://";
             let detail = format!("{endpoint}: the server broke the TLS handshake off ({error}); {remark}");
             Failure::new(ErrorKind::Unreachable, detail)
-        })),
+        })
+    };
+    let mut stream = shaken.map_err(|_| late("no TLS handshake"))?.map_err(|error| broken_off(&error))?;
+    let first = first_word(&mut stream, limit / 8).await.map_err(|error| broken_off(&error))?;
+    Ok(Stream::new(endpoint, tls, Inner::Tls(Box::new(stream)), first))
+}
+
+/// In TLS 1.3 the handshake is over for us before the server has looked at our certificate. One that refuses it says so
+/// and goes, and what it said is lost to who writes meanwhile. A server of HTTP/2 may speak first, and etcd does: that is
+/// waited for, though not for long.
+async fn first_word(stream: &mut TlsStream<TcpStream>, patience: Duration) -> io::Result<Vec<u8>> {
+    if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(Vec::new());
+    }
+    let mut scratch = [0; 1024];
+    let mut buffer = ReadBuf::new(&mut scratch);
+    let heard = timeout(patience, poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer))).await;
+    match heard {
+        Ok(Ok(())) if buffer.filled().is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(Ok(())) => Ok(buffer.filled().to_vec()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(Vec::new()),
     }
 }
 
@@ -81,17 +104,26 @@ pub(super) struct Stream {
     tls: tls::Client,
     /// Nothing was received yet.
     is_fresh: bool,
+    /// What was received and not yet read.
+    received: Vec<u8>,
     inner: Inner,
 }
 
 enum Inner {
     Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    fn new(endpoint: &Endpoint, tls: &tls::Client, inner: Inner) -> Stream {
-        Stream { cause: Cause::default(), endpoint: endpoint.clone(), tls: tls.clone(), is_fresh: true, inner }
+    fn new(endpoint: &Endpoint, tls: &tls::Client, inner: Inner, received: Vec<u8>) -> Stream {
+        Stream {
+            cause: Cause::default(),
+            endpoint: endpoint.clone(),
+            tls: tls.clone(),
+            is_fresh: true,
+            received,
+            inner,
+        }
     }
 
     /// Why it broke, once it has; where we know it in better words than those who use it.
@@ -128,6 +160,12 @@ impl Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.received.is_empty() {
+            let length = self.received.len().min(buffer.remaining());
+            buffer.put_slice(&self.received[..length]);
+            self.received.drain(..length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = match &mut self.inner {
             Inner::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),

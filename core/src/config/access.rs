@@ -153,6 +153,10 @@ impl Config {
 fn one_of(part: &str, file: Option<&Path>, text: Option<&Secret>) -> Result<Option<Pem>, Error> {
     let path = match (file, text) {
         (None, None) => return Ok(None),
+        // A key that stands in the wrong place is not to be seen either.
+        (Some(file), _) if file.as_os_str().as_encoded_bytes().windows(5).any(|at| at == b"-----") => {
+            return refuse(format!("{part}_file is no path but a text in PEM; give it as {part}_pem"));
+        }
         (Some(file), Some(_)) => {
             return refuse(format!("{part}_file {file:?} is given, and {part}_pem as well; give one of them"));
         }
@@ -288,6 +292,9 @@ mod tests {
         refused(&as_ca("".into()), &["ca_file", "path of a file"]);
         refused(&as_ca("a\0b".into()), &["ca_file", "NUL byte"]);
         refused(&as_ca("a".repeat(5000).into()), &["ca_file", "5000", "4096"]);
+        let key_as_path = Config { cert_pem: secret(&pair().0), key_file: Some(pair().1.into()), ..good() };
+        let error = key_as_path.validate().expect_err("no path");
+        assert_eq!(error.detail(), "key_file is no path but a text in PEM; give it as key_pem");
         refused(&as_ca(write("empty", b"")), &["ca_file", "is empty"]);
         refused(&as_ca(write("large", &vec![b'x'; MAX_PEM_BYTES + 1])), &["ca_file", "1048576 bytes"]);
         let pfx = [0x30, 0x82, 0x09, 0x00, 0x02, 0x01, 0x03, 0x30];

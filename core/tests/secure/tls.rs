@@ -46,6 +46,21 @@ fn a_missing_client_certificate_is_reported_and_one_that_was_put_there_is_taken(
     assert!(!none.has_said("failed"), "a certificate is a matter of repair, not of the end");
 }
 
+/// In TLS 1.3 the server looks at our certificate when the handshake is over for us, and what it says is lost if we write
+/// meanwhile: that was told as a broken connection every other time.
+#[test]
+fn a_certificate_that_is_missing_or_unknown_there_is_told_with_that_cause_every_time() {
+    let house = House::new(good, true);
+    let stranger = Ca::new("a stranger").issue(&[], For::Client).write(house.directory.path(), "stranger");
+    for at in 0..20 {
+        let none = house.config(&format!("none-{at}"));
+        for config in [with_identity(none.clone(), &stranger), none] {
+            let said = Candidate::start(&config).hears("retrying");
+            assert!(said.starts_with("Untrusted"), "round {at}: {said}");
+        }
+    }
+}
+
 #[test]
 fn a_wrong_ca_is_reported_and_healed_by_replacing_the_file() {
     let mut house = House::new(good, false);
