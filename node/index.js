@@ -15,8 +15,6 @@ class Election extends EventEmitter {
   #key;
   #name;
   #options = {};
-  /** What the fields that the core speaks of are called here. */
-  #names = {};
   /** What is wrong with a client, or with what came with it: told as `error` after the start. */
   #mistake = null;
   /** The run from a start to its stop. */
@@ -118,19 +116,19 @@ class Election extends EventEmitter {
     return this.#run?.timeLeft() ?? 0;
   }
 
-  /** All that the addon is to know. Throws what is wrong with it. */
+  /** All that the addon is to know, and how to say what it says. Throws what is wrong with it. */
   #config() {
     if (this.#mistake) throw this.#mistake;
     const { signal, ...options } = this.#options;
     const { config, names } = readConnection(this.#etcd);
-    this.#names = names;
     const whole = { ...options, ...config, key: this.#key, name: this.#name };
+    const translate = (message) => inOurWords(message, names);
     try {
       native.check(whole);
     } catch (error) {
-      throw mistake(inOurWords(error.message, names));
+      throw mistake(translate(error.message));
     }
-    return whole;
+    return { config: whole, inOurWords: translate };
   }
 
   #leave(run) {
@@ -162,7 +160,7 @@ class Election extends EventEmitter {
         this.emit('leaderless');
         break;
       case 'retrying': {
-        const error = new EtcdError(event.code, inOurWords(event.message, this.#names), event.endpoint);
+        const error = new EtcdError(event.code, event.message, event.endpoint);
         debug(() => `WARN - retrying: ${error.message}`);
         this.emit('retrying', error);
         break;

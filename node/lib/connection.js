@@ -3,11 +3,33 @@
 // What stands in the place of `etcd`, read as endpoints, certificates and a user. Every mistake names the field and the
 // remedy; none repeats a password or a key.
 
+const { isUint8Array } = require('node:util').types;
 const { mistake, shown } = require('./errors');
 
 const MEMBERS = ['endpoints', 'api', 'username', 'password', 'tls'];
 const TLS_MEMBERS = ['ca', 'cert', 'key', 'caFile', 'certFile', 'keyFile', 'servername'];
 const DEFAULT_PORTS = { 'http:': 80, 'https:': 443 };
+const NAMES_OF_OBJECT = {
+  username: 'etcd.username',
+  password: 'etcd.password',
+  ca_pem: 'etcd.tls.ca',
+  cert_pem: 'etcd.tls.cert',
+  key_pem: 'etcd.tls.key',
+  ca_file: 'etcd.tls.caFile',
+  cert_file: 'etcd.tls.certFile',
+  key_file: 'etcd.tls.keyFile',
+  tls_server_name: 'etcd.tls.servername',
+};
+/** A client has no files. */
+const NAMES_OF_CLIENT = {
+  ca_pem: "the client's ca",
+  cert_pem: "the client's cert",
+  key_pem: "the client's key",
+  ca_file: "the client's ca",
+  cert_file: "the client's cert",
+  key_file: "the client's key",
+  tls_server_name: "the client's servername",
+};
 const ALTERNATIVES =
   'give a client of node-etcd 4.0.2 to 7, a URL such as "http://127.0.0.1:2379", several, or an object { endpoints, ... }';
 
@@ -19,9 +41,11 @@ function isClient(etcd) {
   return !isUrls(etcd) && !isPlain(etcd);
 }
 
-/** The part of the configuration that `etcd` says, and what its fields are called there. Throws mistakes. */
+/** The part of the configuration that `etcd` says, and what the core's fields are called there. Throws mistakes. */
 function readConnection(etcd) {
-  if (isUrls(etcd)) return { config: { endpoints: urls('etcd', etcd), api: 3 }, names: { endpoints: 'etcd' } };
+  if (isUrls(etcd)) {
+    return { config: { endpoints: urls('etcd', etcd), api: 3 }, names: { ...NAMES_OF_OBJECT, ...namesOfUrls('etcd', etcd) } };
+  }
   return isPlain(etcd) ? readObject(etcd) : readClient(etcd);
 }
 
@@ -29,13 +53,18 @@ function isUrls(etcd) {
   return typeof etcd === 'string' || etcd instanceof URL || Array.isArray(etcd);
 }
 
-/** An object with members, none of which is a function: no client is that, and no stand-in for one. */
+/**
+ * An object with members, none of which is a function: no client is that, and no stand-in for one. Every object has those
+ * of an Object.prototype, if only of another realm's, as under a test runner.
+ */
 function isPlain(etcd) {
   if (typeof etcd !== 'object' || etcd === null || Object.keys(etcd).length === 0) return false;
-  for (let at = etcd; at && at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+  let at = etcd;
+  do {
     const members = Object.entries(Object.getOwnPropertyDescriptors(at));
     if (members.some(([name, { value }]) => name !== 'constructor' && typeof value === 'function')) return false;
-  }
+    at = Object.getPrototypeOf(at);
+  } while (at && Object.getPrototypeOf(at));
   return true;
 }
 
@@ -43,35 +72,26 @@ function readObject(etcd) {
   checkMembers('etcd', etcd, MEMBERS);
   const { endpoints, api = 'v3', username, password, tls = {} } = etcd;
   if (api !== 'v2' && api !== 'v3') throw mistake(`etcd.api is ${shown(api)}; give "v3" (the default) or "v2"`);
-  if (typeof tls !== 'object' || tls === null) throw mistake(`etcd.tls is ${shown(tls)}; give an object`);
+  // It may be a key that stands in the wrong place: it is not shown.
+  if (typeof tls !== 'object' || tls === null || Array.isArray(tls)) {
+    throw mistake(`etcd.tls is no object; give one with ${TLS_MEMBERS.join(', ')}`);
+  }
   checkMembers('etcd.tls', tls, TLS_MEMBERS);
-  if (password !== undefined && typeof password !== 'string') throw mistake('etcd.password is no text; give a string');
+  const asFile = (name) => `or the name of its file as etcd.tls.${name}File`;
   const config = {
     endpoints: urls('etcd.endpoints', endpoints),
     api: api === 'v2' ? 2 : 3,
     username: text('etcd.username', username),
-    password,
-    caPem: pem('etcd.tls.ca', tls.ca),
-    certPem: pem('etcd.tls.cert', tls.cert),
-    keyPem: pem('etcd.tls.key', tls.key),
-    caFile: text('etcd.tls.caFile', tls.caFile),
-    certFile: text('etcd.tls.certFile', tls.certFile),
-    keyFile: text('etcd.tls.keyFile', tls.keyFile),
+    password: secret('etcd.password', password),
+    caPem: pem('etcd.tls.ca', tls.ca, asFile('ca')),
+    certPem: pem('etcd.tls.cert', tls.cert, asFile('cert')),
+    keyPem: pem('etcd.tls.key', tls.key, asFile('key')),
+    caFile: file('etcd.tls.ca', tls.caFile),
+    certFile: file('etcd.tls.cert', tls.certFile),
+    keyFile: file('etcd.tls.key', tls.keyFile),
     tlsServerName: text('etcd.tls.servername', tls.servername),
   };
-  const names = {
-    endpoints: 'etcd.endpoints',
-    username: 'etcd.username',
-    password: 'etcd.password',
-    ca_pem: 'etcd.tls.ca',
-    cert_pem: 'etcd.tls.cert',
-    key_pem: 'etcd.tls.key',
-    ca_file: 'etcd.tls.caFile',
-    cert_file: 'etcd.tls.certFile',
-    key_file: 'etcd.tls.keyFile',
-    tls_server_name: 'etcd.tls.servername',
-  };
-  return { config, names };
+  return { config, names: { ...NAMES_OF_OBJECT, ...namesOfUrls('etcd.endpoints', endpoints) } };
 }
 
 /**
@@ -83,21 +103,24 @@ function readClient(etcd) {
   if (!Array.isArray(hosts) || hosts.length === 0) throw mistake(`etcd has no hosts: it is no client of node-etcd; ${ALTERNATIVES}`);
   const odd = hosts.findIndex((host) => typeof host !== 'string');
   if (odd >= 0) throw mistake(`etcd.hosts[${odd}] is ${shown(hosts[odd])}; make the client with texts`);
-  const isFour = Object.hasOwn(etcd, 'sslopts');
+  const isFour = 'sslopts' in etcd;
   const options = isFour ? optionsOfFour(etcd, hosts) : optionsOfFive(etcd);
-  const scheme = isFour ? (etcd.sslopts == null ? 'http://' : 'https://') : '';
-  const places = hosts.map((host, at) => place(`etcd.hosts[${at}]`, scheme + host));
+  const places = hosts.map((host, at) => (isFour ? placeOfFour(at, host, etcd.sslopts != null) : placeOfFive(at, host)));
+  const asRead = 'as fs.readFileSync() gives it';
   const config = {
     endpoints: places.map(({ endpoint }) => endpoint),
     api: 2,
     ...login(options.auth, places),
-    caPem: pem('ca', options.ca),
-    certPem: pem('cert', options.cert),
-    keyPem: pem('key', options.key),
-    tlsServerName: text('servername', options.servername),
+    caPem: pem("the client's ca", options.ca, asRead),
+    certPem: pem("the client's cert", options.cert, asRead),
+    keyPem: pem("the client's key", options.key, asRead),
+    tlsServerName: text("the client's servername", options.servername),
   };
-  const names = { endpoints: 'etcd.hosts', ca_pem: 'ca', cert_pem: 'cert', key_pem: 'key', tls_server_name: 'servername' };
-  return { config, names };
+  const users =
+    options.auth == null
+      ? { username: 'the user in etcd.hosts', password: 'the password in etcd.hosts' }
+      : { username: "the client's auth.user", password: "the client's auth.pass" };
+  return { config, names: { ...NAMES_OF_CLIENT, ...users, ...namesOfUrls('etcd.hosts', hosts) } };
 }
 
 function optionsOfFour({ sslopts }, hosts) {
@@ -109,7 +132,7 @@ function optionsOfFour({ sslopts }, hosts) {
   }
   if (sslopts != null && typeof sslopts !== 'object') {
     throw mistake(
-      `etcd was made with ${shown(sslopts)} where node-etcd 4 takes TLS options; ` +
+      `etcd was made with ${inPlaceOfOptions(sslopts)} where node-etcd 4 takes TLS options; ` +
         'give the port with the host, new Etcd(["host:2379"]), or as new Etcd("host", 2379)',
     );
   }
@@ -119,18 +142,28 @@ function optionsOfFour({ sslopts }, hosts) {
 function optionsOfFive({ client }) {
   const options = client?.options ?? {};
   if (typeof options !== 'object') {
+    const port = typeof options === 'number' || typeof options === 'string' ? Number(options) : 0;
     throw mistake(
-      `etcd was made with ${shown(options)} where node-etcd 5 and later take options; ` +
-        `give the port with the host: new Etcd("http://host:${Number(options) || 2379}")`,
+      `etcd was made with ${inPlaceOfOptions(options)} where node-etcd 5 and later take options; ` +
+        `give the port with the host: new Etcd("http://host:${port || 2379}")`,
     );
   }
-  return checked({ ...options.agentOptions, ...options });
+  const given = Object.entries(options).filter(([, value]) => value != null);
+  return checked({ ...options.agentOptions, ...Object.fromEntries(given) });
+}
+
+/** A text may be a key that stands in the wrong place. */
+function inPlaceOfOptions(value) {
+  return typeof value === 'string' ? 'a text' : shown(value);
 }
 
 function checked(options) {
   if (options.rejectUnauthorized === false || options.strictSSL === false) {
     const name = options.strictSSL === false ? 'strictSSL' : 'rejectUnauthorized';
-    throw mistake(`etcd has ${name}: false, and there is no insecure mode; leave it out, and give as ca who has signed the servers' certificates`);
+    throw mistake(
+      `etcd has ${name}: false, and there is no insecure mode; ` +
+        "leave it out, and give as ca who has signed the servers' certificates",
+    );
   }
   if (options.passphrase != null) {
     throw mistake('etcd has a passphrase, and keys are taken without one; write the key anew with: openssl pkey -in key.pem -out plain.pem');
@@ -141,37 +174,57 @@ function checked(options) {
   return options;
 }
 
+function placeOfFour(at, host, isSecure) {
+  return place(`etcd.hosts[${at}]`, `${isSecure ? 'https' : 'http'}://${host}`, 'host:port, such as 127.0.0.1:2379');
+}
+
+function placeOfFive(at, host) {
+  const field = `etcd.hosts[${at}]`;
+  const form = 'http://host:port or https://host:port';
+  if (!/^\s*https?:\/\//i.test(host)) throw mistake(`${field} has no scheme; write ${form}`);
+  return place(field, host, form);
+}
+
 /** What a client would connect to; it leaves a port out where it means that of the scheme. */
-function place(field, host) {
+function place(field, host, form) {
   let url;
   try {
     url = new URL(host);
   } catch {
-    throw mistake(`${field} is no URL; make the client with hosts such as "127.0.0.1:2379"`);
+    throw mistake(`${field} cannot be read as a URL; write ${form}, and several as an array`);
   }
-  const port = url.port || DEFAULT_PORTS[url.protocol] || '';
+  const port = url.port || DEFAULT_PORTS[url.protocol];
   const path = url.pathname === '/' ? '' : url.pathname;
   return {
-    endpoint: `${url.protocol}//${url.hostname}:${port}${path}${url.search}`,
+    // With all that follows, for which it is refused: a password that is not escaped may have ended the host too early.
+    endpoint: `${url.protocol}//${url.hostname}:${port}${path}${url.search}${url.hash}`,
     username: decoded(field, url.username),
     password: decoded(field, url.password),
   };
 }
 
 function decoded(field, part) {
+  let once;
   try {
-    return decodeURIComponent(part);
+    once = decodeURIComponent(part);
   } catch {
     throw mistake(`${field} has a user or password with a % that begins no escape; write %25`);
+  }
+  // Under node-etcd it is decoded twice; who has a %41 in a password has escaped it twice.
+  try {
+    return decodeURIComponent(once);
+  } catch {
+    return once;
   }
 }
 
 function login(auth, places) {
   if (auth != null) {
-    if (typeof auth !== 'object' || auth.bearer != null) {
+    const { user, pass, username = user, password = pass, bearer } = auth;
+    if (bearer != null || (username ?? password) == null) {
       throw mistake("etcd has an auth that is no user and password, and etcd's API v2 knows no other; give { user, pass }");
     }
-    return { username: text('auth.user', auth.user ?? auth.username), password: secret('auth.pass', auth.pass ?? auth.password) };
+    return { username: text("the client's auth.user", username), password: secret("the client's auth.pass", password) };
   }
   const [{ username, password }] = places;
   if (places.some((other) => other.username !== username || other.password !== password)) {
@@ -182,12 +235,29 @@ function login(auth, places) {
 
 function urls(field, given) {
   const list = Array.isArray(given) ? given : [given];
-  return list.map((url, at) => {
-    const name = Array.isArray(given) ? `${field}[${at}]` : field;
-    if (url instanceof URL) return url.href.replace(/\/$/, '');
-    if (typeof url !== 'string') throw mistake(`${name} is ${shown(url)}; give a URL such as "http://127.0.0.1:2379"`);
-    return url;
-  });
+  return list.map((url, at) => readUrl(Array.isArray(given) ? `${field}[${at}]` : field, url));
+}
+
+/** The core numbers them all; here one may stand for itself. */
+function namesOfUrls(field, given) {
+  return { endpoints: field, 'endpoints[0]': Array.isArray(given) ? `${field}[0]` : field };
+}
+
+function readUrl(field, url) {
+  if (url instanceof URL) {
+    const { protocol, host, port, username, password } = url;
+    const usual = DEFAULT_PORTS[protocol];
+    if (usual && !port && !username && !password) {
+      const [one, other] = [usual, 2379].map((number) => `"${protocol}//${host}:${number}"`);
+      throw mistake(`${field} has no port, and a URL object keeps no port that is its scheme's own; give a text: ${one} or ${other}`);
+    }
+    return url.href.replace(/\/$/, '');
+  }
+  if (typeof url !== 'string') {
+    throw mistake(`${field} is ${url === undefined ? 'missing' : shown(url)}; give a URL such as "http://127.0.0.1:2379"`);
+  }
+  if (url.includes(',') && !url.includes('@')) throw mistake(`${field} has a comma; give several URLs as an array`);
+  return url;
 }
 
 function text(field, value) {
@@ -200,16 +270,23 @@ function secret(field, value) {
   throw mistake(`${field} is no text; give a string`);
 }
 
+/** The name of a file that holds what `field` may be. */
+function file(field, value) {
+  const name = text(`${field}File`, value);
+  if (name?.includes('-----BEGIN ')) throw mistake(`${field}File is PEM itself, and not the name of a file; give it as ${field}`);
+  return name;
+}
+
 /** PEM as tls.connect() takes it: a text, bytes, or several. */
-function pem(field, value) {
+function pem(field, value, remedy) {
   if (value == null) return undefined;
   const parts = (Array.isArray(value) ? value : [value]).map((part) => {
     if (typeof part === 'string') return part;
-    if (part instanceof Uint8Array) return Buffer.from(part).toString('utf8');
+    if (isUint8Array(part)) return Buffer.from(part).toString('utf8');
     throw mistake(`${field} is neither a text nor bytes; give PEM`);
   });
   const whole = parts.join('\n');
-  if (!whole.includes('-----BEGIN ')) throw mistake(`${field} is no PEM; give the text itself, or its file as ${field}File`);
+  if (!whole.includes('-----BEGIN ')) throw mistake(`${field} is no PEM; give the text itself, ${remedy}`);
   return whole;
 }
 

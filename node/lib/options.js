@@ -19,7 +19,9 @@ const NAMES = {
 
 /** The configuration that the ttl or the options say. Throws mistakes. */
 function readOptions(given) {
+  if (typeof given === 'symbol') return pace({ ttl: given });
   if (typeof given !== 'object' || given === null) return pace({ ttl: parseInt(given, 10) || DEFAULT_TTL_S });
+  if (Array.isArray(given)) throw mistake('options is an array; give a ttl, or an object with options');
   const { signal, onStoreReset = 'continue', ...numbers } = given;
   checkMembers('options', given, [...Object.keys(UNITS), 'onStoreReset', 'signal']);
   if (!STORE_RESETS.includes(onStoreReset)) throw mistake(`onStoreReset is ${shown(onStoreReset)}; give "continue" or "stop"`);
@@ -36,18 +38,27 @@ function checkSignal(signal) {
 
 function pace(numbers) {
   for (const [name, value] of Object.entries(numbers)) {
-    if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= MAX_U32)) {
-      throw mistake(`${name} is ${shown(value)}; give whole ${UNITS[name]} from 0 (the default) on`);
-    }
+    if (value === undefined) continue;
+    if (!Number.isInteger(value) || value < 0) throw mistake(`${name} is ${shown(value)}; give whole ${UNITS[name]}, or 0 for the default`);
+    if (value > MAX_U32) throw mistake(`${name} is ${value}, which is too large; give whole ${UNITS[name]}, or 0 for the default`);
   }
   const { ttl: ttlS = DEFAULT_TTL_S, stopTimeoutMs, ...rest } = numbers;
   return { ...rest, ttlS, stopTimeoutMs: stopTimeoutMs || (ttlS || DEFAULT_TTL_S) * 1000 };
 }
 
-/** The same message with the names that things have here; what stands in quotes is the user's. */
+/**
+ * What is quoted is the user's, and so is what is part of a path or a host. A field of one word is one where a message
+ * begins, or tells what to set; elsewhere it is just a word.
+ */
+const WORDS = /"(?:[^"\\]|\\.)*"|(?<![\w./-])(?:[a-z]+(?:_[a-z]+)+|(?:^|(?<=\bset (?:\w+ and )?))(?:endpoints\[0\]|[a-z]+))(?![\w/-]|\.\w)/g;
+
+/** The same message with the names that the core's fields have here. */
 function inOurWords(message, names) {
   const all = { ...NAMES, ...names };
-  return message.replace(/"(?:[^"\\]|\\.)*"|[a-z]+(?:_[a-z]+)*/g, (word) => (Object.hasOwn(all, word) ? all[word] : word));
+  return message
+    .replace(WORDS, (word) => (Object.hasOwn(all, word) ? all[word] : word))
+    // Of two fields that are one here, one is enough.
+    .replace(/(the client's [^()]+?) (?:or \1|\(or \1\))/g, '$1');
 }
 
 module.exports = { readOptions, checkSignal, inOurWords };

@@ -15,6 +15,7 @@ const NOTHING_LEFT = { released: true };
 class Run {
   #tell;
   #before;
+  #inOurWords;
   #stopTimeoutMs = 0;
   #handle = null;
   #alive = setInterval(() => {}, FOR_EVER_MS);
@@ -41,7 +42,10 @@ class Run {
     this.outcome.catch(() => {});
   }
 
-  /** Begins in a turn of its own. `read` gives the configuration, or throws what is wrong with it. */
+  /**
+   * Begins in a turn of its own. `read` gives { config, inOurWords }: the configuration, and how to say what the addon says;
+   * or throws what is wrong with it.
+   */
   begin(read) {
     const begin = () => process.nextTick(() => this.#begin(read));
     if (this.#before) this.#before.then(begin);
@@ -52,7 +56,8 @@ class Run {
     if (this.#isStopped) return;
     this.#before = undefined;
     try {
-      const config = read();
+      const { config, inOurWords } = read();
+      this.#inOurWords = inOurWords;
       this.#stopTimeoutMs = config.stopTimeoutMs;
       this.#handle = native.start(config, () => this.#deliver());
     } catch (error) {
@@ -146,7 +151,9 @@ class Run {
   }
 
   #next() {
-    return this.#handle?.next();
+    const event = this.#handle?.next();
+    if (event?.message) event.message = this.#inOurWords(event.message);
+    return event;
   }
 
   #hold() {
