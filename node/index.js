@@ -132,7 +132,8 @@ class Election extends EventEmitter {
   }
 
   #leave(run) {
-    if (this.#run === run) this.#run = null;
+    if (this.#run !== run) return;
+    this.#run = null;
     this.#options.signal?.removeEventListener('abort', this.#stop);
   }
 

@@ -24,7 +24,12 @@ function load() {
 
 const native = load();
 
-// Who leaves without a stop gives its places up all the same; a worker that is terminated does it without this.
-process.on('exit', () => native.leaveAll());
+// Who leaves without a stop gives its places up all the same; a worker that is terminated does it without this. However
+// often the module is loaded, once is enough.
+const isTold = Symbol.for(`etcd-leader: ${file}`);
+if (!process[isTold]) {
+  process[isTold] = true;
+  process.on('exit', () => native.leaveAll());
+}
 
 module.exports = native;

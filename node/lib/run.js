@@ -14,6 +14,7 @@ const NOTHING_LEFT = { released: true };
 
 class Run {
   #tell;
+  /** The run before this one, as long as this one has not begun. */
   #before;
   #inOurWords;
   #stopTimeoutMs = 0;
@@ -34,12 +35,15 @@ class Run {
    */
   constructor(tell, before) {
     this.#tell = tell;
-    this.#before = before?.outcome.catch(() => NOTHING_LEFT);
+    this.#before = before;
     this.outcome = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    // Who does not ask for it does not want to hear of it.
-    this.outcome.catch(() => {});
+    const isOver = () => {
+      this.#before = undefined;
+    };
+    // Who does not ask for it does not want to hear of an error.
+    this.outcome.then(isOver, isOver);
   }
 
   /**
@@ -48,7 +52,7 @@ class Run {
    */
   begin(read) {
     const begin = () => process.nextTick(() => this.#begin(read));
-    if (this.#before) this.#before.then(begin);
+    if (this.#before) this.#before.outcome.then(begin, begin);
     else begin();
   }
 
@@ -76,7 +80,7 @@ class Run {
       this.#handle.stop();
       this.#deliver();
     } else {
-      this.#end(this.#before ?? NOTHING_LEFT);
+      this.#end(this.#before?.outcome.catch(() => NOTHING_LEFT) ?? NOTHING_LEFT);
     }
   }
 
@@ -87,10 +91,12 @@ class Run {
 
   ref() {
     this.#alive?.ref();
+    this.#before?.ref();
   }
 
   unref() {
     this.#alive?.unref();
+    this.#before?.unref();
   }
 
   isLeader() {
@@ -121,13 +127,12 @@ class Run {
     let hasReturned = false;
     try {
       for (let event = this.#next(); event; event = this.#next()) {
+        // Whatever the listeners do: the next look is for later.
+        if (event.type === 'unelected' && this.#isStopped && this.#held) this.#hold();
         if (event.type === 'ended') this.#end({ released: event.released });
         else if (event.type === 'error') this.#fail(new EtcdError(event.code, event.message));
         else this.#hear(event);
-        if (event.type === 'unelected' && this.#isStopped && this.#held) {
-          this.#hold();
-          break;
-        }
+        if (this.#isHolding) break;
       }
       hasReturned = true;
     } finally {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_leader::Election;
@@ -11,6 +11,13 @@ use napi_derive::napi;
 
 /// How long the end of a process or a worker waits for etcd to confirm that places are given up.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long those wait that end soon after one which was not confirmed: the threads of a process end one by one.
+const NO_PATIENCE: Duration = Duration::from_millis(10);
+const SOON: Duration = Duration::from_secs(5);
+
+/// When a wait was last in vain, on any thread.
+static IN_VAIN: Mutex<Option<Instant>> = Mutex::new(None);
 
 #[derive(Default)]
 struct Living {
@@ -54,8 +61,12 @@ fn address(election: &Arc<Election>) -> usize {
 pub fn leave_all() {
     let Ok(elections) = LIVING.try_with(|living| living.borrow().elections.clone()) else { return };
     elections.values().for_each(|election| election.close());
-    let give_up = Instant::now() + PATIENCE;
+    let in_vain = || IN_VAIN.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_hopeless = in_vain().is_some_and(|at| at.elapsed() < SOON);
+    let give_up = Instant::now() + if is_hopeless { NO_PATIENCE } else { PATIENCE };
     for election in elections.values() {
-        election.wait_closed(give_up.saturating_duration_since(Instant::now()));
+        if !election.wait_closed(give_up.saturating_duration_since(Instant::now())) {
+            *in_vain() = Some(Instant::now());
+        }
     }
 }
