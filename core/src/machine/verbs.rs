@@ -92,7 +92,8 @@ pub enum Op {
         /// Its time to live, in seconds.
         ttl_s: u32,
     },
-    /// v2: give our entry its time to live anew, if nobody has written it since `written`. Answer: `Refreshed`.
+    /// v2: give our entry its time to live anew, if it has our name and nobody has written it since `written`. Answer:
+    /// `Refreshed`.
     Refresh {
         /// The key.
         key: Vec<u8>,

@@ -249,11 +249,17 @@ async fn each_verb_asks_for_exactly_this() {
         (post("a b", 9), vec![("POST /v2/keys/jobs/nightly", "value=a%20b&ttl=9")]),
         (
             refresh(false),
-            vec![("PUT /v2/keys/jobs/nightly/7", "refresh=true&ttl=9&prevExist=true&prevIndex=39"), (entry, "")],
+            vec![
+                ("PUT /v2/keys/jobs/nightly/7", "refresh=true&ttl=9&prevExist=true&prevIndex=39&prevValue=a%20b"),
+                (entry, ""),
+            ],
         ),
         (
             refresh(true),
-            vec![("PUT /v2/keys/jobs/nightly/7", "value=a%20b&ttl=9&prevExist=true&prevIndex=39"), (entry, "")],
+            vec![
+                ("PUT /v2/keys/jobs/nightly/7", "value=a%20b&ttl=9&prevExist=true&prevIndex=39&prevValue=a%20b"),
+                (entry, ""),
+            ],
         ),
         (
             Op::Look { prefix: PREFIX.into(), own: key.clone(), up_to: 7 },

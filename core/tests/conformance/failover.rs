@@ -135,3 +135,30 @@ fn on_the_side_without_a_majority(api: Api) {
         }
     });
 }
+
+on_v2_and_v3!(the_followers_member_fails_as_the_leader_dies);
+/// As when both were on one machine: nobody tells the follower of the leader's end before it has found another member.
+fn the_followers_member_fails_as_the_leader_dies(api: Api) {
+    for is_frozen in [true, false] {
+        let mut network = Network::new(3);
+        let mut cluster = network.cluster(BOTH);
+        let urls = cluster.urls();
+        let mut line = Setup::new(&urls, "/together", TTL_S).on(api).line_up(&["one", "two"]);
+        let at = serving(&network, &line[1]);
+        if is_frozen {
+            cluster.member(at).freeze();
+        } else {
+            network.isolate(Place::Member(at));
+        }
+        let died = now_ms();
+        line[0].kill();
+        let (elected, _) = line[1].hears_at("elected");
+        assert!(elected < died + TTL_MS + RAFT_MS, "took {} ms: {:#?}", elected - died, line[1].log());
+        check_terms(&line.iter().collect::<Vec<_>>());
+        println!(
+            "figures: {api:?}, the follower's member is {}: it led {} ms after the leader's death",
+            if is_frozen { "frozen" } else { "cut off" },
+            elected - died
+        );
+    }
+}

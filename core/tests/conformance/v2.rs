@@ -1,5 +1,7 @@
 //! What only etcd's API v2 does to an election: lost answers, a short history, names that are given out again, files.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -57,13 +59,18 @@ fn more_writes_than_etcd_remembers_while_waiting_and_while_disconnected() {
     check_terms(&[&line[0], &line[1], &three]);
 }
 
+/// Ends each long poll that has no news, as etcd does after five minutes.
+fn before_empty_polls(cluster: &Cluster) -> Forwarder {
+    Forwarder::before(cluster.client_address(0), |request| match request.contains("wait=true") {
+        true => Treatment::EndEmpty(Duration::from_millis(300)),
+        false => Treatment::Pass,
+    })
+}
+
 #[test]
 fn long_polls_that_end_empty() {
     let cluster = single();
-    let forwarder = Forwarder::before(cluster.client_address(0), |request| match request.contains("wait=true") {
-        true => Treatment::EndEmpty(Duration::from_millis(300)),
-        false => Treatment::Pass,
-    });
+    let forwarder = before_empty_polls(&cluster);
     let urls = [forwarder.url()];
     let mut line = v2(&urls, "/empty").line_up(&["one", "two", "three"]);
     wait_for("several polls of each", || (forwarder.treated().len() > 20).then_some(()));
@@ -76,6 +83,32 @@ fn long_polls_that_end_empty() {
     let (elected, _) = line[2].hears_at("elected");
     assert!(elected < died + TTL_MS + 2500, "took {} ms", elected - died);
     assert!(!line.iter().any(|one| one.has_said("retrying")), "an empty answer is no trouble");
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+/// A poll that has ended is asked again from where it was, and etcd has forgotten that: it says so, and is looked at.
+#[test]
+fn a_poll_that_is_asked_again_after_more_writes_than_etcd_remembers() {
+    let cluster = single();
+    let forwarder = before_empty_polls(&cluster);
+    let urls = [forwarder.url()];
+    let mut line = v2(&urls, "/again").line_up(&["one", "two", "three"]);
+    let written = store(&cluster).members("/again").len() + MORE_THAN_THE_HISTORY;
+    store(&cluster).write_elsewhere(MORE_THAN_THE_HISTORY);
+    let is_late = |poll: &String| {
+        let (_, index) = poll.trim_end_matches(" HTTP/1.1").split_once("waitIndex=").expect("an index");
+        index.parse::<usize>().expect("a number") > written
+    };
+    // One watches itself, the next two keys, the last three.
+    wait_for("each watch to be a new one", || {
+        (forwarder.treated().iter().filter(|poll| is_late(poll)).count() >= 6).then_some(())
+    });
+    line[0].stop();
+    let stopped = now_ms();
+    let (elected, _) = line[1].hears_at("elected");
+    assert!(elected < stopped + 2500, "took {} ms", elected.saturating_sub(stopped));
+    assert_eq!(line[2].hears("leader two"), "");
+    assert!(!line.iter().any(|one| one.has_said("retrying")), "a short memory is no trouble");
     check_terms(&line.iter().collect::<Vec<_>>());
 }
 
@@ -290,6 +323,49 @@ fn members_without_v2_are_fatal_and_the_message_helps() {
     }
 }
 
+/// A member that answers every request as etcd 3.6 does, which has no v2 any more.
+fn member_of_3_6() -> String {
+    const ANSWER: &str = "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                          X-Content-Type-Options: nosniff\r\nContent-Length: 19\r\n\r\n404 page not found\n";
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                while client.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    let _ = client.write_all(ANSWER.as_bytes());
+                }
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn one_member_without_v2_ends_nothing_while_another_serves_it() {
+    let cluster = single();
+    let (off, on) = (member_of_3_6(), cluster.urls().remove(0));
+    let both = [off.clone(), on.clone()];
+    for urls in [both.clone(), [on, off.clone()]] {
+        let mut one = v2(&urls, "/some").start("one");
+        let token = one.elected();
+        std::thread::sleep(Duration::from_millis(TTL_MS));
+        assert_eq!(one.claims(), format!("yes {token}"));
+        one.stop();
+        assert!(!one.has_said("failed"), "{:#?}", one.log());
+    }
+    // Each has its own reason to refuse us for good: they do not agree, so it is tried again.
+    store(&cluster).put("/value", "x");
+    let one = v2(&both, "/value").start("one");
+    one.hears("retrying");
+    std::thread::sleep(Duration::from_secs(1));
+    store(&cluster).delete("/value");
+    one.elected();
+    let alone = [off];
+    let said = v2(&alone, "/none").start("one").hears("failed Unsupported");
+    assert!(said.contains("etcd 3.6 has no v2"), "{said}");
+}
+
 #[test]
 fn the_two_apis_do_not_see_each_other() {
     let cluster = Cluster::of(1, BOTH);
@@ -323,4 +399,27 @@ fn a_hundred_candidates_in_one_process_all_stay() {
     std::thread::sleep(Duration::from_millis(2 * TTL_MS));
     assert_eq!(store(&cluster).members("/hundred"), joined, "each has the place that it had two ttls ago");
     assert_eq!(all.iter().filter(|one| one.is_leader()).count(), 1);
+}
+
+/// A refresh must not touch it: it was adopted, renewed under our name, and led by, and its owner was told that its key was
+/// lost.
+#[test]
+fn another_name_gets_our_number_after_a_wipe_and_keeps_it() {
+    let mut cluster = single();
+    let direct = cluster.urls();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let behind_proxy = [proxy.url()];
+    let one = Setup { ttl_s: 20, ..v2(&behind_proxy, "/named") }.start("one");
+    let token = one.elected();
+    proxy.refuse();
+    proxy.reset();
+    cluster.wipe();
+    let mut other = Setup { ttl_s: 20, ..v2(&direct, "/named") }.start("other");
+    assert_eq!(other.elected(), token, "it has got the same entry");
+    store(&cluster).write_elsewhere(10);
+    proxy.pass();
+    store(&cluster).wait_for_members("/named", 2);
+    assert_eq!(store(&cluster).names("/named"), ["other", "one"]);
+    assert_eq!(other.claims(), format!("yes {token}"));
+    assert!(!other.has_said("unelected"), "it was robbed: {:#?}", other.log());
 }

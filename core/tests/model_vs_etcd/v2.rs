@@ -246,7 +246,8 @@ async fn play(seed: u64, real: &Cluster, bench: &mut Bench, counts: &mut BTreeMa
             0..30 => {
                 let written = written.filter(|_| rng.permille(700)).unwrap_or(some_revision);
                 let (key, visible) = (member.key, rng.permille(400));
-                ("refresh", Op::Refresh { key, name: member.name, written, ttl_s: TTL_S, visible })
+                let name = if rng.permille(800) { member.name } else { b"another".to_vec() };
+                ("refresh", Op::Refresh { key, name, written, ttl_s: TTL_S, visible })
             }
             30..42 => {
                 let up_to = if rng.permille(700) { member.revision } else { some_revision };

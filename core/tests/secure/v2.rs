@@ -1,5 +1,8 @@
 //! The same in API v2: no tokens, but the same certificates, and users of its own.
 
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -9,7 +12,7 @@ use etcd_leader::{Api, Config};
 use super::candidate::{Candidate, PLANTED, config, with_user};
 use super::guarded::password;
 use super::house::{House, good, with_identity};
-use super::pki::{Ca, For};
+use super::pki::{Ca, For, replace};
 use super::support::{Cluster, etcdctl_binary};
 
 fn in_v2(config: Config) -> Config {
@@ -46,38 +49,97 @@ fn a_wrong_ca_is_reported_and_healed_in_v2() {
 
 #[test]
 fn a_server_of_v2_under_another_name_is_trusted_by_that_name() {
-    let house = House::new(|ca| ca.issue(&["etcd-1.example"], For::Server), false);
+    let mut house = House::new(|ca| ca.issue(&["etcd-1.example"], For::Server), false);
     let one = Candidate::start(&in_v2(house.config("one")));
     one.retries(&["Untrusted", "not for 127.0.0.1", "it holds etcd-1.example"]);
     let named = Config { tls_server_name: Some("etcd-1.example".into()), ..house.config("named") };
-    Candidate::start(&in_v2(named)).hears("elected");
+    let named = Candidate::start(&in_v2(named));
+    named.hears("elected");
+    named.stop();
+    good(&house.ca).replace(&house.server);
+    house.restart();
+    one.hears("elected");
+}
+
+#[test]
+fn a_client_certificate_of_v2_is_rotated_on_disk_while_its_user_leads() {
+    let mut house = House::new(good, true);
+    let files = Ca::new("a stranger").issue(&[], For::Client).write(house.directory.path(), "client");
+    let one = Candidate::start(&in_v2(with_identity(house.config("one"), &files)));
+    one.retries(&["Untrusted", "client certificate"]);
+    house.ca.issue(&[], For::Client).replace(&files);
+    one.hears("elected");
+
+    let next = house.ca.issue(&[], For::Client);
+    fs::write(&files.cert, &next.cert[..next.cert.len() / 2]).expect("half of it");
+    house.restart();
+    one.retries(&["Untrusted", "cert_file", "damaged"]);
+    replace(&files.cert, &next.cert);
+    one.retries(&["Untrusted", "do not belong together"]);
+    next.replace(&files);
+    one.hears("fine");
+    assert!(!one.has_said("failed"), "{:?}", one.log());
 }
 
 /// Runs a command as the manager of the cluster does.
 fn run(cluster: &Cluster, command: &str) {
     let etcdctl = etcdctl_binary();
     let path = format!("{}:/usr/bin:/bin", etcdctl.parent().unwrap_or(Path::new("/")).display());
+    // Passwords cost time, and two seconds are not always enough on a busy machine.
+    let patient = command.replace("etcdctl ", "etcdctl --timeout 20s --total-timeout 30s ");
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", command]).env_clear().env("PATH", path);
+    shell.args(["-c", &patient]).env_clear().env("PATH", path);
     shell.env("ETCDCTL_API", "2").env("ETCDCTL_ENDPOINTS", &cluster.urls()[0]);
     shell.env("ETCDCTL_USERNAME", format!("root:{}", password()));
     let output = shell.output().expect("a shell");
     assert!(output.status.success(), "{command}: {output:?}");
 }
 
-/// Users are asked for, and `worker` may use this key.
-fn guarded(key: &str) -> (Cluster, Config) {
+/// A cluster with the users `root` and `worker`, which may do nothing; and an election of `worker`'s. Nobody is asked for a
+/// user yet.
+fn open(key: &str) -> (Cluster, Config) {
     let cluster = Cluster::of(1, &["--enable-v2=true"]);
     let password = password();
     run(&cluster, &format!("etcdctl user add root:{password}"));
     run(&cluster, &format!("etcdctl user add worker:{password}"));
-    run(&cluster, "etcdctl auth enable");
-    run(&cluster, "etcdctl role revoke guest --readwrite --path '/*'");
+    let config = in_v2(with_user(config(&cluster.urls(), key, "one"), "worker", &password));
+    // Each request checks the password, at a cost that no flag lowers in v2: five seconds for one, and still a loss is
+    // told after twelve.
+    (cluster, Config { ttl_s: 20, renew_ms: 2_000, step_down_ms: 8_000, ..config })
+}
+
+/// From now on users are asked for, and who gives none may do nothing.
+fn switch_on(cluster: &Cluster) {
+    run(cluster, "etcdctl auth enable");
+    run(cluster, "etcdctl role revoke guest --readwrite --path '/*'");
+}
+
+/// Users are asked for, and `worker` may use this key.
+fn guarded(key: &str) -> (Cluster, Config) {
+    let (cluster, config) = open(key);
+    switch_on(&cluster);
     for command in role_recipe("worker", key) {
         run(&cluster, &command);
     }
-    let config = in_v2(with_user(config(&cluster.urls(), key, "one"), "worker", &password));
     (cluster, config)
+}
+
+/// `root:Planted-Swordfish-1`
+const AS_ROOT: &str = "Basic cm9vdDpQbGFudGVkLVN3b3JkZmlzaC0x";
+
+/// Gives `worker` this password; etcdctl would want a terminal for it.
+fn set_password(cluster: &Cluster, password: &str) {
+    let body = format!(r#"{{"user":"worker","password":"{password}"}}"#);
+    let mut stream = TcpStream::connect(cluster.client_address(0)).expect("connected");
+    write!(
+        stream,
+        "PUT /v2/auth/users/worker HTTP/1.0\r\nAuthorization: {AS_ROOT}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
 }
 
 #[test]
@@ -99,4 +161,64 @@ fn a_role_of_v2_that_is_revoked_ends_leading_and_given_back_gives_it_again() {
     run(&cluster, "etcdctl user grant worker --roles worker-election");
     one.hears("elected");
     assert!(!one.has_said("failed"));
+}
+
+#[test]
+fn the_role_in_the_message_of_v2_is_enough_and_less_is_not() {
+    let (cluster, config) = open("/jobs/nightly");
+    switch_on(&cluster);
+    let said = Candidate::start(&config).hears("failed Denied");
+    let (_, recipe) = said.split_once("and /jobs/nightly/*: ").expect("a remedy");
+    let commands: Vec<&str> = recipe.split(" && ").collect();
+    assert_eq!(commands, role_recipe("worker", "/jobs/nightly"));
+
+    // It may look, and that is what one does first; then it may not join.
+    run(&cluster, "etcdctl role add reader");
+    run(&cluster, "etcdctl role grant reader --read --path '/jobs/nightly*'");
+    run(&cluster, "etcdctl user grant worker --roles reader");
+    Candidate::start(&config).hears("failed Denied");
+    run(&cluster, "etcdctl user revoke worker --roles reader");
+    for command in commands {
+        run(&cluster, command);
+    }
+    let one = Candidate::start(&config);
+    one.hears("elected");
+    let two = Candidate::start(&Config { name: "two".into(), ..config });
+    two.hears("leader one");
+    one.stop();
+    two.hears("elected");
+}
+
+#[test]
+fn a_password_of_v2_that_is_changed_ends_leading_and_changed_back_gives_it_again() {
+    let (cluster, config) = guarded("/changed");
+    let one = Candidate::start(&config);
+    one.hears("elected");
+    set_password(&cluster, &format!("{PLANTED}-2"));
+    one.retries(&["Denied", "\"worker\"", "check the password"]);
+    one.hears("unelected Deadline");
+    assert!(!one.is_leader() && !one.has_said("failed"), "{:?}", one.log());
+    set_password(&cluster, &password());
+    one.hears("elected");
+}
+
+#[test]
+fn users_of_v2_that_are_switched_on_meanwhile_are_asked_for_and_who_has_one_goes_on() {
+    let (cluster, config) = open("/on");
+    for command in role_recipe("worker", "/on") {
+        run(&cluster, &command);
+    }
+    let prepared = Candidate::start(&config);
+    prepared.hears("elected");
+    let nobody = Config { key: "/unprepared".into(), username: None, password: None, ..config.clone() };
+    let unprepared = Candidate::start(&nobody);
+    unprepared.hears("elected");
+    switch_on(&cluster);
+    unprepared.retries(&["Denied", "give the username and password"]);
+    unprepared.hears("unelected");
+    let waiting = Candidate::start(&Config { name: "waiting".into(), ..config });
+    waiting.hears("leader one");
+    run(&cluster, "etcdctl auth disable");
+    unprepared.hears("elected");
+    assert!(prepared.is_leader() && !prepared.has_said("unelected"), "{:?}", prepared.log());
 }

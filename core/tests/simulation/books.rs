@@ -260,6 +260,12 @@ impl World {
                     self.replied(proc, &call, reply, now);
                 }
             }
+            // A grant that was under way is void from now on: what it grants is never used, and runs out.
+            Input::Jumped => {
+                let calls = &mut self.procs[proc].books.calls;
+                let grants = calls.iter_mut().filter(|call| matches!(call.verb, Verb::Grant(_)));
+                grants.for_each(|call| call.verb = Verb::Other);
+            }
             Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {
                 let books = &mut self.procs[proc].books;
                 let range = books.watches.iter().find(|known| known.0 == *watch);

@@ -88,8 +88,14 @@ impl Cluster {
             (Op::Post { prefix, name, ttl_s }, _) => Answer::Posted { own: store.post(prefix, name, term(*ttl_s)) },
             (Op::Look { prefix, own, up_to }, _) => Answer::Looked(store.seen(prefix, own, *up_to)),
             (Op::Refresh { key, name, written, ttl_s, visible }, Stage::First) => {
-                let name = visible.then_some(name.as_slice());
-                match store.compare_and_swap(key, *written, name, term(*ttl_s)) {
+                let has_our_name = store.entries.get(key).is_none_or(|entry| entry.name == *name);
+                let shown = visible.then_some(name.as_slice());
+                let swapped = if has_our_name {
+                    store.compare_and_swap(key, *written, shown, term(*ttl_s))
+                } else {
+                    Err(Refusal::CompareFailed)
+                };
+                match swapped {
                     Ok(()) => Answer::Refreshed { applied: true, found: self.written(key) },
                     Err(Refusal::NotFound) => Answer::Refreshed { applied: false, found: None },
                     Err(Refusal::CompareFailed) => return Err(Stage::ReadBack),

@@ -50,7 +50,7 @@ impl Calls {
             }
             Op::Refresh { key, name, written, ttl_s, visible } => {
                 let key = Key::new(&key).map_err(Fault::answered)?;
-                self.refresh(key, visible.then_some(name), written, ttl_s).await
+                self.refresh(key, &name, written, ttl_s, visible).await
             }
             Op::Look { prefix, own, up_to } => self.look(Key::new(&prefix).map_err(Fault::answered)?, own, up_to).await,
             Op::Leave { key, revision } => self.leave(Key::new(&key).map_err(Fault::answered)?, revision).await,
@@ -102,10 +102,19 @@ impl Calls {
         }
     }
 
-    /// Never without `prevExist` and `prevIndex`: it must not make an entry, nor write another's.
-    async fn refresh(&self, key: Key, name: Option<Vec<u8>>, written: Revision, ttl_s: u32) -> Result<Reply, Fault> {
-        let what = name.map_or_else(|| "refresh=true".into(), |name| format!("value={}", in_a_form(&name)));
-        let form = format!("{what}&ttl={ttl_s}&prevExist=true&prevIndex={written}");
+    /// Never without `prevExist`, `prevIndex` and `prevValue`: it must not make an entry, nor write another's. A wiped store
+    /// gives keys and numbers out again.
+    async fn refresh(
+        &self,
+        key: Key,
+        name: &[u8],
+        written: Revision,
+        ttl_s: u32,
+        visible: bool,
+    ) -> Result<Reply, Fault> {
+        let name = in_a_form(name);
+        let what = if visible { format!("value={name}") } else { "refresh=true".into() };
+        let form = format!("{what}&ttl={ttl_s}&prevExist=true&prevIndex={written}&prevValue={name}");
         let call = Call { method: Method::PUT, path: key.path(), query: String::new(), form: Some(form) };
         let (stamp, applied, found) = match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
             Said::Yes(stamp, event) => {
