@@ -28,7 +28,7 @@ const RUNTIMES = {
 };
 
 /** The least that Deno has to allow, for it looks at the platform, DEBUG and the binary, and loads that. */
-const LEAST = ['run', '--no-prompt', '--allow-sys', '--allow-env', '--allow-read', '--allow-ffi'];
+const LEAST = ['run', '--no-prompt', '--allow-env', '--allow-read', '--allow-ffi'];
 
 const BEGIN = `
 import etcdLeader, { EtcdError } from 'etcd-leader';

@@ -54,7 +54,7 @@ async function clusterOf(t) {
 
 /** Waits for the end of a child: its code, and how long that took since it had said its last line. */
 async function ending(child) {
-  const { code, signal, at } = await child.ends(10_000);
+  const { code, signal, at } = await child.ends();
   assert.equal(signal, null, child.errors);
   return { code, tookMs: at - (child.lines.at(-1)?.at ?? child.begun) };
 }

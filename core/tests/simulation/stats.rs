@@ -62,7 +62,7 @@ stats! {
     replies_overtaken 10_000 50_000, watch_cancels 200 35_000, jumps 2_000 3_500,
     // v2.
     ghosts 0 1_800, repeated 0 7_000, visible_refreshes 0 80_000, refused_refreshes 0 19_000, refreshed_others 0 150,
-    found_refreshes 0 5_000, early_ends 0 1_200, put_over 0 1_000, left_others 0 40, cleared 0 33_000, caught_up 0 6_500, empty_polls 0 180_000,
+    found_refreshes 0 5_000, early_ends 0 1_200, put_over 0 1_000, left_others 0 15, cleared 0 33_000, caught_up 0 6_500, empty_polls 0 180_000,
 }
 
 /// Every kind of fault happens at least so often in 10,000 seeds.

@@ -70,7 +70,9 @@ class Child {
     this.ended.then((found) => {
       ending = found;
     });
-    return waitFor(`the end of a child that has said:\n${this.said().join('\n')}\n`, () => ending, patienceMs);
+    return waitFor('the end of a child', () => ending, patienceMs).catch((error) => {
+      throw new Error(`${error.message}, which has said:\n${this.said().join('\n')}\n${this.errors}`);
+    });
   }
 
   said() {
