@@ -121,7 +121,11 @@ impl Crew {
                     }
                 }
             }
-            Input::Stop { candidate, led } => self.call(candidate, &mut touched, |one, _| one.stop(led, now)),
+            Input::Stop { candidate, led } => {
+                // The end may have passed unnoticed: then the lead was lost by it, not by the stop.
+                self.tell(candidate, now);
+                self.call(candidate, &mut touched, |one, _| one.stop(led, now));
+            }
             Input::Entered { candidate } => self.call(candidate, &mut touched, |one, _| one.entered()),
             Input::Acknowledged { candidate } => self.call(candidate, &mut touched, |one, _| one.acknowledged()),
         }

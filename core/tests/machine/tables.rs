@@ -1,5 +1,8 @@
 //! The tables: a name, what happens, what is asked for after the last happening, and where we stand then.
 
+use std::time::Duration;
+
+use etcd_leader::time::Time;
 use etcd_leader::{ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
@@ -394,6 +397,18 @@ fn stopping() {
             ("or the server has forgotten it", with(&[&late, &[LinkBreaks, At(41_500), At(60_000)]]), "", "ended"),
         ],
     );
+}
+
+/// The process was frozen past the end of its lease, and the stop is the first that reaches the machine.
+#[test]
+fn a_stop_that_comes_before_the_end_was_noticed_does_not_say_that_the_place_is_ours() {
+    for (at, why) in [(7999, Kind::Stopped), (8000, Kind::Deadline)] {
+        let mut stage = Stage::new(1, OnStoreReset::Continue);
+        LEADING.iter().for_each(|step| stage.play(step));
+        stage.now = Time::ZERO + Duration::from_millis(at);
+        stage.play(&Stop(true));
+        assert_eq!(stage.report.lost.as_ref().map(|lost| lost.kind()), Some(why), "at {at} ms");
+    }
 }
 
 #[test]
