@@ -390,7 +390,8 @@ typedef struct el_config {
      */
     const char *key_pem;
     /**
-     * The name that the certificates of all endpoints must hold; by default each endpoint's host.
+     * The name that the certificates of all endpoints must hold; by default each endpoint's host. In API v2 a server is
+     * still asked for the endpoint's host (SNI).
      */
     const char *tls_server_name;
 } el_config;

@@ -78,7 +78,8 @@ pub struct el_config {
     pub key_file: *const c_char,
     /// The same as a text in PEM. It appears in no message and no event.
     pub key_pem: *const c_char,
-    /// The name that the certificates of all endpoints must hold; by default each endpoint's host.
+    /// The name that the certificates of all endpoints must hold; by default each endpoint's host. In API v2 a server is
+    /// still asked for the endpoint's host (SNI).
     pub tls_server_name: *const c_char,
 }
 

@@ -102,8 +102,8 @@ pub struct Candidate {
     left_behind: Vec<Membership>,
     /// A join under this lease was never answered, so it may still arrive.
     join_in_doubt: bool,
-    /// v2: until then an entry may stand, or come to stand, that an unanswered join made. It is not known by any name
-    /// of ours, so it is left to run out.
+    /// v2: until then an entry of ours may stand, or come to stand, that is left to run out: an unanswered join made it,
+    /// or somebody else has written it.
     ghost_until: Time,
     /// A join of ours was answered.
     has_joined: bool,
@@ -286,7 +286,12 @@ impl Candidate {
             }
             self.burn = Some(revision);
             self.burnt = self.burnt.max(revision);
-            (Verb::Leave, Op::Leave { key: self.own.clone(), revision })
+            let (key, name) = (self.own.clone(), self.name.clone());
+            let op = match self.pace.api {
+                Api::V2 => Op::Withdraw { key, name, revision },
+                Api::V3 => Op::Leave { key, revision },
+            };
+            (Verb::Leave, op)
         } else if let (None, Some(lease), Wish::Campaign) = (&self.place, self.lease, self.wish) {
             let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
             let op = match self.pace.api {

@@ -106,10 +106,20 @@ pub enum Op {
         /// Whether those who watch the entry are to see it.
         visible: bool,
     },
-    /// Delete this key if this revision created it. Answer: `Left`, also if it did not.
+    /// v3: delete this key if this revision created it. Answer: `Left`, also if it did not.
     Leave {
         /// The key.
         key: Vec<u8>,
+        /// The revision that created it.
+        revision: Revision,
+    },
+    /// v2: delete this key if this revision created it, and it has our name or would stay for ever: a wiped store gives
+    /// keys and revisions out again. Answer: `Left`, also if another revision created it, or `Spared`.
+    Withdraw {
+        /// The key.
+        key: Vec<u8>,
+        /// Our name.
+        name: Vec<u8>,
         /// The revision that created it.
         revision: Revision,
     },
@@ -200,6 +210,8 @@ pub enum Answer {
     Looked(Seen),
     /// The key with that revision does not exist any more.
     Left,
+    /// v2: it does, but with another name and a time to live; it was not deleted.
+    Spared,
 }
 
 /// An entry of v2, and the revision of its last write (`modifiedIndex`).

@@ -8,7 +8,7 @@ use etcd_leader::backend::v2::role_recipe;
 use etcd_leader::config::{Login, Secret};
 use etcd_leader::machine::{Answer, Failure, Op, WatchNews};
 
-use crate::bench::{Bench, PREFIX, V2_ON, curl, curl_as, curled, look, post};
+use crate::bench::{Bench, PREFIX, V2_ON, curl, curl_as, curled, look, post, withdraw};
 use crate::support::{Cluster, etcdctl_binary, session};
 
 /// `root:hunter2`
@@ -72,7 +72,7 @@ async fn the_role_of_the_recipe_is_enough_and_no_more() {
     let (_, quiet) = bench.refresh(link, &ours, ours.revision, false).await;
     let (_, visible) = bench.refresh(link, &ours, quiet.expect("written").at, true).await;
     assert_eq!(bench.change(watch).await.at, visible.expect("written").at);
-    let leave = Op::Leave { key: ours.key.clone(), revision: ours.revision };
+    let leave = withdraw(&ours);
     assert_eq!(bench.answer(link, leave).await, Answer::Left);
     assert_eq!(bench.change(watch).await.now, None);
 
@@ -113,7 +113,7 @@ async fn a_permission_that_is_taken_away_is_missed_by_every_verb() {
         ttl_s: 60,
         visible,
     };
-    let leave = Op::Leave { key: ours.key.clone(), revision: ours.revision };
+    let leave = withdraw(&ours);
     for op in [post("two", 60), look(&ours), refresh(false), refresh(true), leave] {
         let failure = bench.ask(link, op).await.expect_err("denied");
         check_denied(&failure, &["/jobs/nightly and /jobs/nightly/*"]);

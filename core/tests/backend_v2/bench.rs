@@ -186,6 +186,10 @@ pub(crate) fn look(ours: &Member) -> Op {
     Op::Look { prefix: PREFIX.into(), own: ours.key.clone(), up_to: ours.revision }
 }
 
+pub(crate) fn withdraw(ours: &Member) -> Op {
+    Op::Withdraw { key: ours.key.clone(), name: ours.name.clone(), revision: ours.revision }
+}
+
 pub(crate) fn text(key: &[u8]) -> &str {
     std::str::from_utf8(key).expect("text")
 }

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd_leader::ErrorKind;
@@ -68,6 +70,25 @@ async fn an_address_that_swallows_everything_is_given_up_in_time() {
     assert!(begun.elapsed() < settings.attempt * 3, "{:?}", begun.elapsed());
 }
 
+/// As etcd drops it while raft has no leader: another read, later, is answered.
+#[tokio::test]
+async fn a_first_read_that_etcd_dropped_is_asked_for_again() {
+    let first = Arc::new(AtomicBool::new(true));
+    let mut server = Server::new(move |_, client| {
+        if first.swap(false, Ordering::Relaxed) {
+            let _ = client.read(&mut [0]);
+        } else {
+            let _ = client.write_all(nothing_there().as_bytes());
+        }
+    });
+    let settings = session(&[server.url()]);
+    let mut bench = Bench::with(&settings);
+    let begun = Instant::now();
+    bench.open(0).await.expect("the second read is answered");
+    assert!(begun.elapsed() < settings.attempt, "{:?}", begun.elapsed());
+    assert_eq!(server.request().await, server.request().await);
+}
+
 /// Names with several addresses are made where the machine's own table of hosts cannot be seen.
 #[tokio::test]
 async fn the_addresses_of_a_host_are_tried_and_the_one_that_answers_is_kept() {
@@ -93,7 +114,9 @@ async fn a_host_with_two_addresses() {
         let listener = TcpListener::bind((second, port)).expect("the same port");
         let mut other = Server::on(listener, |_, client| drop(client.write_all(b"HTTP/1.1 500 Other\r\n\r\n")));
         for _ in 0..3 {
-            let asked = bench.ask(link, Op::Leave { key: b"/jobs/nightly/1".into(), revision: 1 }).await;
+            let asked = bench
+                .ask(link, Op::Withdraw { key: b"/jobs/nightly/1".into(), name: b"one".into(), revision: 1 })
+                .await;
             assert!(asked.is_ok(), "{asked:?}");
         }
         assert!(other.requests.try_recv().is_err(), "the link left its member");

@@ -8,7 +8,7 @@ use etcd_leader::ErrorKind;
 use etcd_leader::machine::{Answer, Op, Seen};
 use etcd_leader::member::{Member, OWN_TTL};
 
-use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curl, curled, etcd_answer, look, post, text};
+use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curl, curled, etcd_answer, look, post, text, withdraw};
 use crate::support::Cluster;
 
 fn etcd() -> Cluster {
@@ -113,13 +113,28 @@ async fn a_leave_takes_only_what_its_revision_created() {
     let cluster = etcd();
     let (mut bench, link) = Bench::linked(&cluster).await;
     let ours = bench.member(link, "one").await;
-    let leave = |revision| Op::Leave { key: ours.key.clone(), revision };
+    let leave = |revision| Op::Withdraw { key: ours.key.clone(), name: b"one".into(), revision };
     assert_eq!(bench.answer(link, leave(ours.revision - 1)).await, Answer::Left);
     assert_eq!(bench.look(link, &ours).await.own, Some(ours.clone()), "another's revision takes nothing");
     bench.refresh(link, &ours, ours.revision, false).await;
     assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left, "whatever was refreshed since");
     assert_eq!(bench.look(link, &ours).await, Seen::default());
     assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left, "also if it is gone");
+}
+
+/// As after a wipe, when the store gives keys and numbers out again.
+#[tokio::test]
+async fn a_leave_spares_another_name_that_has_our_key_and_number_unless_it_would_stay_for_ever() {
+    let cluster = etcd();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    let theirs = bench.member(link, "another").await;
+    let withdraw = || Op::Withdraw { key: theirs.key.clone(), name: b"one".into(), revision: theirs.revision };
+    assert_eq!(bench.answer(link, withdraw()).await, Answer::Spared);
+    assert_eq!(bench.look(link, &theirs).await.own, Some(theirs.clone()));
+    curled(&cluster, &format!("PUT /v2/keys{}", text(&theirs.key)), "value=another&ttl=&prevExist=true");
+    assert_eq!(bench.look(link, &theirs).await.own, Some(Member { lease: 0, ..theirs.clone() }));
+    assert_eq!(bench.answer(link, withdraw()).await, Answer::Left);
+    assert_eq!(bench.look(link, &theirs).await, Seen::default());
 }
 
 #[tokio::test]
@@ -151,7 +166,7 @@ async fn keys_and_names_are_taken_byte_for_byte() {
         let (applied, written) = bench.refresh(link, &own, own.revision, true).await;
         assert!(applied, "{prefix}");
         assert_eq!(bench.change(watch).await.now, written.map(|written| written.member), "{prefix}");
-        assert_eq!(bench.answer(link, Op::Leave { key: own.key.clone(), revision: own.revision }).await, Answer::Left);
+        assert_eq!(bench.answer(link, withdraw(&own)).await, Answer::Left);
         assert_eq!(bench.change(watch).await.now, None, "{prefix}");
     }
 }
@@ -194,7 +209,7 @@ async fn a_member_without_its_majority_answers_no_look() {
     cluster.member(2).kill();
     let plain = curl(&cluster, "GET /v2/keys/jobs/nightly", "");
     assert!(plain.contains("one"), "a read without a quorum would be answered: {plain}");
-    let asked = [look(&ours), post("two", 60), Op::Leave { key: ours.key.clone(), revision: ours.revision }];
+    let asked = [look(&ours), post("two", 60), withdraw(&ours)];
     let asked: Vec<_> = asked.into_iter().map(|op| bench.send(link, op)).collect();
     for asked in asked {
         let failure = tokio::time::timeout(SOON, bench.reply(asked)).await.expect("soon").expect_err("no quorum");
@@ -208,7 +223,8 @@ async fn a_member_without_its_majority_answers_no_look() {
 async fn verbs_of_v3_are_not_spoken() {
     let cluster = etcd();
     let (mut bench, link) = Bench::linked(&cluster).await;
-    let asked = [Op::Grant { lease: 1, ttl_s: 5 }, Op::Renew { lease: 1 }, Op::Revoke { lease: 1 }];
+    let leave = Op::Leave { key: b"/jobs/nightly/1".into(), revision: 1 };
+    let asked = [Op::Grant { lease: 1, ttl_s: 5 }, Op::Renew { lease: 1 }, Op::Revoke { lease: 1 }, leave];
     let kinds: BTreeSet<_> = {
         let mut kinds = BTreeSet::new();
         for op in asked {
@@ -266,10 +282,10 @@ async fn each_verb_asks_for_exactly_this() {
             vec![("GET /v2/keys/jobs/nightly?quorum=true", "")],
         ),
         (
-            Op::Leave { key: key.clone(), revision: 7 },
+            Op::Withdraw { key: key.clone(), name: name.clone(), revision: 7 },
             vec![(entry, ""), ("DELETE /v2/keys/jobs/nightly/7?prevIndex=39", "")],
         ),
-        (Op::Leave { key: key.clone(), revision: 6 }, vec![(entry, "")]),
+        (Op::Withdraw { key: key.clone(), name: name.clone(), revision: 6 }, vec![(entry, "")]),
     ] {
         let mut server = recorder();
         let mut bench = Bench::on(&[server.url()]);
@@ -290,7 +306,7 @@ async fn a_leave_that_is_overtaken_by_a_write_is_a_failure_to_be_repeated() {
     let server = recorder();
     let mut bench = Bench::on(&[server.url()]);
     let link = bench.open(0).await.expect("a link").0;
-    let leave = Op::Leave { key: b"/jobs/nightly/7".into(), revision: 7 };
+    let leave = Op::Withdraw { key: b"/jobs/nightly/7".into(), name: b"a b".into(), revision: 7 };
     let failure = bench.ask(link, leave).await.expect_err("written meanwhile");
     assert_eq!(failure.kind, ErrorKind::Server, "{failure:?}");
     assert!(failure.detail.contains("/jobs/nightly/7 was written meanwhile"), "{failure:?}");

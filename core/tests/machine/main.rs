@@ -64,6 +64,8 @@ enum Do {
     /// v2: the next open of this endpoint is answered with this second on its clock.
     OpenedAt(usize, u64),
     Left,
+    /// v2: another name has our key and our number by now.
+    Spared,
     Revoked,
     Fails(Kind),
     Created,
@@ -144,7 +146,7 @@ impl Stage {
                 Op::Post { .. } => "post".into(),
                 Op::Refresh { visible, .. } => if *visible { "show" } else { "refresh" }.into(),
                 Op::Look { .. } => "look".into(),
-                Op::Leave { revision, .. } => format!("leave{revision}"),
+                Op::Leave { revision, .. } | Op::Withdraw { revision, .. } => format!("leave{revision}"),
                 Op::Watch { watch, start, .. } => {
                     self.watches.push((request.link, *watch));
                     format!("watch{start}")
@@ -296,7 +298,11 @@ impl Stage {
                 let is_open = |op: &Op| matches!(op, Op::Open { endpoint: at, .. } if at == endpoint);
                 self.answer(step, is_open, stamp, Answer::Opened);
             }
-            Left => self.answer(step, |op| matches!(op, Op::Leave { .. }), self.stamp(), Answer::Left),
+            Left | Spared => {
+                let is_leave = |op: &Op| matches!(op, Op::Leave { .. } | Op::Withdraw { .. });
+                let answer = if matches!(step, Left) { Answer::Left } else { Answer::Spared };
+                self.answer(step, is_leave, self.stamp(), answer);
+            }
             Revoked => self.answer(step, |op| matches!(op, Op::Revoke { .. }), self.stamp(), Answer::Revoked),
             Fails(kind) => {
                 let no_answer = |op: &Op| matches!(op, Op::Close | Op::Watch { .. } | Op::Unwatch { .. });

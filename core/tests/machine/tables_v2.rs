@@ -183,6 +183,18 @@ fn stopping() {
             "out",
         ),
         ("a post under way is waited for", vec![Opened(0), Stop(false), Posted], "leave20", "out"),
+        (
+            "another name has our key and number after a wipe: it is spared, and so may be an entry of ours",
+            with(&[WAITING, &[Stop(false), Spared]]),
+            "close",
+            "ended",
+        ),
+        (
+            "an entry of ours that somebody has refreshed under another name may be left",
+            with(&[LEADING, &[LinkBreaks, Opened(0), Another(20), Stop(false)]]),
+            "close",
+            "ended",
+        ),
         ("a ghost may be left", vec![Opened(0), LinkBreaks, Stop(false)], "close", "ended"),
         (
             "but not for ever",

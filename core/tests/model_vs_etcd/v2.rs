@@ -167,7 +167,9 @@ impl<'a> Pair<'a> {
     fn shifted(&self, op: Op) -> Op {
         match op {
             Op::Look { prefix, own, up_to } => Op::Look { prefix, own: self.key(&own), up_to: up_to + self.offset },
-            Op::Leave { key, revision } => Op::Leave { key: self.key(&key), revision: revision + self.offset },
+            Op::Withdraw { key, name, revision } => {
+                Op::Withdraw { key: self.key(&key), name, revision: revision + self.offset }
+            }
             Op::Refresh { key, name, written, ttl_s, visible } => {
                 let (key, written) = (self.key(&key), written + self.offset);
                 Op::Refresh { key, name, written, ttl_s, visible }
@@ -255,7 +257,8 @@ async fn play(seed: u64, real: &Cluster, bench: &mut Bench, counts: &mut BTreeMa
             }
             42..50 => {
                 let revision = if rng.permille(700) { member.revision } else { some_revision };
-                ("leave", Op::Leave { key: member.key, revision })
+                let name = if rng.permille(800) { member.name } else { b"another".to_vec() };
+                ("withdraw", Op::Withdraw { key: member.key, name, revision })
             }
             50..68 => {
                 *pair.counts.entry("watch").or_default() += 1;
@@ -292,7 +295,8 @@ async fn the_model_answers_as_etcd_does_on_v2() {
     }
     println!("{counts:?}");
     if one.is_none() {
-        let least = [("post", 300), ("refresh", 300), ("look", 100), ("leave", 100), ("watch", 200), ("changes", 300)];
+        let least =
+            [("post", 300), ("refresh", 300), ("look", 100), ("withdraw", 100), ("watch", 200), ("changes", 300)];
         let others = ["deleted", "set", "updated", "refreshed", "all deleted"].map(|what| (what, 20));
         for (what, least) in least.into_iter().chain(others).chain([("cleared", 5)]) {
             assert!(counts.get(what).is_some_and(|count| *count >= least), "too few of {what}: {counts:?}");

@@ -197,7 +197,7 @@ impl World {
                 }
                 Verb::Other
             }
-            Op::Leave { key, revision } => {
+            Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
                 let is_v3 = self.settings.api == Api::V3;

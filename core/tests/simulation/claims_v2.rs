@@ -1,7 +1,7 @@
 //! What crews of v2 do and say, held against their ledger.
 
 use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, Request, members_of};
-use etcd_leader::member::{Revision, Standing};
+use etcd_leader::member::{OWN_TTL, Revision, Standing};
 use etcd_leader::time::Time;
 
 use crate::claims::Worth;
@@ -64,7 +64,7 @@ impl World {
 
     /// Whether a crew of v2 that gives up an entry knew for certain that it had it.
     pub(crate) fn is_certain(&self, proc: usize, op: &Op) -> bool {
-        let Op::Leave { key, .. } = op else { return true };
+        let Op::Withdraw { key, .. } = op else { return true };
         let now = self.local(proc);
         self.procs[proc].books.ledger.under(key).is_none_or(|entry| now < entry.certain)
     }
@@ -140,7 +140,7 @@ impl World {
     /// Who made the entry that a request is about to delete, if there is one.
     pub(crate) fn owner_of(&self, call: &Call) -> Option<Option<(usize, u32)>> {
         match (&call.op, call.stage) {
-            (Op::Leave { key, .. }, Stage::Delete(_)) => self.clusters[0].store.lives.get(key).map(|life| life.by),
+            (Op::Withdraw { key, .. }, Stage::Delete(_)) => self.clusters[0].store.lives.get(key).map(|life| life.by),
             _ => None,
         }
     }
@@ -177,7 +177,9 @@ impl World {
                 }
             }
             // What an admin has put over its key has no owner who would miss it.
-            (Op::Leave { key, .. }, Answer::Left) if before.flatten().is_some_and(|by| by != (call.proc, call.inc)) => {
+            (Op::Withdraw { key, .. }, Answer::Left)
+                if before.flatten().is_some_and(|by| by != (call.proc, call.inc)) =>
+            {
                 self.stats.left_others += 1;
                 if self.clusters[0].history == 0 {
                     self.referee.accuse(8, format!("p{} deletes {}, which is another's", call.proc, text(key)));
@@ -248,23 +250,22 @@ impl World {
         }
     }
 
-    /// The entry of a crew that is still in the store, and how to name it.
-    fn left_of(&self, proc: usize) -> Option<String> {
-        let store = &self.clusters[0].store;
+    /// The entry of a crew that is still in the store, how to name it, and whether it has the crew's name, or would stay
+    /// for ever. If neither, it looks like another's after a wipe, and is let be.
+    fn left_of(&self, proc: usize) -> Option<(String, bool)> {
         // One of before is a ghost: the answer to that post came too late, or made the crew leave the member.
-        let there = self.procs[proc].books.ledger.all().last().filter(|entry| {
-            let is_there = store.entries.get(&entry.key).is_some_and(|found| found.revision == entry.revision);
-            is_there && !entry.is_lost && !entry.is_void
-        })?;
-        Some(format!("{}@{}", text(&there.key), there.revision))
+        let entry = self.procs[proc].books.ledger.all().last().filter(|entry| !entry.is_lost && !entry.is_void)?;
+        let found = self.clusters[0].store.entries.get(&entry.key).filter(|found| found.revision == entry.revision)?;
+        let is_to_go = found.name == entry.name || found.lease != OWN_TTL;
+        Some((format!("{}@{}", text(&found.key), found.revision), is_to_go))
     }
 
     /// A crew says that nothing of it is left (law 8): so it is, but for ghosts, unless it could not reach the cluster.
     pub(crate) fn judge_over_v2(&mut self, proc: usize, hindered_at: Ns) {
         let kept = 2 * self.ttl();
-        if let Some(left) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
+        if let Some((left, is_to_go)) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
             self.stats.overs_unreached += 1;
-            if self.now > hindered_at + kept {
+            if is_to_go && self.now > hindered_at + kept {
                 let since = hindered_at / MS;
                 let what = format!("p{proc} is over, but there is {left}, though all was well since {since} ms");
                 self.referee.accuse(8, what);
@@ -277,7 +278,7 @@ impl World {
 
     /// A candidate says that its entry is gone.
     pub(crate) fn judge_released_v2(&mut self, proc: usize) {
-        if let Some(left) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
+        if let Some((left, _)) = self.left_of(proc).filter(|_| self.clusters[0].history == 0) {
             self.referee.accuse(8, format!("p{proc} says that its entry is gone, but there is {left}"));
         }
     }

@@ -248,7 +248,8 @@ impl Cluster {
             | Op::Watch { .. }
             | Op::Unwatch { .. }
             | Op::Post { .. }
-            | Op::Refresh { .. } => {
+            | Op::Refresh { .. }
+            | Op::Withdraw { .. } => {
                 unreachable!("not carried out here: {op:?}")
             }
         };

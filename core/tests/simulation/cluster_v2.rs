@@ -2,7 +2,7 @@
 
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Answer, Failure, Op, Reply, Stamp, Written};
-use etcd_leader::member::Revision;
+use etcd_leader::member::{OWN_TTL, Revision};
 
 use crate::cluster::{Cluster, Outcome};
 use crate::rng::{Ns, SECOND};
@@ -102,7 +102,7 @@ impl Cluster {
                 }
             }
             (Op::Refresh { key, .. }, _) => Answer::Refreshed { applied: false, found: self.written(key) },
-            (Op::Leave { key, .. }, Stage::Delete(written)) => match store.lives.get(key) {
+            (Op::Withdraw { key, .. }, Stage::Delete(written)) => match store.lives.get(key) {
                 Some(life) if life.written != written => {
                     return Ok(Err(Failure::new(ErrorKind::Server, "Compare failed (101)")));
                 }
@@ -111,8 +111,13 @@ impl Cluster {
                     Answer::Left
                 }
             },
-            (Op::Leave { key, revision }, _) => match (store.entries.get(key), store.lives.get(key)) {
-                (Some(entry), Some(life)) if entry.revision == *revision => return Err(Stage::Delete(life.written)),
+            (Op::Withdraw { key, name, revision }, _) => match (store.entries.get(key), store.lives.get(key)) {
+                (Some(entry), Some(life)) if entry.revision == *revision => {
+                    if entry.name != *name && entry.lease == OWN_TTL {
+                        return Ok(Ok(Answer::Spared));
+                    }
+                    return Err(Stage::Delete(life.written));
+                }
                 _ => Answer::Left,
             },
             (op, _) => unreachable!("not a verb of v2: {op:?}"),

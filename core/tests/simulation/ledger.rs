@@ -15,7 +15,7 @@ const SECOND: i64 = 1_000_000_000;
 pub(crate) struct Entry {
     pub(crate) key: Vec<u8>,
     pub(crate) revision: Revision,
-    name: Vec<u8>,
+    pub(crate) name: Vec<u8>,
     /// Until when it is proven to live (law 1), if all clocks agree.
     pub(crate) certain: Time,
     /// Whose clock its end was written down by.

@@ -333,7 +333,7 @@ impl Referee {
 
     /// A crew sends a leave or a revoke: not while a user has still to hear of it (law 6).
     pub(crate) fn leaving(&mut self, proc: usize, op: &Op, is_certain: bool, store: &Store, now: Ns) {
-        let (Op::Leave { .. } | Op::Revoke { .. }) = op else { return };
+        let (Op::Leave { .. } | Op::Withdraw { .. } | Op::Revoke { .. }) = op else { return };
         let mut accused = None;
         let mood = self.mood;
         let prefixes = &self.prefixes;
@@ -344,7 +344,7 @@ impl Referee {
             let is_it = |member: &&Member| {
                 // After a wipe another entry may have the same revision.
                 let is_hit = match op {
-                    Op::Leave { key, .. } => member.key == *key,
+                    Op::Leave { key, .. } | Op::Withdraw { key, .. } => member.key == *key,
                     Op::Revoke { lease } => member.lease == *lease,
                     _ => false,
                 };
@@ -352,7 +352,9 @@ impl Referee {
             };
             let entry = store.under(&prefixes[hold.election]).find(is_it);
             let hits = match op {
-                Op::Leave { key, revision } => *revision == hold.token && key.starts_with(&prefixes[hold.election]),
+                Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
+                    *revision == hold.token && key.starts_with(&prefixes[hold.election])
+                }
                 Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
                 _ => false,
             };

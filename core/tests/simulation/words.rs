@@ -20,7 +20,9 @@ pub(crate) fn words(op: &Op) -> String {
         Op::Refresh { key, written, visible, .. } => {
             format!("refresh {} of {written}{}", text(key), if *visible { ", visibly" } else { "" })
         }
-        Op::Leave { key, revision } => format!("leave {} of {revision}", text(key)),
+        Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
+            format!("leave {} of {revision}", text(key))
+        }
         Op::Watch { watch, from, to, start } => {
             format!("watch {} [{}, {}) from {start}", watch.0, text(from), text(to).replace('\0', "+0"))
         }

@@ -1,7 +1,12 @@
 //! The verbs that have an answer, as requests and back. Each is one atomic step of the store, but for the reads before a
 //! leave and after a refresh that was not applied.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::Method;
+use tokio::time::sleep;
 
 use super::http::{Call, Http, Incoming};
 use super::keys::{Key, in_a_form};
@@ -9,7 +14,7 @@ use super::status::{self, COMPARE_FAILED, Fault, NOT_A_FILE, NOT_FOUND};
 use super::words::{self, Event, Garbled};
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
-use crate::member::Revision;
+use crate::member::{OWN_TTL, Revision};
 
 /// Of a directory's list: far above any election.
 const MAX_LIST_BYTES: usize = 16 << 20;
@@ -44,7 +49,6 @@ impl Calls {
     /// Performs one of the verbs that have an answer.
     pub(super) async fn perform(self, op: Op) -> Result<Reply, Fault> {
         match op {
-            Op::Open { key, .. } => self.open(Key::new(&key).map_err(Fault::answered)?).await,
             Op::Post { prefix, name, ttl_s } => {
                 self.post(Key::new(&prefix).map_err(Fault::answered)?, name, ttl_s).await
             }
@@ -53,17 +57,31 @@ impl Calls {
                 self.refresh(key, &name, written, ttl_s, visible).await
             }
             Op::Look { prefix, own, up_to } => self.look(Key::new(&prefix).map_err(Fault::answered)?, own, up_to).await,
-            Op::Leave { key, revision } => self.leave(Key::new(&key).map_err(Fault::answered)?, revision).await,
-            Op::Close | Op::Watch { .. } | Op::Unwatch { .. } => Err(internal("this verb has no answer")),
-            Op::Grant { .. } | Op::Renew { .. } | Op::Confirm { .. } | Op::Revoke { .. } | Op::Join { .. } => {
-                Err(internal("this verb is one of v3"))
+            Op::Withdraw { key, name, revision } => {
+                self.withdraw(Key::new(&key).map_err(Fault::answered)?, &name, revision).await
             }
+            Op::Open { .. } => Err(internal("this link is open")),
+            Op::Close | Op::Watch { .. } | Op::Unwatch { .. } => Err(internal("this verb has no answer")),
+            Op::Grant { .. }
+            | Op::Renew { .. }
+            | Op::Confirm { .. }
+            | Op::Revoke { .. }
+            | Op::Join { .. }
+            | Op::Leave { .. } => Err(internal("this verb is one of v3")),
         }
     }
 
-    async fn open(&self, directory: Key) -> Result<Reply, Fault> {
-        let (stamp, _) = self.list(&directory).await?;
-        Ok(Reply { stamp, answer: Answer::Opened })
+    /// The first read of a link. etcd drops one that comes while raft has no leader, and admits it after many seconds
+    /// only; when raft has one again, our time is short. So it is asked for anew each time `again` has passed.
+    pub(super) async fn open(&self, key: &[u8], again: Duration) -> Result<Reply, Fault> {
+        let directory = Key::new(key).map_err(Fault::answered)?;
+        let mut reads = FuturesUnordered::from_iter([self.list(&directory)]);
+        loop {
+            tokio::select! {
+                Some(read) = reads.next() => return read.map(|(stamp, _)| Reply { stamp, answer: Answer::Opened }),
+                () = sleep(again) => reads.push(self.list(&directory)),
+            }
+        }
     }
 
     async fn look(&self, directory: Key, own: Vec<u8>, up_to: Revision) -> Result<Reply, Fault> {
@@ -134,7 +152,7 @@ impl Calls {
         Ok(Reply { stamp, answer: Answer::Refreshed { applied, found } })
     }
 
-    async fn leave(&self, key: Key, revision: Revision) -> Result<Reply, Fault> {
+    async fn withdraw(&self, key: Key, name: &[u8], revision: Revision) -> Result<Reply, Fault> {
         let (stamp, found) = match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
             Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
             Said::No(stamp, NOT_FOUND) => (stamp, None),
@@ -143,6 +161,9 @@ impl Calls {
         let Some(found) = found.filter(|found| found.member.revision == revision) else {
             return Ok(Reply { stamp, answer: Answer::Left });
         };
+        if found.member.name != name && found.member.lease == OWN_TTL {
+            return Ok(Reply { stamp, answer: Answer::Spared });
+        }
         let query = format!("prevIndex={}", found.at);
         let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
         match self.ask(&key, call, MAX_ENTRY_BYTES).await? {

@@ -21,6 +21,9 @@ use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, WatchId};
 use crate::member::Revision;
 
+/// How often a link's first read is asked for within the time that it has.
+const READS: u32 = 4;
+
 pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
 /// What a link has from its beginning to its end. Clones are the same link.
@@ -84,7 +87,7 @@ impl Life {
             let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
             let http = Http::new(endpoint.clone(), *address, share, tls.clone(), self.peers.clone())?;
             let calls = Calls::new(http);
-            match calls.clone().perform(Op::Open { endpoint: 0, key: key.clone() }).await {
+            match calls.open(&key, limit / READS).await {
                 Ok(reply) => return Ok((calls, reply)),
                 Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
                 // What etcd does on a port that speaks TLS with somebody who does not.

@@ -52,7 +52,9 @@ impl Calls {
             Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
                 Err(Failure::new(ErrorKind::Internal, "this verb is not a call"))
             }
-            Op::Post { .. } | Op::Refresh { .. } => Err(Failure::new(ErrorKind::Internal, "this verb is one of v2")),
+            Op::Post { .. } | Op::Refresh { .. } | Op::Withdraw { .. } => {
+                Err(Failure::new(ErrorKind::Internal, "this verb is one of v2"))
+            }
         }
     }
 

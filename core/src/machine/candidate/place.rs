@@ -51,7 +51,9 @@ impl Candidate {
             let own = std::mem::take(&mut self.own);
             if self.pace.api == Api::V2 {
                 // All that we knew of the store is void. What may be left of us runs out.
-                self.haunt(is_joining, now);
+                if is_joining {
+                    self.haunt(now);
+                }
             } else {
                 if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
                     self.left_behind.push(Membership { key: own, revision });
@@ -69,7 +71,7 @@ impl Candidate {
         if self.link != facts.link {
             if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
                 self.join_in_doubt = true;
-                self.haunt(true, now);
+                self.haunt(now);
             }
             self.watches.clear();
             if self.lapsed {
@@ -94,8 +96,11 @@ impl Candidate {
             Api::V2 => left.filter(|left| left.lease != OWN_TTL).map(|left| left.revision),
             Api::V3 => left.map(|_| place.revision),
         };
-        if self.pace.api == Api::V2 && left.is_none() {
-            self.pleas.push(Plea::ClocksDoubted);
+        match (self.pace.api, left) {
+            (Api::V2, None) => self.pleas.push(Plea::ClocksDoubted),
+            // Or it is ours, and somebody has refreshed it.
+            (Api::V2, Some(left)) if left.lease == OWN_TTL => self.haunt(out.now),
+            _ => {}
         }
         self.burn = litter;
         self.forget_place(out);
@@ -121,10 +126,10 @@ impl Candidate {
         }
     }
 
-    /// v2: a join that was not answered may make, or have made, an entry which only its time to live ends. As with a
-    /// lease, etcd may grant that anew once, when raft's leader changes.
-    pub(super) fn haunt(&mut self, is_joining: bool, now: Time) {
-        if self.pace.api == Api::V2 && is_joining {
+    /// v2: an entry of ours may be left, or may yet come, which only its time to live ends. As with a lease, etcd may
+    /// grant that anew once, when raft's leader changes.
+    pub(super) fn haunt(&mut self, now: Time) {
+        if self.pace.api == Api::V2 {
             self.ghost_until = now + self.pace.ttl() * 2;
         }
     }

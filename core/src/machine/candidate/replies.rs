@@ -37,6 +37,10 @@ impl Candidate {
                     }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Leave, Answer::Left) => self.burn = None,
+                    (Verb::Leave, Answer::Spared) => {
+                        self.burn = None;
+                        self.haunt(now);
+                    }
                     (Verb::Clear, Answer::Left) => {
                         self.left_behind.remove(0);
                     }
@@ -110,7 +114,9 @@ impl Candidate {
         match verb {
             Verb::Join => {
                 self.join_in_doubt |= !is_definite;
-                self.haunt(!is_definite, now);
+                if !is_definite {
+                    self.haunt(now);
+                }
             }
             Verb::Look => self.must_look = true,
             Verb::Leave | Verb::Clear => {}
