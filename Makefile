@@ -1,9 +1,22 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants figures etcd lib node examples clean
+.PHONY: help demo test mutants bench figures etcd lib node examples install uninstall dist clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
+# Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+DOCDIR ?= $(PREFIX)/share/doc/etcd_leader
+DESTDIR ?=
 STRICT = -O2 -Wall -Wextra -Wpedantic -Werror -Iinclude
 LINK = -Ltarget/release -letcd_leader -Wl,-rpath,'$$ORIGIN'
+# What the library is made of: what is not newer need not be built again, and whoever installs may have no Rust.
+SOURCES := Cargo.toml Cargo.lock core/Cargo.toml ffi/Cargo.toml ffi/build.rs $(shell find core/src ffi/src -name '*.rs')
+LEAD_SOURCES := $(wildcard examples/c/lead.c examples/c/lead/*.c)
+LEAD := $(if $(LEAD_SOURCES),target/release/lead)
+EXAMPLES := $(LEAD) $(patsubst examples/c/%.c,target/release/%,$(filter-out examples/c/lead.c,$(wildcard examples/c/*.c))) \
+	$(patsubst examples/cpp/%.cc,target/release/%-cpp,$(wildcard examples/cpp/*.cc))
 # Which of etcd's APIs the demo uses.
 API ?= v3
 ifneq ($(filter demo,$(MAKECMDGOALS)),)
@@ -26,7 +39,10 @@ test: ## all tests, with a budget of time for each part (PARTS="c units" runs so
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh
 
-figures: ## what it costs, beside what etcd alone costs in the same run (three minutes)
+bench: target/release/cost ## what a call of the C library costs, beside a look at the clock in the same run
+	@.ci/bench target/release/cost
+
+figures: bench ## what it costs, beside what etcd alone costs in the same run (three minutes)
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- --ignored --nocapture
 
 etcd: ## finds etcd, or brings one into .cache
@@ -34,15 +50,27 @@ etcd: ## finds etcd, or brings one into .cache
 
 lib: ## the shared and the static library, in target/release
 	@.ci/tools cc=gcc
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, or run make lib as one who has it" >&2; exit 1; }
 	@cargo build --quiet --release --locked $(PACKAGES)
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
 	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
+	@mkdir -p target/release/install && touch target/release/install/built
+	@$(MAKE) --silent --no-print-directory target/release/install/libetcd_leader.a
+
+target/release/install/built: $(SOURCES)
+	@$(MAKE) --silent --no-print-directory lib
+
+# Cargo writes it only if something has changed; only then is more to be done.
+target/release/libetcd_leader.a: target/release/install/built ;
+
+target/release/install/libetcd_leader.a: target/release/libetcd_leader.a .ci/archive
+	@.ci/archive $< $@
 
 node: ## the addon for Node.js, in node (npm pack there makes a package of it)
 	@.ci/tools node=nodejs npm=npm
 	@cd node && npm install --silent
 
-examples: target/release/campaign target/release/epoll target/release/campaign-cpp ## the examples in C and C++, in target/release
+examples: $(EXAMPLES) ## the examples in C and C++, in target/release
 
 target/release/%: examples/c/%.c include/etcd_leader.h lib
 	@$(CC) -std=c99 -D_GNU_SOURCE $(STRICT) $< $(LINK) -o $@
@@ -50,6 +78,30 @@ target/release/%: examples/c/%.c include/etcd_leader.h lib
 target/release/%-cpp: examples/cpp/%.cc include/etcd_leader.h lib
 	@.ci/tools c++=g++
 	@$(CXX) -std=c++17 $(STRICT) $< $(LINK) -o $@
+
+# With the library inside, so that it needs nothing beside it, wherever it is copied.
+target/release/lead: $(LEAD_SOURCES) $(wildcard examples/c/lead/*.h) include/etcd_leader.h target/release/install/libetcd_leader.a
+	@$(CC) -std=c99 -D_GNU_SOURCE $(STRICT) $(LEAD_SOURCES) target/release/install/libetcd_leader.a $$(cat target/release/install/libraries) \
+		-s -Wl,-z,relro,-z,now -o $@
+
+target/release/cost: ffi/tests/c/cost.c ffi/tests/c/test.h include/etcd_leader.h lib
+	@$(CC) -std=gnu11 $(STRICT) $< $(LINK) -o $@
+
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export DOCDIR := $(DOCDIR)
+install uninstall: export DESTDIR := $(DESTDIR)
+
+install: target/release/install/libetcd_leader.a $(LEAD) ## copies it all to PREFIX (/usr/local): libraries, headers, pkg-config, CMake, lead
+	@.ci/install install
+
+uninstall: ## takes that away again
+	@.ci/install uninstall
+
+dist: target/release/install/libetcd_leader.a $(LEAD) ## the installed tree as one file for machines without Rust, in target/dist
+	@.ci/dist
 
 clean: ## removes what was built, and the cache
 	@rm -rf target .cache

@@ -4,8 +4,7 @@
 //! descriptor it shares with its parent. `getpid` would tell, but costs as much as everything else in `is_leader`
 //! together; a handler that `fork` runs in the child costs nothing.
 
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -23,12 +22,15 @@ extern "C" fn in_child() {
 #[cfg(unix)]
 #[allow(unsafe_code)]
 pub(crate) fn count_forks() {
-    static REGISTER: Once = Once::new();
-    // SAFETY: the handler touches one atomic only, which any context may; it lives as long as the process, since the
-    // shared library is never unloaded (`-z nodelete`).
-    REGISTER.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(in_child));
-    });
+    static IS_COUNTED: AtomicBool = AtomicBool::new(false);
+    // Not a `Once`: a child that is forked while another thread is inside one would wait in it for ever. Two threads may
+    // register at once: then each fork counts as two, which is as good.
+    if !IS_COUNTED.load(Ordering::Acquire) {
+        // SAFETY: the handler touches one atomic only, which any context may; it lives as long as the process, since
+        // the shared library is never unloaded (`-z nodelete`).
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        IS_COUNTED.store(true, Ordering::Release);
+    }
 }
 
 /// There is no fork here.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
-use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use etcd_leader::{Error, ErrorKind};
 
@@ -33,9 +33,12 @@ pub(crate) fn remember(error: Error) -> i32 {
 
 /// A panic is told as a status, never printed: standard error belongs to the host.
 pub(crate) fn silence_panics() {
-    static ONCE: Once = Once::new();
-    // The library has its own copy of the standard library: this hook is nobody else's.
-    ONCE.call_once(|| set_hook(Box::new(|_| {})));
+    static IS_SILENT: AtomicBool = AtomicBool::new(false);
+    // Not a `Once`: a child that is forked while another thread is inside one would wait in it for ever.
+    if !IS_SILENT.swap(true, Ordering::Relaxed) {
+        // The library has its own copy of the standard library: this hook is nobody else's.
+        set_hook(Box::new(|_| {}));
+    }
 }
 
 /// Text as C takes it. A name in etcd may hold any byte, also the one that ends a text in C.

@@ -1,6 +1,9 @@
 //! What is so at this moment: do we lead, in which term, for how long, and if not we, who.
+//!
+//! The first three are for signal handlers too: no message is made for them, since that takes memory.
 
 use std::ffi::c_char;
+use std::time::Duration;
 
 use crate::border::{c_text, guard, remember};
 use crate::config::refuse;
@@ -17,8 +20,7 @@ pub unsafe extern "C" fn el_is_leader(election: *const el_election) -> i32 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            let handle = unsafe { known(election) }?;
-            Ok(i32::from(handle.election.is_leader()))
+            Ok(unsafe { election.as_ref() }.map_or(0, |handle| i32::from(handle.election.is_leader())))
         },
     )
 }
@@ -31,8 +33,7 @@ pub unsafe extern "C" fn el_token(election: *const el_election) -> u64 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            let handle = unsafe { known(election) }?;
-            Ok(handle.election.token().unwrap_or(0))
+            Ok(unsafe { election.as_ref() }.and_then(|handle| handle.election.token()).unwrap_or(0))
         },
     )
 }
@@ -45,7 +46,7 @@ pub unsafe extern "C" fn el_time_left_ms(election: *const el_election) -> i64 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            let left = unsafe { known(election) }?.election.time_left();
+            let left = unsafe { election.as_ref() }.map_or(Duration::ZERO, |handle| handle.election.time_left());
             Ok(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
         },
     )

@@ -60,7 +60,7 @@ fn forked() {
 
 #[test]
 fn from_cpp() {
-    passes("plain.cc", &[Way::Plain, Way::Sanitized]);
+    passes("plain.cc", &[Way::Plain, Way::Static, Way::Sanitized]);
 }
 
 #[test]

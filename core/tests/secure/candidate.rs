@@ -132,6 +132,8 @@ fn listen(election: &Election, log: &Mutex<Vec<String>>, sender: &Sender<String>
             Next::Event(other) => panic!("{other:?}"),
         };
         check_silence(&said);
+        // For the search of all that the suite has printed.
+        println!("{said}");
         log.lock().expect("the log").push(said.clone());
         let _ = sender.send(said);
     }
