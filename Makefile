@@ -75,9 +75,9 @@ examples: $(EXAMPLES) ## the examples in C and C++, in target/release
 target/release/%: examples/c/%.c include/etcd_leader.h lib
 	@$(CC) -std=c99 -D_GNU_SOURCE $(STRICT) $< $(LINK) -o $@
 
-target/release/%-cpp: examples/cpp/%.cc include/etcd_leader.h lib
+target/release/%-cpp: examples/cpp/%.cc include/etcd_leader.hpp include/etcd_leader.h lib
 	@.ci/tools c++=g++
-	@$(CXX) -std=c++17 $(STRICT) $< $(LINK) -o $@
+	@$(CXX) -std=c++17 $(STRICT) $< $(LINK) -pthread -o $@
 
 # With the library inside, so that it needs nothing beside it, wherever it is copied.
 target/release/lead: $(LEAD_SOURCES) $(wildcard examples/c/lead/*.h) include/etcd_leader.h target/release/install/libetcd_leader.a

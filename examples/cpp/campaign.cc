@@ -5,105 +5,45 @@
 // Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads.
 // --v2 takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same one.
 
-#include <etcd_leader.h>
+#include <etcd_leader.hpp>
 
 #include <csignal>
 #include <cstdlib>
 #include <iostream>
-#include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace {
 
-struct Options {
-    std::int32_t api = EL_API_V3;
-    std::vector<std::string> endpoints;
-    std::string key;
-    std::string name;
-    std::uint32_t ttl_s = 0;
-};
-
-class Campaign {
-public:
-    explicit Campaign(const Options &options) : me_(options.name) {
-        std::vector<const char *> endpoints;
-        for (const auto &endpoint : options.endpoints)
-            endpoints.push_back(endpoint.c_str());
-
-        el_config config{};
-        config.api = options.api;
-        config.endpoints = endpoints.data();
-        config.endpoint_count = static_cast<std::uint32_t>(endpoints.size());
-        config.key = options.key.c_str();
-        config.name = options.name.c_str();
-        config.ttl_s = options.ttl_s;
-        config.on_event = [](const el_event *event, void *self) { static_cast<Campaign *>(self)->on_event(*event); };
-        config.user_data = this;
-        el_election *election = nullptr;
-        if (el_start(&config, sizeof config, &election) != EL_OK)
-            throw std::invalid_argument(el_last_error());
-        election_.reset(election);
-    }
-
-    // The library holds the address of this object.
-    Campaign(const Campaign &) = delete;
-    Campaign &operator=(const Campaign &) = delete;
-
-    // Delivers events until the election has ended.
-    void run() {
-        std::int32_t polled = EL_OK;
-        while (polled >= 0)
-            polled = el_poll(election_.get(), -1);
-        if (polled != EL_STOPPED)
-            throw std::runtime_error(el_last_error());
-    }
-
-    el_election *get() const noexcept { return election_.get(); }
-
-private:
-    struct Free {
-        void operator()(el_election *election) const noexcept { el_free(election); }
+// What is called when something happens, by run(). No leading work in here: it starts threads, or sets flags.
+etcd_leader::handlers handlers(const std::string &me) {
+    const auto say = [me]() -> std::ostream & { return std::cout << me << ": "; };
+    etcd_leader::handlers on;
+    on.on_elected = [say](std::uint64_t token) { // Start the leading work here.
+        say() << "elected, token " << token << std::endl;
     };
+    on.on_unelected = [say](const etcd_leader::error &reason) { // End it here: so long the place is kept after a stop.
+        say() << "unelected (" << reason.code().message() << "): " << reason.what() << std::endl;
+    };
+    on.on_leader = [say](const std::string &name, std::uint64_t) { say() << "the leader is " << name << std::endl; };
+    on.on_leaderless = [say] { say() << "the leader is not known" << std::endl; };
+    on.on_retrying = [say](const etcd_leader::error &reason, const std::string &) {
+        say() << "retrying (" << reason.code().message() << "): " << reason.what() << std::endl;
+    };
+    on.on_retried = [say] { say() << "all is well again" << std::endl; };
+    on.on_error = [say](const etcd_leader::error &reason) {
+        say() << "the end (" << reason.code().message() << "): " << reason.what() << std::endl;
+    };
+    return on;
+}
 
-    // Called inside el_poll, from C: no exception may leave it.
-    void on_event(const el_event &event) noexcept {
-        auto &out = std::cout << me_ << ": ";
-        switch (event.type) {
-        case EL_EVENT_ELECTED: // Start the leading work here: on a thread, as a child process, as a flag for the loop.
-            out << "elected, token " << event.token;
-            break;
-        case EL_EVENT_UNELECTED: // End it here. The place is kept until this has returned and el_poll is called again.
-            out << "unelected (" << el_status_name(event.status) << "): " << event.message;
-            break;
-        case EL_EVENT_LEADER:
-            out << "the leader is " << (event.token != 0 ? event.name : "not known");
-            break;
-        case EL_EVENT_RETRYING:
-            if (event.status == EL_OK)
-                out << "all is well again";
-            else
-                out << "retrying (" << el_status_name(event.status) << "): " << event.message;
-            break;
-        case EL_EVENT_ERROR:
-            out << "the end (" << el_status_name(event.status) << "): " << event.message;
-            break;
-        }
-        out << std::endl;
-    }
-
-    std::string me_;
-    std::unique_ptr<el_election, Free> election_;
-};
-
-// Lets Ctrl-C and SIGTERM ask an election to stop, and lets go of it before it is freed.
+// Lets Ctrl-C and SIGTERM ask an election to stop, and lets go of it before it is destroyed.
 class StopOnSignal {
 public:
-    explicit StopOnSignal(el_election *election) {
-        election_ = election;
-        install([](int) { el_stop(election_); });
+    explicit StopOnSignal(etcd_leader::election &election) {
+        election_ = &election;
+        install([](int) { election_->stop(); });
     }
     ~StopOnSignal() { install(SIG_DFL); }
     StopOnSignal(const StopOnSignal &) = delete;
@@ -115,7 +55,7 @@ private:
         std::signal(SIGTERM, handler);
     }
 
-    static inline el_election *election_ = nullptr;
+    static inline etcd_leader::election *election_ = nullptr;
 };
 
 std::vector<std::string> split(std::string_view text) {
@@ -132,31 +72,28 @@ std::vector<std::string> split(std::string_view text) {
 
 int main(int argc, char **argv) {
     std::vector<std::string> words(argv + 1, argv + argc);
-    Options options;
+    etcd_leader::config config;
     if (!words.empty() && words.front() == "--v2") {
-        options.api = EL_API_V2;
+        config.api = etcd_leader::api::v2;
         words.erase(words.begin());
     }
     if (words.size() < 3 || words.size() > 4) {
         std::cerr << "usage: " << argv[0] << " [--v2] endpoint[,endpoint...] key name [ttl in seconds]\n";
         return 2;
     }
-    options.endpoints = split(words[0]);
-    options.key = words[1];
-    options.name = words[2];
+    config.endpoints = split(words[0]);
+    config.key = words[1];
+    config.name = words[2];
     if (words.size() == 4)
-        options.ttl_s = static_cast<std::uint32_t>(std::strtoul(words[3].c_str(), nullptr, 10));
+        config.ttl = std::chrono::seconds(std::strtol(words[3].c_str(), nullptr, 10));
 
     try {
-        Campaign campaign(options);
-        const StopOnSignal handlers(campaign.get());
-        campaign.run();
+        etcd_leader::election election(config, handlers(config.name));
+        const StopOnSignal signals(election);
+        election.run();
         return 0;
-    } catch (const std::invalid_argument &refusal) {
-        std::cerr << argv[0] << ": " << refusal.what() << '\n';
-        return 2;
-    } catch (const std::exception &failure) {
-        std::cerr << argv[0] << ": " << failure.what() << '\n';
-        return 1;
+    } catch (const etcd_leader::error &error) {
+        std::cerr << argv[0] << ": " << error.what() << '\n';
+        return error.code() == etcd_leader::errc::invalid ? 2 : 1;
     }
 }

@@ -85,6 +85,36 @@ fn campaign_in_cpp_by_clang() {
     three_campaign(CPP_BY_CLANG, &[]);
 }
 
+/// Stopped, the first one ends its step and gives its place up; the second one does the whole job.
+#[test]
+fn a_job_in_cpp() {
+    let workshop = Workshop::new();
+    let cluster = Cluster::single();
+    let program = compile(&workshop, (["g++", "-std=c++17"], "cpp/lead.cc"));
+    let start = |name| workshop.start(&program, Way::Plain, &[&cluster.urls()[0], "/job", name]);
+    let token = |running: &Running| -> u64 {
+        let said = running.said();
+        let after = said.split("leading with token ").nth(1).and_then(|rest| rest.lines().next());
+        after.expect("it led").parse().expect("a number")
+    };
+    let mut one = start("one");
+    one.says("one: step 1\n");
+    let mut two = start("two");
+    cluster.wait_for_members("/job", 2);
+    one.signal(Signal::SIGINT);
+    assert!(one.ends().success(), "{}", one.said());
+    assert!(one.said().contains("one: ended after step "), "{}", one.said());
+    assert!(two.ends().success(), "{}", two.said());
+    assert!(two.said().ends_with("two: step 10\ntwo: ended after step 10\n"), "{}", two.said());
+    assert!(token(&one) < token(&two));
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/job", "--keys-only"]), "");
+
+    let mut refused = workshop.start(&program, Way::Plain, &["http://h", "/k/", "three"]);
+    assert_eq!(refused.ends().code(), Some(1));
+    assert!(refused.said().contains("leave the slash out"), "{}", refused.said());
+    assert_eq!(workshop.start(&program, Way::Plain, &[]).ends().code(), Some(2));
+}
+
 #[test]
 fn campaigns_say_what_is_wrong() {
     for campaign in [C, CPP] {
