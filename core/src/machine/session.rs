@@ -328,10 +328,11 @@ impl Session {
     fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut Outbox) {
         for news in news {
             match news {
-                LinkNews::Up { stamp, known } => {
+                LinkNews::Up { stamp, known, seen } => {
                     self.keeper.relinked(now);
                     self.doubts.relinked();
                     self.check_history(stamp, known, now, out);
+                    out.known = out.known.max(seen);
                     self.probes.relinked(now);
                     self.weigh_clocks(now, out);
                 }

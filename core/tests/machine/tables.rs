@@ -304,6 +304,20 @@ fn links() {
     assert_eq!(stage.said.join(" "), "close renew look");
 }
 
+/// Not only the one that serves us says how far the store has come.
+#[test]
+fn what_another_endpoint_said_of_the_store_counts() {
+    for (revision, trouble) in [(12, None), (11, Some(Kind::StoreReset))] {
+        let mut stage = Stage::new(2, OnStoreReset::Continue);
+        stage.play(&Opened(0));
+        stage.revision = 12;
+        stage.play(&Opened(1));
+        stage.revision = revision;
+        stage.play(&Granted);
+        assert_eq!(stage.report.trouble.as_ref().map(|trouble| trouble.error.kind()), trouble, "revision {revision}");
+    }
+}
+
 #[test]
 fn stopping() {
     check(

@@ -19,8 +19,9 @@ const MIN_BACKOFF_CAP: Duration = Duration::from_millis(250);
 /// What the session should know.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LinkNews {
-    /// A link serves us; its first linearizable read gave this stamp. `known` was known when that was asked for.
-    Up { stamp: Stamp, known: Revision },
+    /// A link serves us; its first linearizable read gave this stamp. `known` was known when that was asked for, `seen`
+    /// is the highest revision that such a read gave on any link.
+    Up { stamp: Stamp, known: Revision, seen: Revision },
     /// An endpoint failed us.
     Failed { endpoint: usize, failure: Failure },
     /// Every configured endpoint answers for one other cluster.
@@ -35,6 +36,14 @@ struct Try {
     id: RequestId,
     endpoint: usize,
     outcome: Option<Result<(Stamp, Revision), Failure>>,
+}
+
+impl Try {
+    /// What its first read gave, and what was known when that was asked for; if it has answered, for this cluster.
+    fn read(&self, cluster: Option<u64>) -> Option<(Stamp, Revision)> {
+        let read = self.outcome.as_ref()?.as_ref().ok()?;
+        cluster.is_none_or(|ours| ours == read.0.cluster).then_some(*read)
+    }
 }
 
 #[derive(Debug)]
@@ -190,7 +199,7 @@ impl Links {
         }
         one.outcome = Some(result.map(|stamp| (stamp, known)));
         let all_known = tries.iter().all(|one| one.outcome.is_some());
-        let one_serves = cluster.is_some() && tries.iter().any(|one| is_good(one, cluster));
+        let one_serves = cluster.is_some() && tries.iter().any(|one| one.read(cluster).is_some());
         if all_known || one_serves {
             news.extend(self.judge(has_joined, now, out));
         }
@@ -258,18 +267,20 @@ impl Links {
             news.push(LinkNews::Rebuilt);
         }
         let cluster = self.cluster;
-        let chosen = tries.iter().filter(|one| is_good(one, cluster)).min_by_key(|one| one.link);
+        let chosen = tries.iter().filter(|one| one.read(cluster).is_some()).min_by_key(|one| one.link);
         tries
             .iter()
             .filter(|one| chosen.is_none_or(|chosen| chosen.link != one.link))
             .for_each(|one| out.close(one.link));
-        match chosen.map(|one| (one, &one.outcome)) {
-            Some((one, Some(Ok((stamp, known))))) => {
+        match chosen.and_then(|one| Some((one, one.read(cluster)?))) {
+            Some((one, (stamp, known))) => {
                 self.cluster = Some(stamp.cluster);
                 self.state = State::Up { link: one.link, endpoint: one.endpoint };
                 // After a rebuild what was known before means nothing.
-                let known = if news.is_empty() { *known } else { 0 };
-                news.push(LinkNews::Up { stamp: *stamp, known });
+                let known = if news.is_empty() { known } else { 0 };
+                let seen = tries.iter().filter_map(|one| one.read(self.cluster)).map(|(stamp, _)| stamp.revision);
+                let seen = seen.max().unwrap_or(0);
+                news.push(LinkNews::Up { stamp, known, seen });
             }
             _ => {
                 self.failures = self.failures.saturating_add(1);
@@ -302,10 +313,6 @@ impl Links {
 /// The longest wait between retries: in proportion to the ttl, so that a healed fault is noticed well within one.
 pub(in crate::machine) fn backoff_cap(settings: &SessionSettings) -> Duration {
     (settings.ttl() / 4).clamp(MIN_BACKOFF_CAP, MAX_BACKOFF)
-}
-
-fn is_good(one: &Try, cluster: Option<u64>) -> bool {
-    matches!(&one.outcome, Some(Ok((stamp, _))) if cluster.is_none_or(|ours| ours == stamp.cluster))
 }
 
 /// Each cluster that answered, with one endpoint of it.
