@@ -1,0 +1,272 @@
+/* The command line. Whatever cannot be used is refused here, or by the library before it touches any network. */
+
+#include "manual.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_TTL_S = 300 };
+
+static void refuse(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+static void refuse(const char *format, ...) {
+    char why[900];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(why, sizeof why, format, values);
+    va_end(values);
+    say(ALWAYS, "%s", why);
+    exit(USAGE);
+}
+
+/* A whole number, or as many thousandths as a decimal one has; -1: it is none, or too large. */
+static int64_t number(const char *text, bool in_thousandths) {
+    int64_t value = 0;
+    int places = in_thousandths ? 3 : 0;
+    const char *at = text;
+    for (; isdigit((unsigned char)*at) && value < INT32_MAX; at++)
+        value = value * 10 + (*at - '0');
+    bool is_number = at > text;
+    if (in_thousandths && is_number && *at == '.' && isdigit((unsigned char)at[1]))
+        for (at++; isdigit((unsigned char)*at) && places > 0; at++, places--)
+            value = value * 10 + (*at - '0');
+    for (; places > 0; places--)
+        value *= 10;
+    return is_number && *at == '\0' ? value : -1;
+}
+
+static int64_t seconds(enum id id, const char *text, int64_t most_s) {
+    int64_t value = number(text, true);
+    if (value < 0 || value > most_s * 1000)
+        refuse("--%s is \"%s\"; give seconds up to %" PRId64 ", such as 30 or 0.5", manual[id].name, text, most_s);
+    return value;
+}
+
+static uint32_t whole(enum id id, const char *text, int32_t most, const char *unit) {
+    int64_t value = number(text, false);
+    if (value < 1 || value > most)
+        refuse("--%s is \"%s\"; give whole %s from 1 to %" PRId32, manual[id].name, text, unit, most);
+    return (uint32_t)value;
+}
+
+static void split_endpoints(el_config *config, char *text) {
+    static const char *endpoints[80]; /* More than the library takes, so that it can refuse. */
+    enum { MOST = sizeof endpoints / sizeof *endpoints };
+    for (char *rest = text; rest != NULL && config->endpoint_count < MOST;) {
+        char *comma = strchr(rest, ',');
+        if (comma != NULL)
+            *comma = '\0';
+        endpoints[config->endpoint_count++] = rest;
+        rest = comma != NULL ? comma + 1 : NULL;
+    }
+    config->endpoints = endpoints;
+}
+
+static int32_t api(const char *text) {
+    if (strcmp(text, "v2") == 0)
+        return EL_API_V2;
+    if (strcmp(text, "v3") == 0)
+        return EL_API_V3;
+    refuse("--api is \"%s\"; give v2 or v3", text);
+}
+
+static void take(options *given, enum id id, char *value) {
+    el_config *config = &given->config;
+    switch (id) {
+    case ENDPOINTS: split_endpoints(config, value); break;
+    case KEY: config->key = value; break;
+    case NAME: config->name = value; break;
+    case API: config->api = api(value); break;
+    case WAIT: given->wait_ms = seconds(id, value, INT32_MAX / 1000); break;
+    case ONCE: break;
+    case RESTART: given->restarts = true; break;
+    case PAUSE: given->pause_ms = seconds(id, value, 86400); break;
+    case TTL: config->ttl_s = whole(id, value, MOST_TTL_S, "seconds"); break;
+    case GRACE: given->grace_ms = seconds(id, value, MOST_TTL_S); break;
+    case STEP_DOWN: config->step_down_ms = whole(id, value, MOST_TTL_S * 1000, "milliseconds"); break;
+    case RENEW: config->renew_ms = whole(id, value, MOST_TTL_S * 1000, "milliseconds"); break;
+    case REQUEST_TIMEOUT: config->request_timeout_ms = whole(id, value, MOST_TTL_S * 1000, "milliseconds"); break;
+    case STOP_TIMEOUT: /* Zero would be the default. */
+        config->stop_timeout_ms = (uint32_t)seconds(id, value, 3600);
+        config->stop_timeout_ms += config->stop_timeout_ms == 0;
+        break;
+    case CACERT: config->ca_file = value; break;
+    case CERT: config->cert_file = value; break;
+    case KEY_FILE: config->key_file = value; break;
+    case SERVER_NAME: config->tls_server_name = value; break;
+    case USER:
+        if (strchr(value, ':') != NULL) /* It may hold the password: not to be shown. */
+            refuse("--user holds a colon; give the name alone, and the password in --password-file or "
+                   PASSWORD_VARIABLE ": a command line is for everybody to read");
+        config->username = value;
+        break;
+    case PASSWORD_FILE: given->password_file = value; break;
+    case QUIET: most_said = ALWAYS; break;
+    case VERBOSE: most_said = IN_DETAIL; break;
+    case HELP: print_manual(); exit(0);
+    case VERSION: printf("lead %s\n", el_version()); exit(0);
+    case OPTIONS: break;
+    }
+}
+
+/* The option that begins an argument, `--name` or `--name=value`. */
+static enum id find(const char *argument, size_t length) {
+    for (int id = 0; id < OPTIONS; id++)
+        if (strlen(manual[id].name) == length && strncmp(manual[id].name, argument, length) == 0)
+            return (enum id)id;
+    if (length == strlen("password") && strncmp(argument, "password", length) == 0)
+        refuse("--password is not taken: a command line is for everybody to read; give --password-file, or the "
+               "environment variable " PASSWORD_VARIABLE);
+    refuse("--%.*s is no option; `lead --help` has them all", (int)length, argument);
+}
+
+static double in_seconds(int64_t ms) {
+    return (double)ms / 1000;
+}
+
+/* The fewest seconds of a lease into which the grace fits; 0: none. */
+static int64_t ttl_for(int64_t grace_ms, int64_t renew_ms) {
+    for (int64_t ttl = 1; ttl <= MOST_TTL_S; ttl++) {
+        int64_t renew = renew_ms != 0 ? renew_ms : earlier(ttl * 500, 100000);
+        if (grace_ms <= ttl * 800 - renew)
+            return ttl;
+    }
+    return 0;
+}
+
+/* How the margin before the lease's end is shared: the grace, and what is left for clocks and for the kernel. */
+static void share_the_margin(options *given) {
+    el_config *config = &given->config;
+    int64_t ttl_ms = (int64_t)config->ttl_s * 1000, margin = config->step_down_ms;
+    given->stop_timeout_ms = config->stop_timeout_ms != 0 ? config->stop_timeout_ms : ttl_ms;
+    given->renew_ms = config->renew_ms != 0 ? config->renew_ms : earlier(ttl_ms / 2, 100000);
+    if (margin == 0) {
+        margin = ttl_ms / 5;
+        if (given->grace_ms > ttl_ms / 10)
+            margin = given->grace_ms + ttl_ms / 10;
+        /* Two tenths of the ttl remain for the reserve, and for attempts to renew. */
+        if (given->grace_ms > ttl_ms / 10 && given->grace_ms > ttl_ms * 8 / 10 - given->renew_ms) {
+            int64_t ttl = ttl_for(given->grace_ms, config->renew_ms);
+            if (ttl == 0)
+                refuse("--grace is %g, and does not fit into any lease; give at most %g", in_seconds(given->grace_ms),
+                       in_seconds(MOST_TTL_S * 800 - (config->renew_ms != 0 ? config->renew_ms : 100000)));
+            refuse("--grace is %g, and does not fit between the end of leading and the end of a lease of %g s; give "
+                   "--ttl %" PRId64 " or more, or a shorter grace", in_seconds(given->grace_ms), in_seconds(ttl_ms), ttl);
+        }
+        config->step_down_ms = (uint32_t)margin;
+    }
+    given->reserve_ms = earlier(ttl_ms / 10, margin / 2);
+    if (given->grace_ms < 0)
+        given->grace_ms = earlier(ttl_ms / 10, margin - given->reserve_ms);
+    if (given->grace_ms > margin - given->reserve_ms)
+        refuse("--grace is %g, and --step-down-ms %" PRId64 " leaves room for %g, since %g must remain for clocks and "
+               "for the kernel; give less, or leave --step-down-ms out", in_seconds(given->grace_ms), margin,
+               in_seconds(margin - given->reserve_ms), in_seconds(given->reserve_ms));
+}
+
+static void check(options *given, char *const *values) {
+    el_config *config = &given->config;
+    static char name[300];
+    if (values[ENDPOINTS] == NULL)
+        refuse("--endpoints is missing; give the members of the etcd cluster, such as http://127.0.0.1:2379");
+    if (values[KEY] == NULL)
+        refuse("--key is missing; give the key of the election, such as /jobs/nightly");
+    if (given->command == NULL || given->command[0] == NULL)
+        refuse("the command is missing; write it at the end, after --");
+    if (values[ONCE] != NULL && values[RESTART] != NULL)
+        refuse("--once and --restart are both given; give one of them");
+    if (values[QUIET] != NULL && values[VERBOSE] != NULL)
+        refuse("--quiet and --verbose are both given; give one of them");
+    if (values[PAUSE] != NULL && values[RESTART] == NULL)
+        refuse("--pause is \"%s\" without --restart; give both, or neither", values[PAUSE]);
+    if (values[PASSWORD_FILE] != NULL && values[USER] == NULL)
+        refuse("--password-file is \"%s\" without --user; give both, or neither", values[PASSWORD_FILE]);
+    if (values[CERT] != NULL && values[KEY_FILE] == NULL)
+        refuse("--cert is \"%s\" without --key-file; give the certificate's private key as well", values[CERT]);
+    if (values[KEY_FILE] != NULL && values[CERT] == NULL)
+        refuse("--key-file is \"%s\" without --cert; give the key's certificate as well", values[KEY_FILE]);
+    if (values[NAME] == NULL) {
+        char host[256] = "";
+        gethostname(host, sizeof host - 1);
+        if (config->api == EL_API_V2)
+            snprintf(name, sizeof name, "%s-%d", host, (int)getpid());
+        else
+            snprintf(name, sizeof name, "%s", host);
+        config->name = name;
+    }
+    share_the_margin(given);
+}
+
+void read_options(int argc, char **argv, options *given) {
+    static char present[] = "";
+    char *values[OPTIONS] = {NULL};
+    int at = 1;
+    *given = (options){.config = {.ttl_s = 10}, .wait_ms = NEVER, .grace_ms = -1, .pause_ms = 1000};
+    for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
+        if (strncmp(argv[at], "--", 2) != 0)
+            refuse("\"%s\" is no option; options come first, then --, then the command", argv[at]);
+        const char *name = argv[at] + 2;
+        size_t length = strcspn(name, "=");
+        enum id id = find(name, length);
+        char *value = name[length] == '=' ? argv[at] + 2 + length + 1 : NULL;
+        if (manual[id].argument == NULL && value != NULL)
+            refuse("--%s is given \"%s\"; it takes no value", manual[id].name, value);
+        if (manual[id].argument != NULL && value == NULL) {
+            if (at + 1 >= argc || strcmp(argv[at + 1], "--") == 0)
+                refuse("--%s has no value; give %s", manual[id].name, manual[id].argument);
+            value = argv[++at];
+        }
+        if (values[id] != NULL && id == ENDPOINTS) /* A URL may hold a password: not to be shown. */
+            refuse("--endpoints is given twice; give it once, with commas between the members");
+        if (values[id] != NULL && manual[id].argument != NULL)
+            refuse("--%s is given twice, \"%s\" and \"%s\"; give it once%s", manual[id].name, values[id], value,
+                   id == KEY ? " (the private key of --cert is --key-file)" : "");
+        values[id] = value != NULL ? value : present;
+        take(given, id, value);
+    }
+    given->command = at < argc ? argv + at + 1 : NULL;
+    check(given, values);
+}
+
+/* The library's name of a field, and ours. */
+static const char *const fields[][2] = {
+    {"ttl_s", "--ttl"}, {"renew_ms", "--renew-ms"}, {"step_down_ms", "--step-down-ms"},
+    {"request_timeout_ms", "--request-timeout-ms"}, {"endpoint_count", "--endpoints"}, {"endpoints", "--endpoints"},
+    {"ca_file", "--cacert"}, {"cert_file", "--cert"}, {"key_file", "--key-file"}, {"tls_server_name", "--server-name"},
+    {"username", "--user"}, {"password", "the password"}, {"key", "--key"}, {"name", "--name"},
+};
+
+/* Whether the word that begins here is this one. A word without an underscore is a field only as the first of all. */
+static bool is_field(const char *at, const char *field, bool is_first) {
+    size_t length = strlen(field);
+    bool ends = strncmp(at, field, length) == 0 && !isalnum((unsigned char)at[length]) && at[length] != '_';
+    return ends && (is_first || strchr(field, '_') != NULL);
+}
+
+const char *in_words_of_options(const char *message) {
+    static char words[900];
+    size_t length = 0;
+    bool is_quoted = false;
+    for (const char *at = message; *at != '\0' && length + 32 < sizeof words;) {
+        bool begins = at == message || (!isalnum((unsigned char)at[-1]) && at[-1] != '_');
+        const char *ours = NULL;
+        for (size_t field = 0; begins && !is_quoted && ours == NULL && field < sizeof fields / sizeof *fields; field++)
+            if (is_field(at, fields[field][0], at == message)) {
+                ours = fields[field][1];
+                at += strlen(fields[field][0]);
+            }
+        if (ours != NULL) {
+            length += (size_t)snprintf(words + length, sizeof words - length, "%s", ours);
+            continue;
+        }
+        is_quoted = is_quoted != (*at == '"' && (at == message || at[-1] != '\\'));
+        words[length++] = *at++;
+    }
+    words[length] = '\0';
+    return words;
+}

@@ -1,0 +1,71 @@
+/* The password of --user: where it comes from, and that it goes nowhere else.
+ *
+ * Never from the command line, which everybody on the machine may read. The variable is wiped where it stood, so that
+ * neither the command nor /proc has it; the keeper, which the command is a child of, never knows it. */
+
+#include "lead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char password[2048];
+
+static void wipe(volatile char *secret, size_t length) {
+    while (length-- > 0)
+        *secret++ = '\0';
+}
+
+void forget_password_variable(void) {
+    char *secret = getenv(PASSWORD_VARIABLE);
+    if (secret == NULL)
+        return;
+    wipe(secret, strlen(secret));
+    unsetenv(PASSWORD_VARIABLE);
+}
+
+/* The first line of a file; what is too long is left for the library to refuse. */
+static bool read_file(const char *path) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = file < 0 ? -1 : read(file, password, sizeof password - 1);
+    if (length < 0)
+        say(ALWAYS, "--password-file \"%s\" cannot be read: %s; give a file with the password, that this user may read",
+            path, strerror(errno));
+    if (file >= 0)
+        close(file);
+    if (length < 0)
+        return false;
+    password[length] = '\0';
+    password[strcspn(password, "\r\n")] = '\0';
+    return true;
+}
+
+bool load_password(options *given) {
+    static char *from_variable;
+    const char *variable = getenv(PASSWORD_VARIABLE);
+    if (from_variable == NULL && variable != NULL)
+        from_variable = strdup(variable);
+    forget_password_variable();
+    if (given->config.username == NULL)
+        return true;
+    if (given->password_file != NULL) {
+        /* Read anew for each election: it may have been replaced. */
+        if (!read_file(given->password_file))
+            return false;
+        given->config.password = password;
+    } else if (from_variable != NULL) {
+        given->config.password = from_variable;
+    } else {
+        say(ALWAYS, "--user is \"%s\" and there is no password; give --password-file, or the environment variable %s",
+            given->config.username, PASSWORD_VARIABLE);
+        return false;
+    }
+    return true;
+}
+
+void forget_password(options *given) {
+    wipe(password, sizeof password);
+    given->config.password = NULL;
+}

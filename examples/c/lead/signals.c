@@ -1,0 +1,53 @@
+/* The signals that `lead` itself takes, as words to read and not as interruptions. */
+
+#include "lead.h"
+
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static const int ending[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
+static const int others[] = {SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGCHLD};
+
+/* What was ignored when we were started (nohup) stays so, for the command too. */
+static void add_unless_ignored(sigset_t *set, const int *numbers, size_t count) {
+    for (size_t at = 0; at < count; at++) {
+        struct sigaction before;
+        if (sigaction(numbers[at], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaddset(set, numbers[at]);
+    }
+}
+
+int hear_signals(void) {
+    sigset_t ours, blocked;
+    sigemptyset(&ours);
+    add_unless_ignored(&ours, ending, sizeof ending / sizeof *ending);
+    add_unless_ignored(&ours, others, sizeof others / sizeof *others);
+    blocked = ours;
+    sigaddset(&blocked, SIGTTOU); /* Or to hand the terminal over would stop us. */
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int next_signal(int signals) {
+    struct signalfd_siginfo signal;
+    return read(signals, &signal, sizeof signal) == (ssize_t)sizeof signal ? (int)signal.ssi_signo : 0;
+}
+
+void let_signals_end_us(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t at = 0; at < sizeof ending / sizeof *ending; at++)
+        sigaddset(&set, ending[at]);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool stop_here(void) {
+    sigset_t stop, waiting;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTSTP);
+    kill(getpid(), SIGTSTP);
+    /* The library's thread has it blocked: we take it, here. */
+    sigprocmask(SIG_UNBLOCK, &stop, NULL);
+    sigprocmask(SIG_BLOCK, &stop, NULL);
+    return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT);
+}
