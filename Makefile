@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants bench figures etcd lib node examples install uninstall dist clean
+.PHONY: help demo test mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
@@ -29,9 +29,11 @@ help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: PACKAGES += -p etcd-leader-demo
-demo: target/release/campaign node ## three candidates on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
+demo: target/release/campaign target/release/lead node ## candidates in C, Node.js, Python and a shell on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
+	@.ci/tools python3=python3
 	@mkdir -p target/demo/node_modules && ln -sfn ../../../node target/demo/node_modules/etcd-leader
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && NODE_PATH=$(CURDIR)/target/demo/node_modules target/release/demo $(API)
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
+		NODE_PATH=$(CURDIR)/target/demo/node_modules target/release/demo $(API)
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
@@ -69,6 +71,10 @@ target/release/install/libetcd_leader.a: target/release/libetcd_leader.a .ci/arc
 node: ## the addon for Node.js, in node (npm pack there makes a package of it)
 	@.ci/tools node=nodejs npm=npm
 	@cd node && npm install --silent
+
+wheel: lib ## the package for Python, in target/python: needs neither Rust nor a compiler where it is installed
+	@.ci/tools python3=python3
+	@python3 examples/python/build_wheel.py
 
 examples: $(EXAMPLES) ## the examples in C and C++, in target/release
 

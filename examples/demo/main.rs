@@ -1,5 +1,6 @@
-//! `make demo`: three candidates, two of them in C and one in Node.js, on a real etcd. One leaves, one is killed, one is
-//! frozen; the time line says who leads and how long each take-over took. Ends with 0 only if each was as it should be.
+//! `make demo`: candidates in C, Node.js and Python, and a shell command under `lead`, in one election on a real etcd. One
+//! leaves, one is killed, one is frozen; the time line says who leads and how long each take-over took. Ends with 0 only
+//! if each was as it should be.
 //!
 //! `demo v2` has them use etcd's API v2; otherwise it is v3.
 
@@ -26,8 +27,16 @@ const POLITE: Duration = Duration::from_secs(1);
 /// A dead leader's lease runs out within its ttl; etcd looks for such leases, and for entries of v2, twice a second.
 const CRASH: Duration = Duration::from_millis(4000 + 1500);
 const KEY: &str = "/demo/election";
-/// Who is written in JavaScript.
-const IN_NODE: &str = "bert";
+/// The candidates: written in C, in JavaScript, in Python; and a shell command that `lead` runs.
+const ANNA: &str = "anna";
+const BERT: &str = "bert";
+const CLEO: &str = "cleo";
+const DORA: &str = "dora";
+/// What is run for each of them.
+const PROGRAMS: [&str; 4] =
+    ["target/release/campaign", "examples/node/campaign.js", "examples/python/campaign.py", "target/release/lead"];
+/// The command.
+const JOB: &str = "for step in 1 2 3; do echo \"the job's step $step with token $ETCD_LEADER_TOKEN\"; sleep 0.3; done";
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -40,10 +49,9 @@ struct Said {
 
 struct Stage {
     begun: Instant,
-    /// Where etcd is, after what else stands before the key.
-    etcd: Vec<String>,
-    /// The candidates in C and in Node.js.
-    campaigns: [PathBuf; 2],
+    url: String,
+    is_v2: bool,
+    programs: [PathBuf; 4],
     heard: Receiver<Said>,
     voice: Sender<Said>,
     candidates: Vec<(String, Child)>,
@@ -65,13 +73,24 @@ impl Stage {
     }
 
     fn start(&mut self, name: &str) -> Outcome<()> {
-        let [in_c, in_node] = &self.campaigns;
-        let mut command = Command::new(if name == IN_NODE { Path::new("node") } else { in_c });
-        command
-            .args((name == IN_NODE).then_some(in_node))
-            .args(&self.etcd)
-            .args([KEY, name, &TTL.as_secs().to_string()])
-            .stdout(Stdio::piped());
+        let [in_c, in_node, in_python, lead] = &self.programs;
+        let ttl = TTL.as_secs().to_string();
+        let mut command = match name {
+            BERT => Command::new("node"),
+            CLEO => Command::new("python3"),
+            // Its own words go to standard error.
+            DORA => Command::new("sh"),
+            _ => Command::new(in_c),
+        };
+        if name == DORA {
+            command.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(lead);
+            command.args(["--endpoints", &self.url, "--key", KEY, "--name", name, "--ttl", &ttl, "--verbose"]);
+            command.args(["--api", if self.is_v2 { "v2" } else { "v3" }, "--", "sh", "-c", JOB]);
+        } else {
+            command.args((name == BERT).then_some(in_node)).args((name == CLEO).then_some(in_python));
+            command.args(self.is_v2.then_some("--v2")).args([&self.url, KEY, name, &ttl]);
+        }
+        command.stdout(Stdio::piped());
         let mut child = spawn(command).map_err(|error| format!("{name} cannot be started: {error}"))?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         let (voice, name) = (self.voice.clone(), name.to_string());
@@ -151,46 +170,51 @@ impl Stage {
 
     fn play(&mut self) -> Outcome<()> {
         self.narrate(
-            "three candidates start, one after the other; the first leads (bert is in Node.js, the others in C)",
+            "three candidates start, one after the other; the first leads (anna is in C, bert in Node.js, cleo in Python)",
         );
         let begun = Instant::now();
-        self.start("anna")?;
-        self.takes_over("anna", begun, POLITE)?;
-        self.joins_again("bert", "anna")?;
-        self.joins_again("cleo", "anna")?;
+        self.start(ANNA)?;
+        self.takes_over(ANNA, begun, POLITE)?;
+        self.joins_again(BERT, ANNA)?;
+        self.joins_again(CLEO, ANNA)?;
 
         self.pause(3)?;
         self.narrate("anna leaves politely (Ctrl-C): the next one need not wait for anything");
-        let left = self.signal("anna", Signal::SIGINT)?;
-        self.takes_over("bert", left, POLITE)?;
-        self.joins_again("anna", "bert")?;
+        let left = self.signal(ANNA, Signal::SIGINT)?;
+        self.takes_over(BERT, left, POLITE)?;
+        self.joins_again(ANNA, BERT)?;
 
         self.pause(3)?;
         self.narrate(&format!("bert is killed (-9): his lease of {} s must run out first", TTL.as_secs()));
-        let killed = self.signal("bert", Signal::SIGKILL)?;
-        self.takes_over("cleo", killed, CRASH)?;
-        self.joins_again("bert", "cleo")?;
+        let killed = self.signal(BERT, Signal::SIGKILL)?;
+        self.takes_over(CLEO, killed, CRASH)?;
+        self.joins_again(BERT, CLEO)?;
 
         self.pause(3)?;
         self.narrate("cleo is frozen (SIGSTOP) past her lease, as a paused machine or a long page-in does");
-        let frozen = self.signal("cleo", Signal::SIGSTOP)?;
-        self.takes_over("anna", frozen, CRASH)?;
+        let frozen = self.signal(CLEO, Signal::SIGSTOP)?;
+        self.takes_over(ANNA, frozen, CRASH)?;
         self.pause(2)?;
         self.narrate("cleo wakes up: the first thing she hears is that she does not lead");
-        self.signal("cleo", Signal::SIGCONT)?;
-        self.wait("cleo", "unelected", Duration::from_secs(2))?;
-        self.wait("cleo", "the leader is anna", Duration::from_secs(5))?;
+        self.signal(CLEO, Signal::SIGCONT)?;
+        self.wait(CLEO, "unelected", Duration::from_secs(2))?;
+        self.wait(CLEO, "the leader is anna", Duration::from_secs(5))?;
 
         self.pause(3)?;
         self.narrate("anna leaves; bert, who waits longer than cleo, is next");
-        let left = self.signal("anna", Signal::SIGINT)?;
-        self.takes_over("bert", left, POLITE)?;
-        self.knows("cleo", "bert", left)?;
+        let left = self.signal(ANNA, Signal::SIGINT)?;
+        self.takes_over(BERT, left, POLITE)?;
+        self.knows(CLEO, BERT, left)?;
 
-        self.narrate("all leave");
-        self.signal("cleo", Signal::SIGINT)?;
-        self.signal("bert", Signal::SIGINT)?;
-        self.wait("bert", "unelected", Duration::from_secs(2))?;
+        self.narrate("dora gets in line: a shell command, run by the tool `lead`");
+        self.start(DORA)?;
+        self.wait(DORA, "bert leads", Duration::from_secs(5))?;
+
+        self.narrate("bert and cleo leave, and it is the command's turn; when it has ended, so has dora's");
+        self.signal(CLEO, Signal::SIGINT)?;
+        let left = self.signal(BERT, Signal::SIGINT)?;
+        self.takes_over(DORA, left, POLITE)?;
+        self.wait(DORA, "the command has ended, status 0", Duration::from_secs(10))?;
         for (name, child) in &mut self.candidates {
             let status = child.wait().map_err(|error| error.to_string())?;
             let was_killed = status.code().is_none();
@@ -238,8 +262,8 @@ fn main() -> ExitCode {
         }
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let campaigns = [root.join("target/release/campaign"), root.join("examples/node/campaign.js")];
-    if let Some(missing) = campaigns.iter().find(|campaign| !campaign.is_file()) {
+    let programs = PROGRAMS.map(|program| root.join(program));
+    if let Some(missing) = programs.iter().find(|program| !program.is_file()) {
         eprintln!("there is no {}: run `make demo`, which builds it", missing.display());
         return ExitCode::from(2);
     }
@@ -258,11 +282,19 @@ fn main() -> ExitCode {
     let url = cluster.urls().remove(0);
     let api = if is_v2 { "v2" } else { "v3" };
     println!("etcd: {} on {url}, API {api}, ttl {} s", support::etcd_binary().display(), TTL.as_secs());
-    let etcd = if is_v2 { vec!["--v2".to_string(), url] } else { vec![url] };
     let (voice, heard) = channel();
     let begun = Instant::now();
-    let mut stage =
-        Stage { begun, etcd, campaigns, heard, voice, candidates: Vec::new(), passed_over: Vec::new(), last_token: 0 };
+    let mut stage = Stage {
+        begun,
+        url,
+        is_v2,
+        programs,
+        heard,
+        voice,
+        candidates: Vec::new(),
+        passed_over: Vec::new(),
+        last_token: 0,
+    };
     let outcome = stage.play().and_then(|()| {
         let left = left_behind(&cluster, is_v2)?;
         if left.is_empty() { Ok(()) } else { Err(format!("left behind in etcd: {left}")) }

@@ -1,0 +1,17 @@
+"""What the workers of test_fork do, in a module of its own: multiprocessing's spawn imports it."""
+
+import signal
+from typing import Optional, Tuple
+
+from etcd_leader import Election, Leader
+
+
+def work(url: str, key: str, name: str) -> Tuple[bool, Optional[str]]:
+    """Leads an election of its own once, and says who leads the one of its parent."""
+    signal.alarm(60)
+    led = Election(url, f"{key}-{name}", name, ttl=5).lead(lambda term: not term.is_lost())
+    with Election(url, key, name, ttl=5) as follower:
+        for event in follower:
+            if isinstance(event, Leader):
+                return led, event.name
+    return led, None

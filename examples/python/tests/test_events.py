@@ -1,0 +1,290 @@
+"""What a candidate is told, in which order, and when its place goes; on both APIs."""
+
+import signal
+import unittest
+from time import monotonic
+from typing import List
+
+import support  # noqa: F401
+from etcd_leader import Elected, Event, Failed, Leader, Recovered, Retrying, StoppedError, Unelected
+from etcd_leader._inbox import Inbox
+from support.case import Case
+from support.etcd import free_ports
+from support.wait import wait_for
+
+
+class OnV3(Case):
+    def test_one_after_the_other(self) -> None:
+        one = self.candidate("one")
+        self.assertFalse(one.election.is_running)
+        one.start()
+        self.assertTrue(one.election.is_running)
+        first = one.hears(Elected)
+        one.hears(Leader)
+        self.assertEqual(one.log[0].event, first)
+        self.assertEqual(one.log[1].event, Leader("one", first.token))
+        self.assertTrue(one.election.is_leader)
+        self.assertEqual((one.election.token, one.election.leader), (first.token, "one"))
+        self.assertTrue(0 < one.election.time_left <= 4)
+
+        two = self.candidate("two").start()
+        self.assertEqual(two.hears(Leader), Leader("one", first.token))
+        self.assertFalse(two.election.is_leader)
+        self.assertEqual((two.election.token, two.election.time_left, two.election.leader), (None, 0.0, "one"))
+        self.assertEqual(self.entries(), ["one", "two"])
+
+        one.election.stop()
+        self.assertFalse(one.election.is_leader or one.election.is_running)
+        self.assertEqual((one.election.token, one.election.time_left), (None, 0.0))
+        one.ends()
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        self.assertEqual(one.heard(Unelected)[0].code, "EL_STOPPED")
+        second = two.hears(Elected)
+        self.assertGreater(second.token, first.token)
+        self.assertFalse(one.election.poll())
+
+    def test_the_place_is_kept_until_the_next_poll_after_unelected(self) -> None:
+        one = self.leader("one", ttl=2)
+        two = self.candidate("two", ttl=5).start()
+        two.hears(Leader)
+        one.election.stop()
+        while not one.heard(Unelected):
+            self.assertTrue(one.election.poll())
+        # Longer than the lease: it is renewed.
+        two.election.poll(2.5)
+        self.assertEqual((two.heard(Elected), self.entries()), ([], ["one", "two"]))
+        one.ends()
+        two.hears(Elected)
+        self.assertEqual(self.entries(), ["two"])
+
+    def test_who_waits_and_stops_gives_its_place_up_at_once(self) -> None:
+        self.leader("one")
+        two = self.candidate("two").start()
+        two.hears(Leader)
+        two.election.stop()
+        two.ends()
+        self.assertEqual((two.names(), self.entries()), (["Leader"], ["one"]))
+
+    def test_a_lost_key_is_told_and_it_joins_again(self) -> None:
+        one = self.leader("one", ttl=2)
+        two = self.candidate("two", ttl=2).start()
+        two.hears(Leader)
+        self.etcd.remove_leader(self.key, self.api)
+        self.assertEqual(one.hears(Unelected).code, "EL_KEY_LOST")
+        token = two.hears(Elected).token
+        while one.election.leader != "two":
+            one.election.poll(1)
+        two.election.close()
+        self.assertGreater(one.hears(Elected, 2).token, token)
+        terms = [name for name in one.names() if "lected" in name]
+        self.assertEqual(terms, ["Elected", "Unelected", "Elected"])
+
+    def test_it_can_be_started_again(self) -> None:
+        one = self.leader("one")
+        one.election.stop()
+        one.ends()
+        token = one.start().hears(Elected, 2).token
+        self.assertGreater(token, one.heard(Elected)[0].token)
+        one.election.close()
+        self.assertGreater(one.start().hears(Elected, 3).token, token)
+
+    def test_closing_gives_the_place_up_and_tells_nobody(self) -> None:
+        one = self.leader("one")
+        one.election.close()
+        self.assertEqual(self.entries(), [])
+        self.assertNotIn("Unelected", one.names())
+        self.assertFalse(one.election.poll())
+        self.assertFalse(one.election.is_leader or one.election.is_running)
+        one.election.close()
+
+    def test_a_with_block_tells_what_is_left(self) -> None:
+        one = self.candidate("one")
+        with one.election as election:
+            self.assertIs(election, one.election)
+            one.hears(Elected)
+            self.assertEqual(self.entries(), ["one"])
+        self.assertEqual(one.names()[-1], "Unelected")
+        self.assertEqual(self.entries(), [])
+        with self.assertRaisesRegex(KeyError, "mine"), one.election:
+            raise KeyError("mine")
+
+    def test_a_for_loop_ends_with_the_election(self) -> None:
+        one = self.candidate("one")
+        events: List[Event] = []
+        with one.election:
+            for event in one.election:
+                events.append(event)
+                if isinstance(event, Leader):
+                    one.election.stop()
+                if isinstance(event, Unelected):
+                    # The loop has not come back yet.
+                    self.assertEqual(self.entries(), ["one"])
+        self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Unelected"])
+        self.assertEqual([entry.event for entry in one.log], events)
+        self.assertEqual(list(one.election), [])
+
+    def test_while_it_hears_that_its_term_is_over_it_sees_no_next_one(self) -> None:
+        seen = []
+        one = self.leader("one", ttl=2)
+        one.also = lambda event: seen.append((type(event), one.election.is_leader, one.election.token))
+        self.etcd.remove_leader(self.key, self.api)
+        wait_for("the next term", lambda: one.election.is_leader and one.election.token != one.heard(Elected)[0].token)
+        one.hears(Elected, 2)
+        self.assertIn((Unelected, False, None), seen)
+        self.assertTrue(one.election.is_leader)
+
+    def test_what_the_callback_raises_is_raised_by_poll_and_nothing_is_lost(self) -> None:
+        def also(event: Event) -> None:
+            raise KeyError(type(event).__name__)
+
+        one = self.candidate("one", also=also).start()
+        raised: List[BaseException] = []
+        while len(one.log) < 2:
+            with self.assertRaises(KeyError) as caught:
+                while one.election.poll(0.5):
+                    pass
+            raised.append(caught.exception)
+        self.assertEqual(one.names(), ["Elected", "Leader"])
+        # Of two that were told by one call the last is raised, and shows the first.
+        last = raised[-1]
+        self.assertEqual(last.args, ("Leader",))
+        first = raised[0] if len(raised) > 1 else last.__context__
+        self.assertEqual(first and first.args, ("Elected",))
+        one.election.stop()
+        with self.assertRaisesRegex(KeyError, "Unelected"):
+            one.ends()
+        self.assertEqual(self.entries(), ["one"])
+        one.ends()
+        self.assertEqual(self.entries(), [])
+
+    def test_nobody_polls_what_was_not_started(self) -> None:
+        one = self.candidate("one")
+        for use in (one.election.poll, one.election.fileno, lambda: list(one.election)):
+            with self.assertRaisesRegex(StoppedError, "not started; call start"):
+                use()
+        one.election.stop()
+        one.election.close()
+        self.assertEqual((one.election.is_leader, one.election.token, one.election.leader), (False, None, None))
+
+
+class OnV2(OnV3):
+    api = "v2"
+
+
+class Trouble(Case):
+    def test_what_cannot_be_reached_is_told_and_then_that_it_is_over(self) -> None:
+        etcd = self.own_etcd()
+        one = self.candidate("one", etcd=etcd, ttl=1)
+        etcd.kill()
+        one.start()
+        first = one.hears(Retrying)
+        self.assertEqual((first.code, first.endpoint), ("EL_UNREACHABLE", etcd.url))
+        self.assertIn("refused", first.message)
+        etcd.restart()
+        one.hears(Recovered)
+        one.hears(Elected)
+        self.assertNotIn("Failed", one.names())
+
+    def test_a_frozen_etcd_ends_the_lead_by_our_own_clock(self) -> None:
+        etcd = self.own_etcd()
+        one = self.leader("one", etcd=etcd, ttl=2)
+        etcd.freeze()
+        self.assertEqual(one.hears(Unelected).code, "EL_DEADLINE")
+        self.assertFalse(one.election.is_leader)
+        etcd.thaw()
+        one.hears(Elected, 2)
+
+    def test_what_cannot_go_on_fails_once_and_is_over(self) -> None:
+        etcd = self.own_etcd("--enable-v2=false")
+        one = self.candidate("one", etcd=etcd, api="v2")
+        running = []
+        one.also = lambda event: running.append(one.election.is_running)
+        self.assertEqual(one.start().hears(Failed).code, "EL_UNSUPPORTED")
+        self.assertFalse(running[-1])
+        self.assertFalse(one.election.poll())
+        self.assertFalse(one.election.is_running)
+        self.assertEqual(one.names().count("Failed"), 1)
+        # It can be started again, also by the callback.
+        one.also = lambda event: one.start() if len(one.heard(Failed)) < 4 else None
+        one.start().hears(Failed, 4)
+
+    def test_a_timeout_is_kept(self) -> None:
+        one = self.candidate("one", endpoints=f"http://127.0.0.1:{free_ports(1)[0]}", ttl=300).start()
+        one.hears(Retrying)
+        begun = monotonic()
+        self.assertTrue(one.election.poll(0))
+        self.assertLess(monotonic() - begun, 0.3)
+        self.assertTrue(one.election.poll(0.7))
+        self.assertTrue(0.7 <= monotonic() - begun < 2)
+
+    def test_a_frozen_process_hears_the_truth_from_its_first_question_on(self) -> None:
+        child = self.program(f"""
+election = Election({self.etcd.url!r}, {self.key!r}, "child", ttl=1, on_event=report).start()
+while not election.is_leader or not election.poll(0.05): pass
+say("waits", election.is_leader)
+listen()
+say("woke", election.is_leader, election.token, election.time_left)
+while election.poll(): pass
+""")
+        child.says("waits True")
+        rival = self.candidate("rival").start()
+        rival.hears(Leader)
+        child.signal(signal.SIGSTOP)
+        rival.hears(Elected)
+        child.tell("go on")
+        child.signal(signal.SIGCONT)
+        child.says("Leader rival")
+        said = child.said()
+        self.assertEqual(said[said.index("woke False None 0.0") + 1].split()[0], "Unelected")
+        self.assertTrue(rival.election.is_leader)
+
+
+class TheInbox(unittest.TestCase):
+    """Levels, not a log."""
+
+    def taken(self, inbox: Inbox, *late: Event) -> List[Event]:
+        """All there is to tell; `late` comes in just when a term is to be told."""
+        coming = list(late)
+
+        def look_again(event: Elected) -> None:
+            while coming:
+                inbox.add(coming.pop(0))
+
+        found: List[Event] = []
+        event = inbox.take(look_again)
+        while event is not None:
+            found.append(event)
+            event = inbox.take(look_again)
+        return found
+
+    def test_of_news_that_replaces_news_the_last_is_told(self) -> None:
+        inbox = Inbox()
+        for round in range(1000):
+            inbox.add(Retrying("EL_TIMEOUT", str(round)))
+            inbox.add(Recovered())
+            inbox.add(Leader("x", round + 1))
+        inbox.add(Leader("y", 7))
+        self.assertEqual(self.taken(inbox), [Leader("y", 7)])
+        inbox.add(Retrying("EL_TIMEOUT", "a"))
+        self.assertEqual(self.taken(inbox), [Retrying("EL_TIMEOUT", "a")])
+        inbox.add(Retrying("EL_TIMEOUT", "b"))
+        inbox.add(Recovered())
+        inbox.add(Leader(None, None))
+        inbox.add(Leader("y", 7))
+        self.assertEqual(self.taken(inbox), [Recovered()])
+
+    def test_a_term_that_is_over_is_not_told(self) -> None:
+        inbox = Inbox()
+        inbox.add(Elected(1))
+        lost = Unelected("EL_KEY_LOST", "")
+        self.assertEqual(self.taken(inbox, lost, Elected(2)), [Elected(2)])
+        self.assertEqual(inbox.told, 2)
+        inbox.add(lost)
+        inbox.add(Elected(3))
+        self.assertEqual(inbox.loss(), lost)
+        self.assertEqual(self.taken(inbox, Unelected("EL_STOPPED", "")), [lost])
+        self.assertEqual((inbox.told, inbox.loss()), (None, None))
+
+
+if __name__ == "__main__":
+    unittest.main()

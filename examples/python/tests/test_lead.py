@@ -1,0 +1,251 @@
+"""`with election.lead()`: the work of one term, and when the place goes; on both APIs."""
+
+import signal
+import threading
+import time
+import unittest
+from typing import List
+
+import support  # noqa: F401
+from etcd_leader import (
+    BusyError,
+    Elected,
+    EtcdLeaderError,
+    Event,
+    InvalidTypeError,
+    Leader,
+    LostError,
+    StoppedError,
+    Term,
+)
+from support.case import Case
+from support.wait import PATIENCE, PROMPTLY, wait_for
+
+
+class OnV3(Case):
+    def test_starts_leads_and_gives_the_place_up(self) -> None:
+        one = self.candidate("one")
+        with one.election.lead() as term:
+            self.assertTrue(one.election.is_leader and one.election.is_running)
+            self.assertEqual((one.election.token, self.entries()), (term.token, ["one"]))
+            self.assertFalse(term.is_lost() or term.lost.is_set() or term.lost.wait(0.01))
+            self.assertIsNone(term.reason)
+        self.assertEqual(self.entries(), [])
+        self.assertFalse(one.election.is_running or one.election.is_leader)
+        self.assertTrue(term.is_lost() and term.lost.wait())
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        # Again, and as a function.
+        self.assertTrue(one.election.lead(lambda next: next.token > term.token))
+        self.assertEqual(self.entries(), [])
+
+    def test_the_successor_leads_only_after_the_work_has_ended(self) -> None:
+        one, two = self.candidate("one", ttl=2), self.candidate("two", ttl=2)
+        successor = threading.Thread(target=two.hears, args=(Elected,))
+        with one.election.lead() as term:
+            two.start().hears(Leader)
+            successor.start()
+            one.election.stop()
+            self.assertTrue(term.lost.wait(PROMPTLY))
+            self.assertIsInstance(wait_for("the reason", lambda: term.reason), StoppedError)
+            # Cleaning up takes longer than the margin, and than a renewal.
+            time.sleep(1.5)
+            self.assertEqual(two.heard(Elected), [])
+            self.assertEqual(self.entries(), ["one", "two"])
+            ended = time.monotonic()
+        successor.join(PATIENCE)
+        elected = [entry.at for entry in two.log if isinstance(entry.event, Elected)]
+        self.assertEqual(len(elected), 1)
+        self.assertGreaterEqual(elected[0], ended)
+
+    def test_the_work_is_waited_for_no_longer_than_stop_timeout_ms(self) -> None:
+        one, two = self.candidate("one", stop_timeout_ms=300), self.candidate("two")
+        with self.assertRaisesRegex(StoppedError, "stop_timeout_ms passed"):
+            with one.election.lead():
+                two.start().hears(Leader)
+                begun = time.monotonic()
+                one.election.stop()
+                two.hears(Elected)
+                self.assertGreaterEqual(time.monotonic() - begun, 0.3)
+
+    def test_a_loss_is_seen_at_once_and_raised_when_the_work_has_ended(self) -> None:
+        one = self.candidate("one", ttl=2)
+        steps = []
+        with self.assertRaises(LostError) as caught:
+            with one.election.lead() as term:
+                self.etcd.remove_leader(self.key, self.api)
+                self.assertTrue(term.lost.wait(PROMPTLY))
+                self.assertFalse(one.election.is_leader)
+                self.assertIsInstance(wait_for("the reason", lambda: term.reason), LostError)
+                steps.append("ended")
+        self.assertEqual((caught.exception.code, steps), ("EL_KEY_LOST", ["ended"]))
+        # One term is all there was: it is not in line for another.
+        self.assertEqual(self.entries(), [])
+        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected"])
+
+    def test_what_the_work_raises_is_raised_and_the_place_given_up(self) -> None:
+        one = self.candidate("one")
+        with self.assertRaisesRegex(KeyError, "mishap"):
+            with one.election.lead():
+                raise KeyError("mishap")
+        self.assertEqual(self.entries(), [])
+
+        def work(term: Term) -> None:
+            self.etcd.remove_leader(self.key, self.api)
+            term.lost.wait()
+            raise KeyError("mishap")
+
+        with self.assertRaisesRegex(KeyError, "mishap"):
+            one.election.lead(work)
+        self.assertEqual(self.entries(), [])
+
+    def test_a_stop_while_it_waits_is_told(self) -> None:
+        self.leader("one")
+        two = self.candidate("two")
+        two.also = lambda event: two.election.stop()
+        with self.assertRaisesRegex(StoppedError, "before we led"):
+            with two.election.lead():
+                self.fail("it does not lead")
+        self.assertEqual((self.entries(), two.election.is_running), (["one"], False))
+
+    def test_the_work_of_a_term_that_the_callback_has_ended_does_not_begin(self) -> None:
+        one = self.candidate("one")
+        one.also = lambda event: one.election.stop()
+        with self.assertRaisesRegex(StoppedError, "before we led"):
+            one.election.lead(lambda term: self.fail("it does not lead"))
+        self.assertEqual(one.names(), ["Elected", "Unelected"])
+        self.assertEqual(self.entries(), [])
+
+    def test_takes_the_lead_of_an_election_that_leads_already(self) -> None:
+        one = self.leader("one")
+        token = one.heard(Elected)[0].token
+        self.assertEqual(one.election.lead(lambda term: term.token), token)
+        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected"])
+        with one.election as election:
+            self.assertGreater(election.lead(lambda term: term.token), token)
+        self.assertEqual(self.entries(), [])
+
+    def test_meanwhile_nobody_else_polls(self) -> None:
+        one = self.candidate("one")
+        with one.election.lead():
+            for use in (lambda: one.election.poll(0), lambda: one.election.lead(lambda term: None), one.election.close):
+                with self.assertRaisesRegex(BusyError, "by lead"):
+                    use()
+            self.assertTrue(one.election.is_leader)
+
+    def test_what_the_callback_raises_is_raised_by_lead(self) -> None:
+        def also(event: Event) -> None:
+            raise KeyError(type(event).__name__)
+
+        one = self.candidate("one", also=also)
+        with self.assertRaisesRegex(KeyError, "lected|Leader"):
+            one.election.lead(lambda term: self.fail("it does not lead"))
+        self.assertEqual(self.entries(), [])
+
+
+class OnV2(OnV3):
+    api = "v2"
+
+
+class Trouble(Case):
+    def test_the_end_comes_by_our_own_clock_when_etcd_is_gone(self) -> None:
+        etcd = self.own_etcd()
+        one = self.candidate("one", etcd=etcd, ttl=2, stop_timeout_ms=500)
+        with self.assertRaises(LostError) as caught:
+            with one.election.lead() as term:
+                begun = time.monotonic()
+                etcd.kill()
+                self.assertTrue(term.lost.wait(PATIENCE))
+                self.assertLess(time.monotonic() - begun, 2, "the lease has run out")
+        self.assertEqual(caught.exception.code, "EL_DEADLINE")
+
+    def test_with_etcd_frozen_it_leaves_within_stop_timeout_ms(self) -> None:
+        etcd = self.own_etcd()
+        one = self.candidate("one", etcd=etcd, ttl=60, stop_timeout_ms=700)
+        with one.election.lead():
+            etcd.freeze()
+            begun = time.monotonic()
+        self.assertLess(time.monotonic() - begun, 3)
+
+    def test_trouble_that_comes_while_the_work_runs_is_told_afterwards(self) -> None:
+        etcd = self.own_etcd()
+        one = self.candidate("one", etcd=etcd, ttl=2)
+        with self.assertRaises(LostError):
+            with one.election.lead() as term:
+                etcd.kill()
+                term.lost.wait()
+                self.assertNotIn("Retrying", one.names())
+                etcd.restart()
+        self.assertLess(one.names().index("Retrying"), one.names().index("Unelected"))
+
+    def test_what_cannot_go_on_is_raised(self) -> None:
+        one = self.candidate("one", etcd=self.own_etcd("--enable-v2=false"), api="v2")
+        for _ in range(2):
+            with self.assertRaises(EtcdLeaderError) as caught:
+                with one.election.lead():
+                    self.fail("it does not lead")
+            self.assertEqual(caught.exception.code, "EL_UNSUPPORTED")
+        self.assertEqual(one.names().count("Failed"), 2)
+
+    def test_mistakes_are_told(self) -> None:
+        async def work(term: object) -> None:
+            pass
+
+        one = self.candidate("one")
+        with self.assertRaisesRegex(InvalidTypeError, "work is of the type str; give a function"):
+            one.election.lead("work")  # type: ignore[call-overload]
+        with self.assertRaisesRegex(InvalidTypeError, "has returned a coroutine; give the `async def` function itself"):
+            one.election.lead(lambda term: work(term))  # type: ignore[unused-coroutine]
+        self.assertEqual(self.entries(), [])
+
+    def test_a_frozen_process_hears_of_its_loss_from_the_first_question_on(self) -> None:
+        child = self.program(f"""
+try:
+    with Election({self.etcd.url!r}, {self.key!r}, "child", ttl=1).lead() as term:
+        say("waits", term.is_lost())
+        os.kill(os.getpid(), signal.SIGSTOP)
+        say("woke", term.is_lost(), term.lost.is_set(), term.lost.wait(1), term.reason is not None)
+except LostError as error:
+    say("lost", error.code)
+""")
+        child.says("waits False")
+        self.leader("rival")
+        child.signal(signal.SIGCONT)
+        child.says("woke True True True")
+        child.says("lost EL_(DEADLINE|LEASE_LOST|KEY_LOST)")
+        self.ends_promptly(child)
+
+    def test_the_work_sees_no_term_but_its_own(self) -> None:
+        one = self.candidate("one")
+        with one.election.lead() as term:
+            run = one.election._run
+            assert run is not None
+            self.assertTrue(run.sees(term.token))
+            self.assertFalse(run.sees(term.token + 1) or run.sees(0))
+
+
+class Threads(Case):
+    def test_any_thread_may_wait_for_the_loss(self) -> None:
+        one = self.candidate("one", ttl=2)
+        woken: List[bool] = []
+        with self.assertRaises(LostError):
+            with one.election.lead() as term:
+                waiters = [threading.Thread(target=lambda: woken.append(term.lost.wait(PATIENCE))) for _ in range(4)]
+                for waiter in waiters:
+                    waiter.start()
+                self.etcd.remove_leader(self.key)
+                for waiter in waiters:
+                    waiter.join(PATIENCE)
+        self.assertEqual(woken, [True] * 4)
+
+    def test_lead_may_be_used_on_any_thread(self) -> None:
+        one = self.candidate("one")
+        found: List[int] = []
+        for _ in range(3):
+            thread = threading.Thread(target=lambda: found.append(one.election.lead(lambda term: term.token)))
+            thread.start()
+            thread.join(PATIENCE)
+        self.assertEqual((len(found), found), (3, sorted(set(found))))
+
+
+if __name__ == "__main__":
+    unittest.main()
