@@ -228,7 +228,9 @@ class Election:
 
     def lead(self, work: Optional[Callable[[Any], Any]] = None) -> Any:
         """Leads once: starts if it does not run, waits until we lead, does the work, and stops; the place is given up only when
-        the work has ended (or `stop_timeout_ms` after a `stop()` from elsewhere).
+        the work has ended (or `stop_timeout_ms` after a `stop()` from elsewhere). A place that is lost after a stop, since
+        etcd is out of reach or its key was deleted, is lost without a word: tidy up quickly, and send the token along to
+        the last write.
 
             with election.lead() as term:               or    election.lead(work)
             async with election.lead() as term:         or    await election.lead(work)    where `async def work(term)`

@@ -1,6 +1,7 @@
 """What the tests share. Importing it puts the package on the path, and names the library of this tree."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,3 +14,5 @@ if not LIBRARY.is_file():
     raise SystemExit(f"there is no {LIBRARY}: build it with `make lib`, or set ETCD_LEADER_LIBRARY")
 os.environ["ETCD_LEADER_LIBRARY"] = str(LIBRARY)
 sys.path.insert(0, str(PYTHON))
+# Whoever runs these in the background may ignore Ctrl-C for them, and all that they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
