@@ -176,7 +176,7 @@ struct handlers {
     /// receiver refuse one that is smaller than the largest it has seen.
     std::function<void(std::uint64_t token)> on_elected{};
     /// We do not lead any more. errc::stopped: because of stop(); the place is kept until poll() is called again or
-    /// run() goes on, so end the leading work before. Any other reason: it was lost already.
+    /// run() goes on, so end the leading work before (see el_stop). Any other reason: it was lost already.
     std::function<void(const error &reason)> on_unelected{};
     /// Who leads now, be it ourselves.
     std::function<void(const std::string &name, std::uint64_t token)> on_leader{};
@@ -217,6 +217,15 @@ struct candidate {
 
 struct state;
 
+/// In milliseconds, rounded up; from 0 to `most`, also if its own unit and type hold more than milliseconds can.
+template <class Rep, class Period>
+std::chrono::milliseconds within(std::chrono::duration<Rep, Period> time, std::chrono::milliseconds most) {
+    const std::chrono::duration<double, std::milli> wished = time;
+    if (!(wished.count() > 0))
+        return std::chrono::milliseconds(0);
+    return wished < most ? std::chrono::ceil<std::chrono::milliseconds>(time) : most;
+}
+
 inline std::int32_t checked(std::int32_t status) {
     return status < 0 ? throw error(static_cast<errc>(status), el_last_error()) : status;
 }
@@ -234,7 +243,7 @@ public:
     bool stop_requested() const noexcept { return is_over_ || el_token(candidate_.handle) != token_; }
 
     /// Why, once that was told, else no error. errc::stopped: the place is kept until the work has returned, or
-    /// `stop_timeout` has passed. Any other: it was lost already.
+    /// `stop_timeout` has passed. Any other: it was lost already. A loss after a stop is not told, see lead().
     std::error_code reason() const noexcept { return is_over_ ? reason_ : std::error_code(); }
 
     /// For how long from now leading is certain even if nothing more is heard of etcd; 0 if we do not lead.
@@ -250,10 +259,10 @@ public:
     }
 
     /// The same, for at most `timeout` (at most a day): false if that has passed and the work may go on.
-    bool wait_for(std::chrono::milliseconds timeout) const {
+    template <class Rep, class Period> bool wait_for(std::chrono::duration<Rep, Period> timeout) const {
         std::unique_lock<std::mutex> lock(mutex_);
-        timeout = std::clamp<std::chrono::milliseconds>(timeout, std::chrono::seconds(0), std::chrono::hours(24));
-        return news_.wait_for(lock, timeout, [this] { return is_over_.load(); }) || stop_requested();
+        const auto limit = detail::within(timeout, std::chrono::hours(24));
+        return news_.wait_for(lock, limit, [this] { return is_over_.load(); }) || stop_requested();
     }
 
 #if defined(__cpp_lib_jthread)
@@ -541,14 +550,15 @@ public:
     bool poll() { return state(known())->poll(-1); }
 
     /// The same, but waits for at most `timeout` (at most 24 days); zero and less do not wait.
-    bool poll(std::chrono::milliseconds timeout) {
-        const auto ms = std::clamp<std::chrono::milliseconds::rep>(timeout.count(), 0, INT32_MAX);
-        return state(known())->poll(static_cast<std::int32_t>(ms));
+    template <class Rep, class Period> bool poll(std::chrono::duration<Rep, Period> timeout) {
+        const auto limit = detail::within(timeout, std::chrono::milliseconds(INT32_MAX));
+        return state(known())->poll(static_cast<std::int32_t>(limit.count()));
     }
 
     /// The same without exceptions: gives false and sets `code`, also to that of a std::system_error that a handler
     /// throws. What else a handler throws ends the program.
-    bool poll(std::chrono::milliseconds timeout, std::error_code &code) noexcept {
+    template <class Rep, class Period>
+    bool poll(std::chrono::duration<Rep, Period> timeout, std::error_code &code) noexcept {
         code.clear();
         try {
             return poll(timeout);
@@ -576,7 +586,10 @@ public:
     /// `stop_timeout` if it was stopped from elsewhere. Gives what the work gave when both are over. Another term takes
     /// another election.
     ///
-    /// Throws what the work threw; when the work has returned, the reason if the lead was lost meanwhile, or what a
+    /// A place that is lost after a stop, since etcd is out of reach or its key was deleted, is lost without a word:
+    /// tidy up quickly, and send the token along to the last write.
+    ///
+    /// Throws what the work threw; when the work has returned, the reason if the lead was lost before a stop, or what a
     /// handler threw, which stops the work; errc::stopped, if `stop_timeout` passed before the work had ended, and if
     /// the election was stopped before we led; the reason, if it cannot go on; errc::busy, forked, internal, invalid.
     template <class Work> std::invoke_result_t<Work, const term &> lead(Work &&work) {
@@ -654,7 +667,12 @@ private:
             return std::invoke(std::forward<Work>(work), std::as_const(now));
         };
         const auto begin = [&] { given = std::async(std::launch::async, run); };
-        const auto ends_in = [&](auto time) { return given.wait_for(time) == std::future_status::ready; };
+        const auto ends_in = [&](auto time) {
+            const bool has_ended = given.wait_for(time) == std::future_status::ready;
+            if (has_ended)
+                given.wait(); // For its thread too: objects that are local to that are part of the work.
+            return has_ended;
+        };
         self->follow(now, is_asked, begin, ends_in);
         if (!given.valid())
             now.judge(false);

@@ -156,6 +156,8 @@ declare namespace etcdLeader {
     /**
      * Leads once: starts if it does not run, calls `work` when we are elected, and stops when the promise of `work` is
      * settled; the place is given up only then (or `stopTimeoutMs` after a stop from elsewhere). Gives what `work` gave.
+     * A place that is lost after a stop, since etcd is out of reach or its key was deleted, is lost without a word: tidy
+     * up quickly, and send the token along to the last write.
      *
      * Rejects with what `work` threw; with the reason, when `work` has ended, if the lead was lost meanwhile (its
      * `signal` was aborted at once); with `signal.reason` if `options.signal` is aborted before we lead, and with

@@ -18,7 +18,8 @@ use crate::shared::Shared;
 ///
 /// After [`Election::stop`] a leader's place is given up only when the user has heard [`crate::Event::Unelected`], that is, at
 /// the next call of `next` or `try_next` after the one that returned it; or when `stop_timeout_ms` has passed without
-/// it having been taken; or when the handle is dropped.
+/// it having been taken; or when the handle is dropped. A place that is lost meanwhile, since etcd is out of reach or its
+/// key was deleted, is lost without a further word: the token guards writes to the last.
 ///
 /// # Example
 ///

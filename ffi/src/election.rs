@@ -204,8 +204,9 @@ pub unsafe extern "C" fn el_poll(election: *mut el_election, timeout_ms: i32) ->
 ///
 /// The place is given up when `el_poll` is next entered after the call that delivered `EL_EVENT_UNELECTED`, or by
 /// `el_free`, or `stop_timeout_ms` after `el_stop` if the callback was not even entered by then; whichever is first.
-/// Until then it is renewed, so that nobody else leads while you end the leading work. If we did not lead, it goes at
-/// once.
+/// Until then it is renewed, so that nobody else leads while you end the leading work. If etcd is out of reach
+/// meanwhile, or somebody deletes the key, it is lost as ever, and nothing more is told: end quickly, and send the token
+/// along to the last write. If we did not lead, it goes at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_stop(election: *mut el_election) {
     guard(drop, || {

@@ -37,6 +37,7 @@ static void events_in_order() {
     me->run();
     CHECK(one.is({"elected", "leader one", "unelected EL_STOPPED"}));
     CHECK(!me->poll() && !me->poll(0ms) && !me->poll(-1ms) && !me->poll(std::chrono::milliseconds::max()));
+    CHECK(!me->poll(std::chrono::hours::max()) && !me->poll(std::chrono::hours::min()));
     me->run();
     std::error_code code = errc::invalid;
     CHECK(!me->poll(1s, code) && !code);

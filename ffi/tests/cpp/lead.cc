@@ -29,7 +29,8 @@ static void gives_what_the_work_gave() {
     std::uint64_t before = 0;
     const auto grows = [&before](const term &now) {
         CHECK(now.token() > before && !now.stop_requested() && !now.reason() && now.time_left() > 0ms);
-        CHECK(!now.wait_for(0ms) && !now.wait_for(std::chrono::milliseconds::min()));
+        CHECK(!now.wait_for(0ms) && !now.wait_for(std::chrono::milliseconds::min()) && !now.wait_for(1us));
+        CHECK(!now.wait_for(std::chrono::hours::min()) && !now.wait_for(std::chrono::duration<double>(0.001)));
         before = now.token();
     };
     const auto again = [] { return election(long_config_of("/gives", "one")); };
@@ -112,7 +113,7 @@ static void is_lost_while_the_work_is_done(bool throws) {
             CHECK(!now.stop_requested());
             etcdctl("del --prefix /lost");
             CHECK(now.wait() && now.stop_requested() && !me.is_leader() && now.time_left() == 0ms);
-            CHECK(now.wait_for(1h) && now.wait_for(std::chrono::milliseconds::min()) && now.reason() == errc::key_lost);
+            CHECK(now.wait_for(1h) && now.wait_for(std::chrono::hours::max()) && now.wait_for(std::chrono::milliseconds::min()) && now.reason() == errc::key_lost);
             has_ended = true;
             if (throws)
                 throw std::logic_error("because of that");
@@ -167,6 +168,34 @@ static void the_successor_leads_when_the_work_has_ended() {
     }));
     CHECK(given == 6 && one.events.back() == "unelected EL_STOPPED");
     poll_until(second, two, "elected");
+}
+
+struct slow_to_go {
+    ~slow_to_go() {
+        std::this_thread::sleep_for(200ms);
+        has_gone = true;
+    }
+    static inline std::atomic<bool> has_gone{false};
+};
+
+static void what_is_local_to_the_thread_of_the_work_ends_before_the_place_goes() {
+    told one, two;
+    election second;
+    election first(config_of("/local", "one"), one.handlers());
+    std::thread follower;
+    std::atomic<bool> was_gone{false};
+    first.lead(work([&](const term &) {
+        static thread_local slow_to_go local;
+        (void)&local;
+        second = election(config_of("/local", "two"), two.handlers());
+        poll_until(second, two, "leader one");
+        follower = std::thread([&] {
+            poll_until(second, two, "elected");
+            was_gone = slow_to_go::has_gone.load();
+        });
+    }));
+    follower.join();
+    CHECK(was_gone);
 }
 
 static void the_work_is_waited_for_no_longer_than_stop_timeout() {
@@ -411,6 +440,7 @@ int main(int, char **argv) {
     is_lost_while_the_work_is_done(false);
     is_lost_while_the_work_is_done(true);
     the_successor_leads_when_the_work_has_ended();
+    what_is_local_to_the_thread_of_the_work_ends_before_the_place_goes();
     the_work_is_waited_for_no_longer_than_stop_timeout();
     stopped_while_it_waits();
     stopped_while_it_leads();
