@@ -10,11 +10,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A set of processes that only grows. */
@@ -77,6 +77,11 @@ static void spare_one(pid_t pid, pid_t group, void *data) {
     add(data, pid);
 }
 
+bool can_see_processes(void) {
+    pid_t parent, group;
+    return look_at("self", &parent, &group);
+}
+
 void spare_those_before(void) {
     if (has_children())
         for_each_child(spare_one, &spared);
@@ -137,7 +142,10 @@ bool has_children(void) {
 }
 
 void kill_children(pid_t first) {
-    enum { LOOK_AGAIN_MS = 10 };
+    const struct timespec look_again = {0, 10 * 1000 * 1000};
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGCHLD);
     siginfo_t child;
     bool has_said = false;
     do {
@@ -148,7 +156,9 @@ void kill_children(pid_t first) {
         if (refused != 0 && !has_said)
             say_unkillable(refused);
         has_said = has_said || refused != 0;
-        poll(NULL, 0, LOOK_AGAIN_MS);
+        /* What one that has ended leaves to us is next: there may be many generations, and little time. */
+        if (waitpid(-1, NULL, WNOHANG) <= 0)
+            sigtimedwait(&ends, NULL, &look_again);
         while (waitpid(-1, NULL, WNOHANG) > 0) {
         }
     } while (has_children());

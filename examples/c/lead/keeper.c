@@ -43,6 +43,8 @@ typedef struct {
     int timer;
     enum stage stage;
     pid_t command;      /* The first process, and so the number of its group; 0 once it was waited for. */
+    pid_t group;        /* The same, also when it was waited for. */
+    bool was_asked;     /* The group was sent SIGTERM. */
     int failure;        /* Where the command's errno comes from, if it cannot be executed. */
     int status;         /* Of the command, as wait gives it. */
     int64_t until;      /* Leading is certain until then. */
@@ -128,7 +130,8 @@ static void start(keeper *self, const word *run) {
         return;
     }
     setpgid(child, child); /* It does that as well; whoever is first. */
-    self->command = child;
+    self->command = self->group = child;
+    self->was_asked = false;
     self->failure = ends[0];
     self->status = 0;
     self->how = 0;
@@ -148,8 +151,9 @@ static void ask_to_end(const keeper *self) {
     signal_children(SIGTERM, self->command);
 }
 
-static void forward(const keeper *self, int number) {
+static void forward(keeper *self, int number) {
     signal_group(self, number);
+    self->was_asked = self->was_asked || number == SIGTERM;
     if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
         signal_group(self, SIGCONT);
 }
@@ -200,7 +204,8 @@ static void command_ended(keeper *self) {
     if (self->stage == RUNNING) {
         self->stage = ENDING;
         self->kill_at = now_ms() + self->given->grace_ms;
-        signal_group(self, SIGTERM);
+        if (!self->was_asked)
+            signal_group(self, SIGTERM);
         signal_group(self, SIGCONT);
     } else if (self->stage == KILLING) {
         signal_group(self, SIGKILL);
@@ -220,10 +225,16 @@ static void reap(keeper *self) {
             command_ended(self);
             continue;
         }
-        int status = 0;
-        waitpid(child.si_pid, &status, WNOHANG | WUNTRACED);
-        if (child.si_pid == self->command && WIFSTOPPED(status) && self->stage == RUNNING && self->lead >= 0)
-            tell(self->lead, (word){STOPS, WSTOPSIG(status), 0, 0});
+        if (child.si_code != CLD_STOPPED) {
+            waitpid(child.si_pid, NULL, WNOHANG);
+            continue;
+        }
+        /* Takes no more than the stop: it may have been killed since, and that is for the next look. */
+        siginfo_t stop;
+        stop.si_pid = 0;
+        bool is_stopped = waitid(P_PID, (id_t)child.si_pid, &stop, WSTOPPED | WNOHANG) == 0 && stop.si_pid != 0;
+        if (is_stopped && stop.si_pid == self->command && self->stage == RUNNING && self->lead >= 0)
+            tell(self->lead, (word){STOPS, stop.si_status, 0, 0});
     }
 }
 
@@ -249,7 +260,7 @@ static void advance(keeper *self) {
         reap(self);
     }
     if (self->stage == ENDING && are_left)
-        signal_children(SIGTERM, 0);
+        signal_children(SIGTERM, self->group);
     if (self->stage != IDLE && self->command == 0 && !has_children())
         finish(self);
 }

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 /* Exit statuses of our own; all others are the command's. */
-enum { USAGE = 2, NO_TURN = 75, LOST = 76, FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+enum { USAGE = 2, NO_ETCD = 69, NO_TURN = 75, LOST = 76, FAILED = 125, NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
 /* clock.c: milliseconds on the clock that the library uses too. It goes on while the machine sleeps. */
 #define NEVER INT64_MAX
@@ -49,6 +49,7 @@ bool load_password(options *given); /* False: it was said why. */
 void forget_password(options *given);
 
 /* brood.c: the processes that have this one for a parent. */
+bool can_see_processes(void);
 void spare_those_before(void); /* The children that this process has now, since before its exec, are not ours to end. */
 void spare(pid_t pid);
 void spare_nobody(void);

@@ -19,7 +19,7 @@ const option manual[OPTIONS] = {
         "which API of etcd, by default v3; all who compete\n"
         "must take the same one"},
     [WAIT] = {"wait", "SECONDS", "How long, and how often",
-        "give up, with status 75, if the turn does not\n"
+        "give up, with status 75 or 69, if the turn does not\n"
         "come in this time; 0: as soon as another leads.\n"
         "By default lead waits for ever"},
     [ONCE] = {"once", NULL, NULL,
@@ -138,7 +138,9 @@ static const char after_the_options[] =
     "Exit status\n"
     "  That of the command; 128 + n if signal n ended it, or ended lead; and\n"
     "    2    the command line cannot be used\n"
-    "    75   the turn did not come in the time that --wait gives\n"
+    "    69   the turn did not come in the time that --wait gives, and nobody is\n"
+    "         known to lead: etcd is out of reach, for example\n"
+    "    75   the turn did not come in that time: another leads\n"
     "    76   the lead was lost, and the command was ended\n"
     "    125  lead failed: etcd denies the key, for example\n"
     "    126  the command was found, but cannot be run\n"

@@ -173,7 +173,8 @@ static void check(options *given, char *const *values) {
     el_config *config = &given->config;
     static char name[300];
     if (values[ENDPOINTS] == NULL)
-        refuse("--endpoints is missing; give the members of the etcd cluster, such as http://127.0.0.1:2379");
+        refuse("--endpoints is missing; give the members of the etcd cluster, such as http://127.0.0.1:2379"
+               " (`lead --help` is the manual)");
     if (values[KEY] == NULL)
         refuse("--key is missing; give the key of the election, such as /jobs/nightly");
     if (given->command == NULL || given->command[0] == NULL)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char password[2048];
@@ -19,16 +20,24 @@ static void wipe(volatile char *secret, size_t length) {
 }
 
 void forget_password_variable(void) {
-    char *secret = getenv(PASSWORD_VARIABLE);
-    if (secret == NULL)
-        return;
-    wipe(secret, strlen(secret));
+    /* It may stand there more than once. */
+    const size_t length = strlen(PASSWORD_VARIABLE "=");
+    for (char **one = environ; *one != NULL; one++)
+        if (strncmp(*one, PASSWORD_VARIABLE "=", length) == 0)
+            wipe(*one + length, strlen(*one + length));
     unsetenv(PASSWORD_VARIABLE);
 }
 
 /* The first line of a file; what is too long is left for the library to refuse. */
-static bool read_file(const char *path) {
+static bool read_file(const char *path, bool again) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat kind;
+    if (again && file >= 0 && fstat(file, &kind) == 0 && !S_ISREG(kind.st_mode)) {
+        say(ALWAYS, "--password-file \"%s\" can be read only once, and --restart reads it again; give a file, or the"
+            " environment variable %s", path, PASSWORD_VARIABLE);
+        close(file);
+        return false;
+    }
     ssize_t length = file < 0 ? -1 : read(file, password, sizeof password - 1);
     if (length < 0)
         say(ALWAYS, "--password-file \"%s\" cannot be read: %s; give a file with the password, that this user may read",
@@ -52,7 +61,7 @@ bool load_password(options *given) {
         return true;
     if (given->password_file != NULL) {
         /* Read anew for each election: it may have been replaced. */
-        if (!read_file(given->password_file))
+        if (!read_file(given->password_file, given->restarts))
             return false;
         given->config.password = password;
     } else if (from_variable != NULL) {

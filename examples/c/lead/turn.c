@@ -52,9 +52,9 @@ static void lose(turn *self, const el_event *event) {
     bool at_once = event->status != EL_DEADLINE;
     int64_t now = now_ms();
     self->stage = LOSING;
-    /* The keeper does it, or we do: of the reserve a quarter is left for that. If there is no end of a lease to be in
+    /* The keeper does it, or we do: of the reserve a half is left for that. If there is no end of a lease to be in
        time for, it has a second. */
-    self->kill_by = earlier(now, self->told) + self->given->grace_ms + self->given->reserve_ms * 3 / 4;
+    self->kill_by = earlier(now, self->told) + self->given->grace_ms + self->given->reserve_ms / 2;
     if (at_once)
         self->kill_by = now + 1000;
     self->has_said_why = true;
@@ -106,9 +106,17 @@ static void let_go_on(turn *self) {
 }
 
 static void on_child(turn *self) {
-    int status;
-    for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;)
-        self->is_keeper_gone = self->is_keeper_gone || child == self->keeper;
+    /* Nobody else once the keeper is gone: what was its own is ours then, and is killed before it is waited for, as
+       until then its numbers are nobody else's. */
+    while (!self->is_keeper_gone) {
+        siginfo_t child;
+        child.si_pid = 0;
+        self->is_keeper_gone = waitpid(self->keeper, NULL, WNOHANG) > 0;
+        if (self->is_keeper_gone || waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) != 0 || child.si_pid == 0)
+            return;
+        if (child.si_pid != self->keeper && child.si_pid != self->command)
+            waitpid(child.si_pid, NULL, WNOHANG);
+    }
 }
 
 static void on_signal(turn *self, int number) {
@@ -323,7 +331,7 @@ static int decide(turn *self) {
     if (self->term != 0)
         begin(self);
     else if (gives_up(self))
-        return NO_TURN;
+        return self->leader_token != 0 ? NO_TURN : NO_ETCD;
     return GO_ON;
 }
 

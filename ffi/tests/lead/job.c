@@ -9,6 +9,8 @@
  *     child        have a child, in the same group
  *     session      have a child in a session of its own
  *     daemon       have a grandchild in a session of its own, without a parent
+ *     count        note each SIGTERM, and go on
+ *     generations=N  have a child, that has a child, and so on, each in a session of its own
  *     exit=N       end at once with this status; what it has started goes on
  *     until=PATH   end with status 0 once this file exists */
 
@@ -38,6 +40,11 @@ static void note(const char *event) {
     int length = snprintf(line, sizeof line, "%s %d %s %" PRId64 "\n", label, (int)getpid(), event, ns);
     if (write(file, line, (size_t)length) != length)
         _exit(99);
+}
+
+static void on_counted(int number) {
+    (void)number;
+    note("caught-15");
 }
 
 static void on_signal(int number) {
@@ -70,8 +77,8 @@ static void live(void) {
 }
 
 /* A child that lives under another label: `session` has it begin a session, `is_lost` has no parent wait for it. */
-static void have(const char *what, int session, int is_lost) {
-    static char name[128];
+static void have(const char *what, int session, int is_lost, int more) {
+    char name[128];
     int begun[2];
     char byte;
     if (pipe2(begun, O_CLOEXEC) != 0)
@@ -88,6 +95,8 @@ static void have(const char *what, int session, int is_lost) {
         note("begins");
         close(begun[0]);
         close(begun[1]);
+        if (more > 0)
+            have(what, session, is_lost, more - 1);
         live();
     }
     close(begun[1]);
@@ -118,11 +127,15 @@ int main(int argc, char **argv) {
             for (size_t one = 0; one < sizeof all / sizeof *all; one++)
                 signal(all[one], on_signal);
         else if (strcmp(what, "child") == 0)
-            have(what, 0, 0);
+            have(what, 0, 0, 0);
         else if (strcmp(what, "session") == 0)
-            have(what, 1, 0);
+            have(what, 1, 0, 0);
         else if (strcmp(what, "daemon") == 0)
-            have(what, 1, 1);
+            have(what, 1, 1, 0);
+        else if (strcmp(what, "count") == 0)
+            signal(SIGTERM, on_counted);
+        else if (strncmp(what, "generations=", 12) == 0)
+            have("g", 1, 0, atoi(what + 12) - 1);
         else if (strncmp(what, "until=", 6) == 0)
             ending = what + 6;
         else if (strncmp(what, "exit=", 5) == 0)

@@ -25,6 +25,8 @@ pub(crate) struct Programs {
     pub(crate) sanitized: PathBuf,
     pub(crate) job: PathBuf,
     pub(crate) shell: PathBuf,
+    pub(crate) slow: PathBuf,
+    pub(crate) twice: PathBuf,
     _directory: TempDir,
 }
 
@@ -58,6 +60,8 @@ pub(crate) fn programs() -> &'static Programs {
             sanitized: compile("lead-sanitized", "gcc", &sources, &watched),
             job: compile("job", "gcc", &helper("job.c"), &[]),
             shell: compile("shell", "gcc", &helper("shell.c"), &[]),
+            slow: compile("slow.so", "gcc", &helper("slow.c"), &["-shared", "-fPIC"]),
+            twice: compile("twice", "gcc", &helper("twice.c"), &[]),
             _directory: directory,
         }
     })
