@@ -596,6 +596,7 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
         (good(&["--nonsense=Planted-Swordfish"]), &["--nonsense is no option", "--help"]),
         (good(&["./job"]), &["\"./job\" is no option", "then --"]),
         (good(&["-x"]), &["\"-x\" is no option", "then --"]),
+        (own(&["-h"]), &["\"-h\" is no option", "`lead --help` is the manual"]),
     ];
     let refused = |arguments: &[String], command: &[&str], parts: &[&str]| {
         let mut process = Command::new(&programs().plain);
@@ -613,6 +614,7 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
     for (arguments, parts) in &table {
         refused(arguments, &["--", "true"], parts);
     }
+    refused(&own(&[]), &[], &["--endpoints is missing", "`lead --help` is the manual"]);
     refused(&good(&[]), &[], &["the command is missing", "after --"]);
     refused(&good(&[]), &["--"], &["the command is missing", "after --"]);
     assert!(watched.accept().is_err(), "somebody has connected");

@@ -3,7 +3,10 @@
  * A process of which the parent dies becomes a child of the nearest "subreaper" above it, even if it has left its group
  * or its session. So whoever is one gets hold of all that a command has started, step by step: what it kills makes
  * orphans of others, which are its children next. A child that was not waited for keeps its number, so that nobody else
- * can be hit. */
+ * can be hit.
+ *
+ * To ask is to go step by step. To kill there is little time, and there may be many generations: they are killed in one
+ * look, and what that look misses is a child in the next. */
 
 #include "lead.h"
 
@@ -13,9 +16,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef SYS_pidfd_open /* Headers older than the kernel; the numbers are the same everywhere. */
+#define SYS_pidfd_open 434
+#define SYS_pidfd_send_signal 424
+#endif
 
 /* A set of processes that only grows. */
 typedef struct {
@@ -41,10 +50,15 @@ static void add(set *these, pid_t pid) {
     these->pids[these->count++] = pid;
 }
 
-/* Reads who a process is; false if it is gone, or dead and not yet waited for. */
-static bool look_at(const char *pid, pid_t *parent, pid_t *group) {
+typedef struct {
+    pid_t pid, parent, group;
+    bool is_alive; /* Else it is dead, and not yet waited for. */
+} process;
+
+/* Reads who a process is; false if there is none. */
+static bool look_at(const char *number, process *found) {
     char path[64], stat[512], state;
-    snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+    snprintf(path, sizeof path, "/proc/%.20s/stat", number);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return false;
@@ -53,38 +67,49 @@ static bool look_at(const char *pid, pid_t *parent, pid_t *group) {
     stat[length > 0 ? length : 0] = '\0';
     /* A name may hold anything, so the numbers begin after the last bracket. */
     const char *rest = strrchr(stat, ')');
-    bool is_process = rest != NULL && sscanf(rest + 1, " %c %d %d", &state, parent, group) == 3;
-    return is_process && state != 'Z' && state != 'X';
+    if (rest == NULL || sscanf(rest + 1, " %c %d %d", &state, &found->parent, &found->group) != 3)
+        return false;
+    found->pid = (pid_t)atoi(stat);
+    found->is_alive = state != 'Z' && state != 'X';
+    return true;
 }
 
-/* Calls `found` for each living child. */
-static void for_each_child(void (*found)(pid_t pid, pid_t group, void *data), void *data) {
-    pid_t own = getpid();
+static bool look_at_number(pid_t pid, process *found) {
+    char number[16];
+    snprintf(number, sizeof number, "%d", (int)pid);
+    return look_at(number, found);
+}
+
+static void for_each_process(void (*found)(const process *one, void *data), void *data) {
     DIR *all = opendir("/proc");
     if (all == NULL)
         return;
-    for (struct dirent *one; (one = readdir(all)) != NULL;) {
-        pid_t parent, group;
-        bool is_process = one->d_name[0] >= '1' && one->d_name[0] <= '9';
-        if (is_process && look_at(one->d_name, &parent, &group) && parent == own)
-            found((pid_t)atoi(one->d_name), group, data);
-    }
+    process one;
+    for (struct dirent *entry; (entry = readdir(all)) != NULL;)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && look_at(entry->d_name, &one))
+            found(&one, data);
     closedir(all);
 }
 
-static void spare_one(pid_t pid, pid_t group, void *data) {
-    (void)group;
-    add(data, pid);
+static bool is_child(const process *one) {
+    return one->is_alive && one->parent == getpid();
 }
 
 bool can_see_processes(void) {
-    pid_t parent, group;
-    return look_at("self", &parent, &group);
+    process self;
+    /* There may be one that shows the numbers of another namespace. */
+    return look_at("self", &self) && self.pid == getpid();
+}
+
+static void spare_one(const process *one, void *data) {
+    (void)data;
+    if (is_child(one))
+        spare(one->pid);
 }
 
 void spare_those_before(void) {
     if (has_children())
-        for_each_child(spare_one, &spared);
+        for_each_process(spare_one, NULL);
 }
 
 void spare(pid_t pid) {
@@ -99,34 +124,30 @@ void new_brood(void) {
     asked.count = 0;
 }
 
-struct sending {
-    int number;
-    pid_t except;
-    pid_t refused;
-};
+static void note_one(const process *one, void *data) {
+    if (one->group == *(pid_t *)data && one->is_alive)
+        add(&asked, one->pid);
+}
 
-static void send_to(pid_t pid, pid_t group, void *data) {
-    struct sending *what = data;
-    bool is_left_out = is_in(&spared, pid) || (what->except != 0 && (pid == what->except || group == what->except));
-    if (is_left_out || (what->number == SIGTERM && is_in(&asked, pid)))
+void note_group_is_asked(pid_t group) {
+    for_each_process(note_one, &group);
+}
+
+static void ask_one(const process *one, void *data) {
+    (void)data;
+    if (!is_child(one) || is_in(&spared, one->pid) || is_in(&asked, one->pid))
         return;
-    if (kill(pid, what->number) != 0 && errno == EPERM)
-        what->refused = pid;
-    if (what->number == SIGTERM) {
-        kill(pid, SIGCONT); /* One that is stopped would not hear. */
-        add(&asked, pid);
-    }
+    kill(one->pid, SIGTERM);
+    kill(one->pid, SIGCONT); /* One that is stopped would not hear. */
+    add(&asked, one->pid);
 }
 
-pid_t signal_children(int number, pid_t except) {
-    struct sending what = {number, except, 0};
-    for_each_child(send_to, &what);
-    return what.refused;
+void ask_children(void) {
+    for_each_process(ask_one, NULL);
 }
 
-static void count(pid_t pid, pid_t group, void *data) {
-    (void)group;
-    if (!is_in(&spared, pid))
+static void count(const process *one, void *data) {
+    if (is_child(one) && !is_in(&spared, one->pid))
         ++*(int *)data;
 }
 
@@ -137,8 +158,57 @@ bool has_children(void) {
     if (spared.count == 0)
         return true;
     int others = 0;
-    for_each_child(count, &others);
+    for_each_process(count, &others);
     return others > 0;
+}
+
+struct family {
+    set members;
+    pid_t refused;
+    bool is_alive; /* Somebody was. */
+};
+
+/* Who is no child of ours may be waited for, and its number be another's, while we look: so we take hold of it first,
+   and look once more. Kernels before 5.3 cannot; there it is killed as a child, once its parent is dead. */
+static int kill_descendant(pid_t pid, const set *members) {
+    int hold = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (hold < 0)
+        return 0;
+    process same;
+    int result = 0;
+    if (look_at_number(pid, &same) && (same.parent == getpid() || is_in(members, same.parent)))
+        result = (int)syscall(SYS_pidfd_send_signal, hold, SIGKILL, NULL, 0);
+    int error = errno;
+    close(hold);
+    errno = error;
+    return result;
+}
+
+static void kill_one(const process *one, void *data) {
+    struct family *family = data;
+    bool is_ours = is_child(one) && !is_in(&spared, one->pid);
+    bool is_theirs = one->is_alive && is_in(&family->members, one->parent);
+    if (!is_ours && !is_theirs)
+        return;
+    int result = is_ours ? kill(one->pid, SIGKILL) : kill_descendant(one->pid, &family->members);
+    if (result != 0 && errno == EPERM)
+        family->refused = one->pid;
+    family->is_alive = true;
+    add(&family->members, one->pid);
+}
+
+bool kill_family(pid_t *refused) {
+    struct family family = {{NULL, 0}, 0, false};
+    for_each_process(kill_one, &family);
+    free(family.members.pids);
+    *refused = family.refused;
+    return family.is_alive;
+}
+
+void kill_group_of(pid_t first, pid_t parent) {
+    process one;
+    if (first > 0 && look_at_number(first, &one) && one.parent == parent)
+        kill(-first, SIGKILL);
 }
 
 void kill_children(pid_t first) {
@@ -147,19 +217,20 @@ void kill_children(pid_t first) {
     sigemptyset(&ends);
     sigaddset(&ends, SIGCHLD);
     siginfo_t child;
-    bool has_said = false;
+    bool has_said = false, are_alive;
     do {
         /* As long as it is our child, the number of its group is nobody else's. */
         if (first > 0 && waitid(P_PID, (id_t)first, &child, WEXITED | WNOHANG | WNOWAIT) == 0)
             kill(-first, SIGKILL);
-        pid_t refused = signal_children(SIGKILL, 0);
+        pid_t refused;
+        are_alive = kill_family(&refused);
         if (refused != 0 && !has_said)
             say_unkillable(refused);
         has_said = has_said || refused != 0;
-        /* What one that has ended leaves to us is next: there may be many generations, and little time. */
+        /* Whoever was in the middle of a fork has left us one more, and there is little time. */
         if (waitpid(-1, NULL, WNOHANG) <= 0)
             sigtimedwait(&ends, NULL, &look_again);
         while (waitpid(-1, NULL, WNOHANG) > 0) {
         }
-    } while (has_children());
+    } while (are_alive || has_children());
 }

@@ -43,7 +43,6 @@ typedef struct {
     int timer;
     enum stage stage;
     pid_t command;      /* The first process, and so the number of its group; 0 once it was waited for. */
-    pid_t group;        /* The same, also when it was waited for. */
     bool was_asked;     /* The group was sent SIGTERM. */
     int failure;        /* Where the command's errno comes from, if it cannot be executed. */
     int status;         /* Of the command, as wait gives it. */
@@ -130,7 +129,7 @@ static void start(keeper *self, const word *run) {
         return;
     }
     setpgid(child, child); /* It does that as well; whoever is first. */
-    self->command = self->group = child;
+    self->command = child;
     self->was_asked = false;
     self->failure = ends[0];
     self->status = 0;
@@ -145,15 +144,28 @@ static void signal_group(const keeper *self, int number) {
         kill(-self->command, number);
 }
 
-static void ask_to_end(const keeper *self) {
+/* Whoever is in the group now is not asked again when the command has ended; whoever comes later is. */
+static void ask_group(keeper *self) {
+    if (self->command > 0)
+        note_group_is_asked(self->command);
+    self->was_asked = true;
     signal_group(self, SIGTERM);
+}
+
+static void ask_to_end(keeper *self) {
+    ask_group(self);
     signal_group(self, SIGCONT); /* What is stopped would not hear. */
-    signal_children(SIGTERM, self->command);
+    ask_children();
 }
 
 static void forward(keeper *self, int number) {
-    signal_group(self, number);
-    self->was_asked = self->was_asked || number == SIGTERM;
+    tell(self->lead, (word){HEARD, 0, 0, 0});
+    if (self->stage == IDLE)
+        return;
+    if (number == SIGTERM)
+        ask_group(self);
+    else
+        signal_group(self, number);
     if (number == SIGTERM || number == SIGINT || number == SIGHUP || number == SIGQUIT)
         signal_group(self, SIGCONT);
 }
@@ -192,7 +204,7 @@ static void obey(keeper *self) {
             start(self, &order);
         else if (order.kind == EXTEND && order.until_ms > self->until)
             self->until = order.until_ms;
-        else if (order.kind == SIGNAL && self->stage != IDLE)
+        else if (order.kind == SIGNAL)
             forward(self, order.value);
         else if (order.kind == LOSE)
             lose(self, earlier(order.until_ms, grace_ends(self)));
@@ -205,7 +217,7 @@ static void command_ended(keeper *self) {
         self->stage = ENDING;
         self->kill_at = now_ms() + self->given->grace_ms;
         if (!self->was_asked)
-            signal_group(self, SIGTERM);
+            ask_group(self);
         signal_group(self, SIGCONT);
     } else if (self->stage == KILLING) {
         signal_group(self, SIGKILL);
@@ -254,13 +266,14 @@ static void advance(keeper *self) {
     }
     if (self->stage == KILLING) {
         signal_group(self, SIGKILL);
-        pid_t refused = signal_children(SIGKILL, 0);
+        pid_t refused;
+        kill_family(&refused);
         if (is_first && self->lead >= 0)
             tell(self->lead, (word){KILLS, refused, 0, 0});
         reap(self);
     }
     if (self->stage == ENDING && are_left)
-        signal_children(SIGTERM, self->group);
+        ask_children();
     if (self->stage != IDLE && self->command == 0 && !has_children())
         finish(self);
 }

@@ -49,16 +49,19 @@ bool load_password(options *given); /* False: it was said why. */
 void forget_password(options *given);
 
 /* brood.c: the processes that have this one for a parent. */
-bool can_see_processes(void);
+bool can_see_processes(void);  /* In /proc. */
 void spare_those_before(void); /* The children that this process has now, since before its exec, are not ours to end. */
 void spare(pid_t pid);
 void spare_nobody(void);
-void new_brood(void);          /* Those that come from now on have not been asked to end. */
-/* Sends a signal to every child, but for `except` and those in its group if it is not 0. Each gets SIGTERM only once.
-   Returns a child that we may not signal, or 0. */
-pid_t signal_children(int number, pid_t except);
-bool has_children(void);         /* Others than those that are spared. */
+void new_brood(void);                  /* Those that come from now on have not been asked to end. */
+void ask_children(void);               /* SIGTERM to every child, and to each only once. */
+void note_group_is_asked(pid_t group); /* Who is in it now is about to get SIGTERM. */
+bool has_children(void);               /* Others than those that are spared. */
+/* SIGKILL to every child, and to whom they have started, as far as they can be seen in one look. False: nobody was
+   alive. `refused` becomes one that we may not kill, or 0. */
+bool kill_family(pid_t *refused);
 void kill_children(pid_t first); /* All of them, and the group of the first; returns when they are gone. */
+void kill_group_of(pid_t first, pid_t parent); /* If the first is still a child of that parent. */
 
 /* terminal.c: who may read the terminal and hears Ctrl-C. */
 void find_terminal(void);
@@ -75,12 +78,13 @@ bool stop_here(void);           /* As Ctrl-Z does. Returns when we go on; false 
                                    there to let us go on again. */
 
 /* keeper.c: the process that runs the command, and ends it in time. */
-enum { RUN = 1, EXTEND, SIGNAL, LOSE, /* and back: */ RUNS, STOPS, KILLS, ENDED };
+enum { RUN = 1, EXTEND, SIGNAL, LOSE, /* and back: */ RUNS, HEARD, STOPS, KILLS, ENDED };
 enum { BY_LOSS = 1, BY_FORCE = 2, NOT_STARTED = 4, LEFT_OTHERS = 8 }; /* How it ended. */
 typedef struct {
     int32_t kind;
-    int32_t value;    /* RUN: may it have the terminal? SIGNAL, STOPS: which. RUNS: pid. KILLS: pid of one that we may
-                         not kill. ENDED: its status as of wait; if it was not started, execve's errno, or -errno. */
+    int32_t value;    /* RUN: may it have the terminal? SIGNAL (to which HEARD is the answer), STOPS: which. RUNS: pid.
+                         KILLS: pid of one that we may not kill. ENDED: its status as of wait; if it was not started,
+                         execve's errno, or -errno. */
     int64_t until_ms; /* RUN, EXTEND: leading is certain until then. LOSE: kill at that time at the latest. */
     uint64_t token;   /* RUN: of the term. ENDED: how. */
 } word;

@@ -41,7 +41,8 @@ int main(int argc, char **argv) {
     sigaction(SIGCHLD, &normal, &before.child);
     sigaction(SIGPIPE, &ignored, &before.pipe);
     if (!can_see_processes()) {
-        say(ALWAYS, "/proc cannot be read, and without it what a command leaves behind cannot be ended; mount it");
+        say(ALWAYS, "/proc is not mounted, or is another namespace's, and without it what a command leaves behind"
+            " cannot be ended; mount it");
         return FAILED;
     }
     find_terminal();

@@ -133,6 +133,8 @@ static const char after_the_options[] =
     "    dies with them, but what it has started does not;\n"
     "  - processes of another user: let sudo run lead, not lead sudo;\n"
     "  - a process that the kernel cannot end, as one that waits for a dead disk;\n"
+    "  - what starts new sessions for ever, faster than they can be found, once one\n"
+    "    of the two is stopped or killed;\n"
     "  - what the command has others do: docker run, systemctl start, ssh.\n"
     "\n"
     "Exit status\n"

@@ -210,7 +210,8 @@ void read_options(int argc, char **argv, options *given) {
     *given = (options){.config = {.ttl_s = 10}, .wait_ms = NEVER, .grace_ms = -1, .pause_ms = 1000};
     for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
         if (strncmp(argv[at], "--", 2) != 0)
-            refuse("\"%s\" is no option; options come first, then --, then the command", argv[at]);
+            refuse("\"%s\" is no option; options come first, then --, then the command"
+                   " (`lead --help` is the manual)", argv[at]);
         const char *name = argv[at] + 2;
         size_t length = strcspn(name, "=");
         enum id id = find(name, length);

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 enum { GO_ON = -1, AGAIN = -2 }; /* Beside exit statuses. */
+/* How long the keeper has where there is no end of a lease to be in time for: to kill, and to pass a signal on. */
+enum { KILL_MS = 1000, ANSWER_MS = 5000 };
 
 enum stage { WAITING, WORKING, LOSING, OVER, LEAVING };
 
@@ -31,7 +33,7 @@ typedef struct {
     pid_t command;       /* 0: not known yet. */
     int64_t told;        /* The keeper knows that leading is certain until then. */
     int64_t give_up_at;  /* If the stage is WAITING. */
-    int64_t kill_by;     /* If it is LOSING: then the keeper must have killed. */
+    int64_t kill_by;     /* Then the keeper must have killed if the stage is LOSING, or have heard if it is WORKING. */
     bool has_said_why;   /* Why the command must end. */
     bool has_no_grace;   /* It gets no SIGTERM. */
     bool has_terminal;   /* The command. */
@@ -52,11 +54,10 @@ static void lose(turn *self, const el_event *event) {
     bool at_once = event->status != EL_DEADLINE;
     int64_t now = now_ms();
     self->stage = LOSING;
-    /* The keeper does it, or we do: of the reserve a half is left for that. If there is no end of a lease to be in
-       time for, it has a second. */
+    /* The keeper does it, or we do: of the reserve a half is left for that. */
     self->kill_by = earlier(now, self->told) + self->given->grace_ms + self->given->reserve_ms / 2;
     if (at_once)
-        self->kill_by = now + 1000;
+        self->kill_by = now + KILL_MS;
     self->has_said_why = true;
     self->has_no_grace = at_once || self->given->grace_ms == 0;
     tell(self->socket, (word){LOSE, 0, at_once ? now : NEVER, 0});
@@ -141,6 +142,8 @@ static void on_signal(turn *self, int number) {
             tell(self->socket, (word){SIGNAL, number, 0, 0});
         if (!works || is_for_good)
             self->signal = number;
+        if (self->stage == WORKING && is_for_good)
+            self->kill_by = earlier(self->kill_by, now_ms() + ANSWER_MS);
     }
 }
 
@@ -165,6 +168,10 @@ static void on_word(turn *self, const word *news) {
     case RUNS:
         self->command = news->value;
         say(IN_DETAIL, "the command runs, process %d", (int)news->value);
+        break;
+    case HEARD:
+        if (self->stage == WORKING)
+            self->kill_by = NEVER;
         break;
     case STOPS:
         on_stop(self, news->value);
@@ -200,7 +207,7 @@ static int64_t next_time(const turn *self) {
     case WORKING:
         /* Soon after a renewal, and in time before the end that the keeper knows of. */
         wait = earlier((self->told - now) / 2, self->given->renew_ms / 4);
-        return now + (wait > MOMENT_MS ? wait : MOMENT_MS);
+        return earlier(now + (wait > MOMENT_MS ? wait : MOMENT_MS), self->kill_by);
     case LOSING:
         return self->kill_by;
     default:
@@ -229,8 +236,9 @@ static void look(turn *self) {
     }
     if (self->stage == WORKING)
         extend(self);
-    if (self->stage == LOSING && now_ms() >= self->kill_by) {
+    if ((self->stage == WORKING || self->stage == LOSING) && now_ms() >= self->kill_by) {
         say(ALWAYS, "the keeper process does not answer: killing it and the command");
+        kill_group_of(self->command, self->keeper); /* The keeper may take a while to die. */
         kill(self->keeper, SIGKILL);
         self->kill_by = NEVER;
     }
@@ -251,6 +259,7 @@ static void begin(turn *self) {
     self->works_for = self->term;
     self->told = now + left;
     self->command = 0;
+    self->kill_by = NEVER;
     self->has_said_why = self->has_no_grace = false;
     self->has_terminal = have_terminal() && is_terminal_ours();
     self->stage = WORKING;

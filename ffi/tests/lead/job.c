@@ -10,7 +10,8 @@
  *     session      have a child in a session of its own
  *     daemon       have a grandchild in a session of its own, without a parent
  *     count        note each SIGTERM, and go on
- *     generations=N  have a child, that has a child, and so on, each in a session of its own
+ *     generations=N  have a child, that has a child, and so on, each in a session of its own; the last leaves signs
+ *     relatives=N  the same in one group
  *     exit=N       end at once with this status; what it has started goes on
  *     until=PATH   end with status 0 once this file exists */
 
@@ -95,8 +96,12 @@ static void have(const char *what, int session, int is_lost, int more) {
         note("begins");
         close(begun[0]);
         close(begun[1]);
-        if (more > 0)
+        if (more > 0) {
             have(what, session, is_lost, more - 1);
+            alarm(240);
+            for (;;)
+                pause();
+        }
         live();
     }
     close(begun[1]);
@@ -136,6 +141,8 @@ int main(int argc, char **argv) {
             signal(SIGTERM, on_counted);
         else if (strncmp(what, "generations=", 12) == 0)
             have("g", 1, 0, atoi(what + 12) - 1);
+        else if (strncmp(what, "relatives=", 10) == 0)
+            have("g", 0, 0, atoi(what + 10) - 1);
         else if (strncmp(what, "until=", 6) == 0)
             ending = what + 6;
         else if (strncmp(what, "exit=", 5) == 0)
