@@ -5,6 +5,7 @@
 
 mod accused;
 mod tables;
+mod tables_stop;
 mod tables_v2;
 
 use std::collections::VecDeque;

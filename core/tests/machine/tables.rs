@@ -1,15 +1,12 @@
 //! The tables: a name, what happens, what is asked for after the last happening, and where we stand then.
 
-use std::time::Duration;
-
-use etcd_leader::time::Time;
 use etcd_leader::{ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
 use crate::{Do, Stage, check, with};
 
-const LEADING: &[Do] = &[Opened(0), Granted, Joined(&[]), Created];
-const WAITING: &[Do] = &[Opened(0), Granted, Joined(&[7]), Created];
+pub(crate) const LEADING: &[Do] = &[Opened(0), Granted, Joined(&[]), Created];
+pub(crate) const WAITING: &[Do] = &[Opened(0), Granted, Joined(&[7]), Created];
 const THIRD: &[Do] = &[Opened(0), Granted, Joined(&[7, 8]), Created];
 
 #[test]
@@ -315,113 +312,6 @@ fn what_another_endpoint_said_of_the_store_counts() {
         stage.revision = revision;
         stage.play(&Granted);
         assert_eq!(stage.report.trouble.as_ref().map(|trouble| trouble.error.kind()), trouble, "revision {revision}");
-    }
-}
-
-#[test]
-fn stopping() {
-    check(
-        1,
-        OnStoreReset::Continue,
-        vec![
-            ("before anything was asked for", vec![Stop(false)], "close", "released"),
-            ("a waiter leaves at once", with(&[WAITING, &[Stop(false)]]), "unwatch leave20", "out"),
-            ("then the lease goes", with(&[WAITING, &[Stop(false), Left]]), "revoke", "released"),
-            ("a leader's place is kept until the user has heard", with(&[LEADING, &[Stop(true)]]), "", "out"),
-            ("and is renewed meanwhile", with(&[LEADING, &[Stop(true), At(5000)]]), "renew", "out"),
-            ("the user has heard", with(&[LEADING, &[Stop(true), Entered, Acknowledged]]), "unwatch leave20", "out"),
-            (
-                "the user does not listen",
-                with(&[LEADING, &[Stop(true), At(5000), Renewed(10), Confirmed(1, true), At(10_000)]]),
-                "renew unwatch leave20",
-                "out",
-            ),
-            (
-                "the user is being told: no hurry",
-                with(&[LEADING, &[Stop(true), Entered, At(5000), Renewed(10), Confirmed(1, true), At(10_000)]]),
-                "renew",
-                "out",
-            ),
-            (
-                "a revoke that is refused is sent again",
-                with(&[WAITING, &[Stop(false), Left, Fails(Kind::Denied), At(750)]]),
-                "revoke",
-                "released",
-            ),
-            ("a revoke is waited for without a stir", with(&[WAITING, &[Stop(false), Left, At(1000)]]), "", "released"),
-            (
-                "a lost leave is sent again",
-                with(&[WAITING, &[Stop(false), Fails(Kind::NoSpace), At(60)]]),
-                "leave20",
-                "out",
-            ),
-            (
-                "a join under way is waited for",
-                vec![Opened(0), Granted, Stop(false), Joined(&[])],
-                "watch21 unwatch leave20",
-                "out",
-            ),
-            (
-                "and even if it is given up at once, nothing is fatal any more",
-                vec![Opened(0), Granted, Stop(false), Joined(&[]), LinkBreaks, OpenFails(0, Kind::Denied)],
-                "close",
-                "out",
-            ),
-            (
-                "a lost join ends with the lease",
-                vec![Opened(0), Granted, Stop(false), Fails(Kind::NoSpace)],
-                "revoke confirm1",
-                "ended",
-            ),
-        ],
-    );
-    // The answer to a join is lost, and then the lease.
-    let lost = vec![Opened(0), Granted, LinkBreaks, Opened(0), Renewed(0)];
-    check(
-        1,
-        OnStoreReset::Continue,
-        vec![
-            ("a join that was not answered is looked for", lost.clone(), "revoke grant confirm1", "out"),
-            ("it came, and was put over", with(&[&lost, &[Confirmed(1, true)]]), "leave20", "out"),
-        ],
-    );
-    // Cut off for so long that the candidate does not wait any longer, then linked again.
-    let late =
-        with(&[WAITING, &[LinkBreaks, Stop(false), At(20500), OpenFails(0, Kind::Unreachable), At(23_000), Opened(0)]]);
-    let found = with(&[&late, &[Revoked, Confirmed(1, true)]]);
-    check(
-        1,
-        OnStoreReset::Continue,
-        vec![
-            ("what was left behind is looked at once more", late.clone(), "revoke confirm1", "ended"),
-            (
-                "nothing was there before the lease had ended: it may have come since",
-                with(&[&late, &[Confirmed(1, false), Revoked, At(23_400)]]),
-                "confirm1",
-                "ended",
-            ),
-            (
-                "it has gone with the lease",
-                with(&[&late, &[Confirmed(1, false), Revoked, At(23_400), Confirmed(1, false)]]),
-                "close",
-                "ended",
-            ),
-            ("somebody put over it: it is deleted", found.clone(), "leave20", "ended"),
-            ("until it is gone", with(&[&found, &[Left, Confirmed(1, false)]]), "close", "ended"),
-            ("or the server has forgotten it", with(&[&late, &[LinkBreaks, At(41_500), At(60_000)]]), "", "ended"),
-        ],
-    );
-}
-
-/// The process was frozen past the end of its lease, and the stop is the first that reaches the machine.
-#[test]
-fn a_stop_that_comes_before_the_end_was_noticed_does_not_say_that_the_place_is_ours() {
-    for (at, why) in [(7999, Kind::Stopped), (8000, Kind::Deadline)] {
-        let mut stage = Stage::new(1, OnStoreReset::Continue);
-        LEADING.iter().for_each(|step| stage.play(step));
-        stage.now = Time::ZERO + Duration::from_millis(at);
-        stage.play(&Stop(true));
-        assert_eq!(stage.report.lost.as_ref().map(|lost| lost.kind()), Some(why), "at {at} ms");
     }
 }
 
