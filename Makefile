@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test mutants bench figures etcd lib node wheel examples install uninstall dist clean
+.PHONY: help demo test faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
@@ -37,6 +37,11 @@ demo: target/release/campaign target/release/lead node ## candidates in C, Node.
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
+
+faults: lib node ## never two leaders: every fault, on both APIs, under leaders in C, Node.js and Python; writes core/docs/faults.md (twenty minutes)
+	@.ci/tools cc=gcc ip=iproute2 iptables=iptables python3=python3 unshare=util-linux
+	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
+		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
 
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh

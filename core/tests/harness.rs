@@ -96,7 +96,7 @@ fn networks_are_cut_and_healed_and_leave_nothing() {
     network.cut(Place::Here, Place::Member(0));
     assert!(!cluster.member(0).is_healthy());
     let health = |network: &Network| {
-        let enter = network.enter(Place::Client);
+        let enter = network.enter(Place::Client(0));
         let url = format!("--endpoints=http://{}:2379", network.address(Place::Member(0)));
         let mut command = Command::new(&enter[0]);
         command.args(&enter[1..]).arg(support::etcdctl_binary()).env("ETCDCTL_API", "3");

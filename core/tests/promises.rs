@@ -20,6 +20,29 @@ fn rows(text: &str) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
+/// Whether there is such a test, `file::name`.
+fn exists(test: &str) -> bool {
+    let (file, name) = test.split_once("::").unwrap_or((test, ""));
+    let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+    if file.ends_with(".js") {
+        return ["it('", "it(`", "test('", "test(`"].iter().any(|begin| source.contains(&format!("{begin}{name}")));
+    }
+    if file.ends_with(".py") {
+        return source.contains(&format!("def {name}("));
+    }
+    // Faults are values, of which tests are made.
+    if file.starts_with("core/tests/faults/") {
+        return source.contains(&format!("\"{name}\""));
+    }
+    let code = source.lines().collect::<Vec<_>>();
+    code.iter().enumerate().any(|(at, line)| {
+        let is_it = line.contains(&format!("fn {name}("));
+        let on_both = format!("on_v2_and_v3!({name});");
+        let makes_it = |above: &&str| above.contains("test]") || **above == on_both;
+        is_it && code[at.saturating_sub(3)..at].iter().any(makes_it)
+    })
+}
+
 #[test]
 fn every_promise_has_a_test_that_exists() {
     let text = fs::read_to_string(root().join("core/docs/promises.md")).expect("the promises");
@@ -30,42 +53,34 @@ fn every_promise_has_a_test_that_exists() {
         if tests.is_empty() {
             wrong.push(format!("{promise}: no test"));
         }
-        for test in tests {
-            let (file, name) = test.split_once("::").unwrap_or((&test, ""));
-            let source = fs::read_to_string(root().join(file)).unwrap_or_default();
-            if file.ends_with(".js") {
-                let begins = ["it('", "it(`", "test('", "test(`"].map(|begin| format!("{begin}{name}"));
-                if !begins.iter().any(|begin| source.contains(begin)) {
-                    wrong.push(format!("{promise}: there is no test {test}"));
-                }
-                continue;
-            }
-            if file.ends_with(".py") {
-                if !source.contains(&format!("def {name}(")) {
-                    wrong.push(format!("{promise}: there is no test {test}"));
-                }
-                continue;
-            }
-            let code = source.lines().collect::<Vec<_>>();
-            let is_test = code.iter().enumerate().any(|(at, line)| {
-                let is_it = line.contains(&format!("fn {name}("));
-                let on_both = format!("on_v2_and_v3!({name});");
-                let makes_it = |above: &&str| above.contains("test]") || **above == on_both;
-                is_it && code[at.saturating_sub(3)..at].iter().any(makes_it)
-            });
-            if !is_test {
-                wrong.push(format!("{promise}: there is no test {test}"));
-            }
-        }
+        wrong.extend(
+            tests.iter().filter(|test| !exists(test)).map(|test| format!("{promise}: there is no test {test}")),
+        );
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_promise_of_the_readme_and_what_is_not_promised_leads_to_its_test() {
+    let text = fs::read_to_string(root().join("README.md")).expect("the README");
+    let (_, text) = text.split_once("**Not promised, first**").expect("what is not promised");
+    let (text, _) = text.split_once("\nTwo commands").expect("the end of the promises");
+    let promises: Vec<&str> = text.split("\n* ").skip(1).collect();
+    assert!(promises.len() > 8, "only {} promises were understood", promises.len());
+    for promise in promises {
+        // [1](file "name")
+        let links = promise.split("](").skip(1).filter_map(|link| link.split_once(" \"")?.0.into());
+        let names = promise.split("](").skip(1).filter_map(|link| link.split('"').nth(1));
+        let tests: Vec<String> = links.zip(names).map(|(file, name): (&str, &str)| format!("{file}::{name}")).collect();
+        assert!(!tests.is_empty() && tests.iter().all(|test| exists(test)), "{tests:?} of: {promise}");
+    }
 }
 
 #[test]
 fn the_readme_points_to_files_that_exist() {
     let text = fs::read_to_string(root().join("README.md")).expect("the README");
     let prose = text.split("```").step_by(2);
-    for link in prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split(')').next()) {
+    for link in prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split([')', ' ']).next()) {
         assert!(link.starts_with("http") || root().join(link).exists(), "the README points to {link}");
     }
 }

@@ -75,6 +75,25 @@ fn a_store_that_comes_back_empty_is_reported_and_stays_quiet_for_a_ttl_and_a_mar
     assert!(elected - wiped < quiet + 8000, "after {} ms", elected - wiped);
 }
 
+on_v2_and_v3!(endpoints_that_all_lead_to_another_cluster_are_a_store_that_went_back);
+fn endpoints_that_all_lead_to_another_cluster_are_a_store_that_went_back(api: Api) {
+    // It cannot be told apart from a cluster that was built anew.
+    const TTL_S: u32 = 3;
+    let (cluster, other) = (single(), Cluster::of(1, &["--enable-v2=true", "--initial-cluster-token=other"]));
+    let proxy = Proxy::before(cluster.client_address(0));
+    let urls = [proxy.url()];
+    let one = Setup::new(&urls, "/astray", TTL_S).on(api).start("one");
+    one.elected();
+    let gone = now_ms();
+    proxy.redirect(other.client_address(0));
+    proxy.reset();
+    one.hears("unelected");
+    let said = one.hears("retrying StoreReset");
+    assert!(said.contains("all endpoints belong to a new etcd cluster"), "{said}");
+    let (elected, _) = one.hears_at("elected");
+    assert!(elected - gone > u64::from(TTL_S) * 1200, "after {} ms", elected - gone);
+}
+
 #[test]
 fn compaction_while_waiting_and_while_disconnected() {
     let cluster = Cluster::single();

@@ -3,8 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
 
 use etcd_leader::backend::v2::role_recipe;
 use etcd_leader::{Api, Config};
@@ -13,7 +11,7 @@ use super::candidate::{Candidate, PLANTED, config, with_user};
 use super::guarded::password;
 use super::house::{House, good, with_identity};
 use super::pki::{Ca, For, replace};
-use super::support::{Cluster, etcdctl_binary};
+use super::support::{Cluster, v2};
 
 fn in_v2(config: Config) -> Config {
     Config { api: Api::V2, ..config }
@@ -83,16 +81,7 @@ fn a_client_certificate_of_v2_is_rotated_on_disk_while_its_user_leads() {
 
 /// Runs a command as the manager of the cluster does.
 fn run(cluster: &Cluster, command: &str) {
-    let etcdctl = etcdctl_binary();
-    let path = format!("{}:/usr/bin:/bin", etcdctl.parent().unwrap_or(Path::new("/")).display());
-    // Passwords cost time, and two seconds are not always enough on a busy machine.
-    let patient = command.replace("etcdctl ", "etcdctl --timeout 20s --total-timeout 30s ");
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", &patient]).env_clear().env("PATH", path);
-    shell.env("ETCDCTL_API", "2").env("ETCDCTL_ENDPOINTS", &cluster.urls()[0]);
-    shell.env("ETCDCTL_USERNAME", format!("root:{}", password()));
-    let output = shell.output().expect("a shell");
-    assert!(output.status.success(), "{command}: {output:?}");
+    v2::manage(cluster.client_address(0), &password(), command);
 }
 
 /// A cluster with the users `root` and `worker`, which may do nothing; and an election of `worker`'s. Nobody is asked for a

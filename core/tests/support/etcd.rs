@@ -132,34 +132,46 @@ impl Cluster {
             })
             .collect();
         let all: Vec<_> = addresses.iter().enumerate().map(|(at, (_, peer))| format!("m{at}=http://{peer}")).collect();
-        let members = hosts.iter().zip(addresses).enumerate().map(|(at, (host, (client, peer)))| {
-            let name = format!("m{at}");
-            let mut arguments: Vec<String> = [
-                ("name", name.clone()),
-                ("data-dir", directory.path().join(&name).display().to_string()),
-                ("listen-client-urls", format!("http://{client}")),
-                ("advertise-client-urls", format!("http://{client}")),
-                ("listen-peer-urls", format!("http://{peer}")),
-                ("initial-advertise-peer-urls", format!("http://{peer}")),
-                ("initial-cluster", all.join(",")),
-                ("initial-cluster-state", "new".into()),
-            ]
-            .into_iter()
-            .map(|(flag, value)| format!("--{flag}={value}"))
-            .collect();
-            arguments.extend(flags.iter().map(|flag| flag.to_string()));
-            Member {
-                data: directory.path().join(&name),
-                log: directory.path().join(format!("{name}.log")),
-                name,
-                client,
-                peer,
-                enter: host.enter.clone(),
-                arguments,
-                process: None,
-            }
+        let members = hosts.iter().zip(addresses).enumerate().map(|(at, (host, addresses))| {
+            Member::new(at, host, addresses, directory.path(), [&all.join(","), "new"], flags)
         });
         Cluster { members: members.collect(), https: None, directory }
+    }
+
+    /// Adds a member to those there are, and waits until it is healthy. Its ports must be given.
+    pub fn add(&mut self, host: &Host) {
+        let at = self.members.len();
+        let (client, peer) = host.ports.expect("ports");
+        let ip = host.ip.parse().expect("an address");
+        let addresses = (SocketAddr::new(ip, client), SocketAddr::new(ip, peer));
+        // etcd changes its members only when all have been connected for a while.
+        let words = ["member", "add", &format!("m{at}"), &format!("--peer-urls=http://{}", addresses.1)];
+        wait_for("etcd to take another member", || self.try_etcdctl(&words).status.success().then_some(()));
+        let all = self.members.iter().map(|member| format!("{}=http://{}", member.name, member.peer));
+        let all: Vec<String> = all.chain([format!("m{at}=http://{}", addresses.1)]).collect();
+        let mut member = Member::new(
+            at,
+            host,
+            addresses,
+            self.directory.path(),
+            [&all.join(","), "existing"],
+            &["--enable-v2=true"],
+        );
+        member.start();
+        self.members.push(member);
+    }
+
+    /// Removes a member from the cluster for good: it ends by itself. Those after it move up.
+    pub fn remove(&mut self, at: usize) {
+        let listed = self.etcdctl(&["member", "list"]);
+        let name = format!(", {}, ", self.members[at].name);
+        let line = listed.lines().find(|line| line.contains(&name)).expect("it is a member");
+        let id = line.split(',').next().expect("its id").to_string();
+        let words = ["member", "remove", &id];
+        wait_for("etcd to do without a member", || self.try_etcdctl(&words).status.success().then_some(()));
+        let process = &mut self.members[at].process;
+        wait_for("the member to end", || process.as_mut().expect("it runs").try_wait().expect("wait"));
+        self.members.remove(at);
     }
 
     /// Where the members listen for clients.

@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::etcd::Host;
 use super::{etcd_binary, etcdctl_binary, spawn::spawn, wait_for};
 
 /// Lines of a member's log that are shown when a test fails.
@@ -28,6 +29,36 @@ pub struct Member {
 }
 
 impl Member {
+    /// The member of this number, not started; in `directory` it keeps its data and its log. `cluster` are all members as
+    /// etcd wants them, and whether the cluster is `new` or `existing`.
+    pub(super) fn new(
+        number: usize,
+        host: &Host,
+        (client, peer): (SocketAddr, SocketAddr),
+        directory: &Path,
+        cluster: [&str; 2],
+        flags: &[&str],
+    ) -> Member {
+        let name = format!("m{number}");
+        let data = directory.join(&name);
+        let mut arguments: Vec<String> = [
+            ("name", name.clone()),
+            ("data-dir", data.display().to_string()),
+            ("listen-client-urls", format!("http://{client}")),
+            ("advertise-client-urls", format!("http://{client}")),
+            ("listen-peer-urls", format!("http://{peer}")),
+            ("initial-advertise-peer-urls", format!("http://{peer}")),
+            ("initial-cluster", cluster[0].into()),
+            ("initial-cluster-state", cluster[1].into()),
+        ]
+        .into_iter()
+        .map(|(flag, value)| format!("--{flag}={value}"))
+        .collect();
+        arguments.extend(flags.iter().map(|flag| flag.to_string()));
+        let log = directory.join(format!("{name}.log"));
+        Member { name, client, peer, enter: host.enter.clone(), arguments, data, log, process: None }
+    }
+
     /// Where it listens for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.client)

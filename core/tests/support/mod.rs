@@ -11,6 +11,7 @@ use std::{env, thread};
 
 pub mod etcd;
 pub mod forwarder;
+pub mod gateway;
 pub mod member;
 pub mod netns;
 pub mod proxy;

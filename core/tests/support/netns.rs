@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! this namespace 10.x.y.254 --+
-//! client         10.x.y.100 --+-- bridge (a namespace of its own)
+//! client 0       10.x.y.100 --+-- bridge (a namespace of its own)
+//! client 1       10.x.y.101 --+
 //! member 0       10.x.y.1   --+
 //! member 1       10.x.y.2   --+
 //! ```
@@ -18,7 +19,7 @@ use super::spawn::spawn;
 
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
-/// The last byte of the address of the client's namespace.
+/// The last byte of the address of the first client's namespace.
 const CLIENT: u8 = 100;
 /// The last byte of the address of the namespace that the test runs in.
 const HERE: u8 = 254;
@@ -28,8 +29,8 @@ const HERE: u8 = 254;
 pub enum Place {
     /// A member, counted from 0.
     Member(usize),
-    /// What runs in the namespace for clients.
-    Client,
+    /// What runs in one of the namespaces for clients, counted from 0.
+    Client(usize),
     /// The test itself, and all else that runs in its namespace.
     Here,
 }
@@ -50,6 +51,7 @@ pub struct Network {
     /// The first three bytes of all addresses.
     net: String,
     members: usize,
+    clients: usize,
     cuts: BTreeSet<(Place, Place)>,
     /// Members and those whose words they do not hear, or who do not hear theirs.
     one_way: BTreeSet<(usize, Place, OneWay)>,
@@ -58,8 +60,13 @@ pub struct Network {
 }
 
 impl Network {
-    /// Namespaces for so many members and for clients. Panics, naming what is missing, where that cannot be had.
+    /// Namespaces for so many members and one for clients.
     pub fn new(members: usize) -> Network {
+        Network::of(members, 1)
+    }
+
+    /// Namespaces for so many members and so many for clients. Panics, naming what is missing, where that cannot be had.
+    pub fn of(members: usize, clients: usize) -> Network {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         require();
         remove_stale();
@@ -69,6 +76,7 @@ impl Network {
             name: format!("el-{pid}-{count}"),
             net: free_net(pid.wrapping_add(count)),
             members,
+            clients,
             cuts: BTreeSet::new(),
             one_way: BTreeSet::new(),
             here: format!("el{pid}x{count}"),
@@ -109,14 +117,22 @@ impl Network {
 
     /// An etcd member in each namespace for members, healthy.
     pub fn cluster(&self, flags: &[&str]) -> Cluster {
-        let hosts: Vec<_> = (0..self.members)
-            .map(|member| Host {
-                ip: self.address(Place::Member(member)),
-                enter: self.enter(Place::Member(member)),
-                ports: Some((CLIENT_PORT, PEER_PORT)),
-            })
-            .collect();
+        self.cluster_of(self.members, flags)
+    }
+
+    /// The same in the first so many of them.
+    pub fn cluster_of(&self, members: usize, flags: &[&str]) -> Cluster {
+        let hosts: Vec<_> = (0..members).map(|member| self.host_of(member)).collect();
         Cluster::on(&hosts, flags)
+    }
+
+    /// Where a member of this number lives.
+    pub fn host_of(&self, member: usize) -> Host {
+        Host {
+            ip: self.address(Place::Member(member)),
+            enter: self.enter(Place::Member(member)),
+            ports: Some((CLIENT_PORT, PEER_PORT)),
+        }
     }
 
     /// The address of a place.
@@ -160,6 +176,15 @@ impl Network {
         for other in self.places() {
             if other != place {
                 self.cut(place, other);
+            }
+        }
+    }
+
+    /// Lets a place hear of all others again.
+    pub fn join(&mut self, place: Place) {
+        for (one, other) in self.cuts.clone() {
+            if one == place || other == place {
+                self.heal(one, other);
             }
         }
     }
@@ -209,21 +234,23 @@ impl Network {
     }
 
     fn places(&self) -> Vec<Place> {
-        (0..self.members).map(Place::Member).chain([Place::Client, Place::Here]).collect()
+        let clients = (0..self.clients).map(Place::Client);
+        (0..self.members).map(Place::Member).chain(clients).chain([Place::Here]).collect()
     }
 
     fn host(&self, place: Place) -> u8 {
         match place {
             Place::Member(member) => u8::try_from(member + 1).expect("a few members"),
-            Place::Client => CLIENT,
+            Place::Client(client) => CLIENT + u8::try_from(client).expect("a few clients"),
             Place::Here => HERE,
         }
     }
 
-    fn namespace_of(&self, place: Place) -> Option<String> {
+    /// The name of its namespace; none for [`Place::Here`].
+    pub fn namespace_of(&self, place: Place) -> Option<String> {
         match place {
             Place::Member(member) => Some(self.namespace(&format!("m{member}"))),
-            Place::Client => Some(self.namespace("c")),
+            Place::Client(client) => Some(self.namespace(&format!("c{client}"))),
             Place::Here => None,
         }
     }

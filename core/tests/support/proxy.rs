@@ -22,7 +22,7 @@ pub enum Way {
     ToClient,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Mode {
     refuse: bool,
     hold_to_server: bool,
@@ -30,10 +30,24 @@ struct Mode {
     delay: Duration,
     /// Counted up for each reset: connections made under another count are reset.
     resets: usize,
+    /// Where new connections go.
+    server: SocketAddr,
     ended: bool,
 }
 
 impl Mode {
+    fn passes(server: SocketAddr, resets: usize) -> Mode {
+        Mode {
+            refuse: false,
+            hold_to_server: false,
+            hold_to_client: false,
+            delay: Duration::ZERO,
+            resets,
+            server,
+            ended: false,
+        }
+    }
+
     fn holds(&self, way: Way) -> bool {
         match way {
             Way::ToServer => self.hold_to_server,
@@ -42,7 +56,7 @@ impl Mode {
     }
 }
 
-/// A TCP proxy on loopback that can be told to misbehave. It passes everything to begin with.
+/// A TCP proxy that can be told to misbehave. It passes everything to begin with.
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
@@ -51,16 +65,21 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before this server.
+    /// A proxy before this server, on loopback.
     pub fn before(server: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Proxy::at("127.0.0.1", server)
+    }
+
+    /// A proxy before this server, at this address of the machine.
+    pub fn at(ip: &str, server: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind((ip, 0)).expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let (mode, watched) = watch::channel(Mode::default());
+        let (mode, watched) = watch::channel(Mode::passes(server, 0));
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(serve(listener, server, watched, counted));
+            runtime.block_on(serve(listener, watched, counted));
         });
         Proxy { address, mode, connections, thread: Some(thread) }
     }
@@ -82,7 +101,12 @@ impl Proxy {
 
     /// Passes everything again. Bytes that were held go on as if nothing had been.
     pub fn pass(&self) {
-        self.mode.send_modify(|mode| *mode = Mode { resets: mode.resets, ..Mode::default() });
+        self.mode.send_modify(|mode| *mode = Mode::passes(mode.server, mode.resets));
+    }
+
+    /// New connections go to this server.
+    pub fn redirect(&self, server: SocketAddr) {
+        self.mode.send_modify(|mode| mode.server = server);
     }
 
     /// Refuses new connections; those there are go on.
@@ -123,7 +147,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, server: SocketAddr, mode: watch::Receiver<Mode>, counted: Arc<AtomicUsize>) {
+async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<AtomicUsize>) {
     let address = listener.local_addr().expect("its address");
     let mut listener = Some(listener);
     let mut listening = None;
@@ -150,7 +174,7 @@ async fn serve(listener: TcpListener, server: SocketAddr, mode: watch::Receiver<
         tokio::select! {
             Ok((client, _)) = accepted => {
                 counted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(carry(client, server, mode.clone()));
+                connections.spawn(carry(client, now.server, mode.clone()));
             }
             _ = changed.changed() => {}
             Some(_) = connections.join_next() => {}

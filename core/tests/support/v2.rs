@@ -2,9 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+
+use super::etcdctl_binary;
 
 /// What a member answered.
 #[derive(Clone, Debug)]
@@ -73,4 +77,19 @@ pub fn entries(member: SocketAddr, key: &str) -> io::Result<Vec<Entry>> {
         .collect();
     entries.sort_by_key(|entry| entry.created);
     Ok(entries)
+}
+
+/// Runs a command line of etcdctl's as the manager of the cluster does, whose password this is; gives what it prints.
+pub fn manage(member: SocketAddr, root_password: &str, command: &str) -> String {
+    let etcdctl = etcdctl_binary();
+    let path = format!("{}:/usr/bin:/bin", etcdctl.parent().unwrap_or(Path::new("/")).display());
+    // Passwords cost time, and two seconds are not always enough on a busy machine.
+    let patient = command.replace("etcdctl ", "etcdctl --timeout 20s --total-timeout 30s ");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &patient]).env_clear().env("PATH", path);
+    shell.env("ETCDCTL_API", "2").env("ETCDCTL_ENDPOINTS", format!("http://{member}"));
+    shell.env("ETCDCTL_USERNAME", format!("root:{root_password}"));
+    let output = shell.output().expect("a shell");
+    assert!(output.status.success(), "{command}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
