@@ -15,9 +15,11 @@ use nix::sys::signal::Signal;
 use super::candidate::{Binding, Judge};
 use super::catalogue::SIMPLE;
 use super::checker::check;
+use super::reports::now;
 use super::stage::Stage;
 use super::support::PATIENCE;
 use super::support::netns::Place;
+use super::timeline::Records;
 
 const WORK: Duration = Duration::from_millis(30);
 /// In `make test`, and in `make faults`.
@@ -66,7 +68,11 @@ fn tell(name: &'static str, api: Api, lasts: Duration) -> Result<(), Failed> {
         if (stopped + cut_off) % 3 < 2 {
             stage.signal(leader, Signal::SIGSTOP);
             stage.last(1.7);
+            let woken = now();
             stage.signal(leader, Signal::SIGCONT);
+            // Until then the last that was heard of it is from before.
+            let is_heard = |records: &Records| (records.standings.get(&leader)?.claim?.before > woken).then_some(());
+            stage.timeline.wait("it to be heard again", PATIENCE, is_heard)?;
             stopped += 1;
         } else {
             stage.network.cut(Place::Client(leader), Place::Member(0));
