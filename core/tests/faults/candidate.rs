@@ -106,6 +106,14 @@ impl Candidate {
         Candidate { spec, child, ended: None, reader: Some(reader), who, timeline: timeline.clone() }
     }
 
+    /// For people.
+    pub(crate) fn title(&self) -> String {
+        match self.spec.judge {
+            Judge::Honest => format!("{} {:?}", self.spec.name, self.spec.binding),
+            control => format!("{} {control:?}", self.spec.name),
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.ended.is_none()
     }

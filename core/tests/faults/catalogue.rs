@@ -269,6 +269,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         "the raft leader's wall clock is set an hour ahead and back",
         clocks::members_clock_set,
     )
+    .v3()
+    .three(),
+    Fault::new(
+        "members_clock_set_v2",
+        "the raft leader's wall clock is set an hour ahead and back",
+        clocks::members_clock_set,
+    )
+    .v2()
     .three()
     .tolerates(3_000),
     Fault::new(

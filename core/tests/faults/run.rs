@@ -2,12 +2,13 @@
 //! turn; then the time line is judged.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use etcd_leader::Api;
 
-use super::candidate::{Binding, Candidate, Holdings, Judge};
+use super::candidate::{Binding, Candidate, Holdings, Judge, outputs};
 use super::catalogue::Fault;
 use super::checker::{Findings, check};
 use super::reports::{Nanos, Told};
@@ -54,12 +55,18 @@ pub(crate) fn run(fault: &Fault, api: Api, victim: Victim) -> Result<Outcome, St
             .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
         Err(text.unwrap_or_default())
     });
-    outcome.map_err(|why| {
-        let names: Vec<String> =
-            stage.candidates.iter().map(|one| format!("{} {:?}", one.spec.name, one.spec.binding)).collect();
-        let records = stage.timeline.records();
-        format!("{why}\n{}\n{}", fault.says, records.story(&names))
-    })
+    let names: Vec<String> = stage.candidates.iter().map(Candidate::title).collect();
+    let story = stage.timeline.records().story(&names);
+    keep(&story, fault, api, victim);
+    outcome.map_err(|why| format!("{why}\n{}\n{story}", fault.says))
+}
+
+/// The time lines of the last runs, for who wants to read what a fault is like.
+fn keep(story: &str, fault: &Fault, api: Api, victim: Victim) {
+    let directory = outputs().join("faults/timelines");
+    fs::create_dir_all(&directory).expect("a folder");
+    let file = directory.join(format!("{}-{api:?}-{victim:?}.txt", fault.name).replace(['(', ')'], ""));
+    fs::write(file, format!("{}\n{story}", fault.says)).expect("written");
 }
 
 fn play(stage: &mut Stage, fault: &Fault, victim: Victim) -> Result<Outcome, String> {

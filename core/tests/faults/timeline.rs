@@ -122,19 +122,19 @@ impl Records {
     /// All of it in its order, for people: who began and ended to claim, what was told, what was done.
     pub(crate) fn story(&self, names: &[String]) -> String {
         let mut lines: Vec<(Nanos, String)> =
-            self.marks.iter().map(|(at, what)| (*at, format!("        == {what}"))).collect();
+            self.marks.iter().map(|(at, what)| (*at, format!("             == {what}"))).collect();
         let name = |who: usize| names.get(who).map_or("?", String::as_str);
-        lines.extend(self.events.iter().map(|event| (event.at, format!("{:<8}{:?}", name(event.who), event.told))));
+        lines.extend(self.events.iter().map(|event| (event.at, format!("{:<13}{:?}", name(event.who), event.told))));
         let mut last: BTreeMap<usize, Claim> = BTreeMap::new();
         for claim in in_order(&self.claims, &self.writes) {
             let before = last.insert(claim.who, claim);
             let token = before.map_or(0, |before| before.token);
             if token != claim.token {
                 if let Some(before) = before.filter(|before| before.token != 0) {
-                    lines.push((before.after, format!("{:<8}claims {} for the last time", name(claim.who), token)));
+                    lines.push((before.after, format!("{:<13}claims {token} for the last time", name(claim.who))));
                 }
                 if claim.token != 0 {
-                    lines.push((claim.before, format!("{:<8}claims {}", name(claim.who), claim.token)));
+                    lines.push((claim.before, format!("{:<13}claims {}", name(claim.who), claim.token)));
                 }
             }
         }
