@@ -273,5 +273,5 @@ fn backend(settings: &Settings, inbox: crate::backend::Inbox) -> Box<dyn Backend
 fn seed() -> u64 {
     // Without the system's generator the clock still keeps two processes apart in most cases; lease ids that collide
     // are refused by etcd.
-    getrandom::u64().unwrap_or_else(|_| crate::clock::now().as_nanos())
+    crate::random::number().unwrap_or_else(|| crate::clock::now().as_nanos())
 }

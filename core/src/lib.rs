@@ -29,6 +29,7 @@ pub mod machine;
 pub mod mailbox;
 pub mod member;
 mod process;
+mod random;
 mod shared;
 pub mod time;
 mod wake;

@@ -18,13 +18,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mailbox", &["error", "machine", "member", "time"]),
     // what the handle and its driver share
     ("process", &[]),
+    ("random", &[]),
     ("wake", &[]),
     ("shared", &["clock", "config", "machine", "mailbox", "member", "time", "wake"]),
     // contract and tongues: they know the words of the machines, never the machines
-    ("backend", &["config", "error", "machine", "member"]),
+    ("backend", &["config", "error", "machine", "member", "random"]),
     // hands: the driver sees the machines and the contract, never a tongue
     ("driver", &["backend", "clock", "config", "error", "machine", "shared", "time"]),
-    ("engine", &["backend", "clock", "config", "driver", "error", "process", "shared", "wake"]),
+    ("engine", &["backend", "clock", "config", "driver", "error", "process", "random", "shared", "wake"]),
     ("election", &["clock", "config", "engine", "error", "machine", "mailbox", "member", "shared"]),
 ];
 

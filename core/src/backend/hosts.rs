@@ -21,7 +21,7 @@ pub(super) async fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Fail
     if found.is_empty() {
         return Err(unknown(&"it has no address"));
     }
-    let first = getrandom::u32().unwrap_or(0) as usize % found.len();
+    let first = crate::random::number().unwrap_or(0) as usize % found.len();
     found.rotate_left(first);
     Ok(found)
 }

@@ -144,7 +144,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     )
     .v2()
     .ttl(20)
-    .crowd(20),
+    .crowd(5),
     Fault::new("etcd_killed_1_s", "etcd is killed, and back after a second", members::etcd_killed_for_a_second),
     Fault::new("etcd_killed_2_ttl", "etcd is killed, and back after two ttls", members::etcd_killed_for_two_ttls),
     Fault::new("etcd_emptied", "etcd is killed, and back without its data", members::etcd_back_without_its_data),

@@ -6,10 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http_body::Frame;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
@@ -89,7 +87,7 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {
 /// The body of a reply.
 pub(super) struct ReplyBody(Incoming);
 
-impl http_body::Body for ReplyBody {
+impl Body for ReplyBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

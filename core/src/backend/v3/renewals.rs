@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 
@@ -62,10 +61,10 @@ impl End {
 
 impl Renewals {
     pub(super) fn open(endpoint: Endpoint, auth: Auth, channel: Channel, origin: http::Uri) -> Renewals {
-        let (requests, outgoing) = mpsc::channel(MAX_QUEUED);
+        let (requests, mut outgoing) = mpsc::channel(MAX_QUEUED);
         let mut client = LeaseClient::with_origin(channel, origin);
         let token = auth.token();
-        let request = led(ReceiverStream::new(outgoing), token.as_ref());
+        let request = led(stream::poll_fn(move |cx| outgoing.poll_recv(cx)), token.as_ref());
         // etcd sends the head of its answer with the first reply, so opening is a part of reading.
         let opening = async move { client.lease_keep_alive(request).await.map(tonic::Response::into_inner) };
         let replies = stream::once(opening).try_flatten().boxed();

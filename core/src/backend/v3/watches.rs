@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::auth::{Auth, Token};
@@ -69,10 +68,10 @@ pub(super) struct Heard {
 
 impl Watches {
     pub(super) fn open(endpoint: Endpoint, auth: Auth, channel: Channel, origin: http::Uri) -> Watches {
-        let (requests, outgoing) = mpsc::channel(MAX_QUEUED);
+        let (requests, mut outgoing) = mpsc::channel(MAX_QUEUED);
         let mut client = WatchClient::with_origin(channel, origin).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let token = auth.token();
-        let request = led(ReceiverStream::new(outgoing), token.as_ref());
+        let request = led(stream::poll_fn(move |cx| outgoing.poll_recv(cx)), token.as_ref());
         // etcd sends the head of its answer with the first response, so opening is a part of reading.
         let opening = async move { client.watch(request).await.map(tonic::Response::into_inner) };
         let responses = stream::once(opening).try_flatten().boxed();
