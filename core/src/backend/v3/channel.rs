@@ -58,7 +58,7 @@ pub(super) async fn connect(
         .keep_alive_while_idle(false)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, &error)))?;
+        .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, None, &error)))?;
     Ok((Channel { sender, cause }, connection))
 }
 
