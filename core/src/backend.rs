@@ -11,6 +11,7 @@ use crate::machine::{Input, Request};
 
 mod dial;
 mod hosts;
+mod said;
 mod shell;
 mod tasks;
 pub mod tls;

@@ -9,6 +9,7 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 mod caps;
+mod caps_v2;
 mod frames;
 mod grpc;
 mod http;

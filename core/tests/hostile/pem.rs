@@ -113,6 +113,26 @@ fn any_pem_is_refused_in_words_or_usable() {
     assert!(accepted.get() > 0, "nothing was accepted");
 }
 
+#[test]
+fn a_pem_beyond_the_cap_is_refused_unread() {
+    let (cert, key) = pair();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ca.pem");
+    let long = cert.repeat(1 + MAX_PEM_BYTES / cert.len());
+    std::fs::write(&path, &long).expect("written");
+    let https =
+        Config { endpoints: vec!["https://etcd".into()], key: "k".into(), name: "n".into(), ..Config::default() };
+    for config in [
+        Config { ca_pem: Some(Secret::new(&*long)), ..https.clone() },
+        Config { ca_file: Some(path), ..https.clone() },
+        Config { cert_pem: Some(Secret::new(&*long)), key_pem: Some(Secret::new(&*key)), ..https.clone() },
+        Config { cert_pem: Some(Secret::new(&*cert)), key_pem: Some(Secret::new(key.repeat(10_000))), ..https },
+    ] {
+        let error = config.validate().expect_err("too long");
+        assert!(error.detail().contains("1048576"), "{error}");
+    }
+}
+
 /// Files are bytes of any kind, and are read anew for each connection.
 #[test]
 fn any_file_is_refused_in_words_or_usable() {

@@ -91,7 +91,7 @@ impl Store {
         let done = |action: &str, node: String| Some((200, format!(r#"{{"action":"{action}","node":{node}}}"#)));
         let path = request.path.as_str();
         match request.method.as_str() {
-            _ if request.query.contains("wait=true") => None,
+            _ if request.is_watch() => None,
             "GET" if path == KEY => {
                 let nodes: Vec<_> = self.entries.keys().map(|key| self.node(key)).collect();
                 let nodes = nodes.join(",");
@@ -132,12 +132,16 @@ impl Store {
 
 pub(crate) struct Request {
     pub(crate) method: String,
-    path: String,
+    pub(crate) path: String,
     query: String,
     form: String,
 }
 
 impl Request {
+    pub(crate) fn is_watch(&self) -> bool {
+        self.query.contains("wait=true")
+    }
+
     fn field(&self, name: &str) -> String {
         let of = |pair: &str| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_string);
         self.form.split('&').find_map(of).unwrap_or_default()

@@ -49,9 +49,24 @@ impl Victim {
     /// Runs an election on each of these for a while, beside one on the good server, which must lead meanwhile; all
     /// must end in time.
     pub(crate) fn run(&self, api: Api, with_login: bool, a_while: Duration, urls: &[String], good: &str) -> Report {
+        self.run_until_told(api, with_login, a_while, a_while, urls, good)
+    }
+
+    /// The same, until each was told of some trouble: no shorter than `least` and no longer than `most`.
+    pub(crate) fn run_until_told(
+        &self,
+        api: Api,
+        with_login: bool,
+        least: Duration,
+        most: Duration,
+        urls: &[String],
+        good: &str,
+    ) -> Report {
+        let (least, most, urls) = (least.as_millis(), most.as_millis(), urls.join(","));
+        let order = format!("{api:?} {with_login} {least} {most} {urls} {good}");
         // Gone if it fails.
         let mut process = self.0.take().unwrap_or_else(Process::start);
-        let report = process.run(api, with_login, a_while, urls, good);
+        let report = process.run(&order);
         self.0.replace(Some(process));
         report
     }
@@ -68,9 +83,8 @@ impl Process {
         Process { child, orders, said }
     }
 
-    fn run(&mut self, api: Api, with_login: bool, a_while: Duration, urls: &[String], good: &str) -> Report {
-        let (millis, urls) = (a_while.as_millis(), urls.join(","));
-        writeln!(self.orders, "{api:?} {with_login} {millis} {urls} {good}").expect("it listens");
+    fn run(&mut self, order: &str) -> Report {
+        writeln!(self.orders, "{order}").expect("it listens");
         let mut messages = String::new();
         loop {
             let mut line = String::new();
@@ -112,13 +126,13 @@ fn process() {
         std::process::abort();
     }));
     for order in std::io::stdin().lines().map_while(Result::ok) {
-        let [api, with_login, millis, urls, good] = order.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("five words: {order:?}")
+        let [api, with_login, least, most, urls, good] = order.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("six words: {order:?}")
         };
         let api = if api == "V2" { Api::V2 } else { Api::V3 };
-        let a_while = Duration::from_millis(millis.parse().expect("milliseconds"));
+        let [least, most] = [least, most].map(|ms| Duration::from_millis(ms.parse().expect("milliseconds")));
         let elections: Vec<_> = urls.split(',').map(|url| Heard::start(api, with_login == "true", url)).collect();
-        suffer(elections, Heard::start(api, false, good), a_while);
+        suffer(elections, Heard::start(api, false, good), least, most);
     }
 }
 
@@ -170,9 +184,13 @@ impl Heard {
     }
 }
 
-fn suffer(mut elections: Vec<Heard>, mut good: Heard, a_while: Duration) {
+fn suffer(mut elections: Vec<Heard>, mut good: Heard, least: Duration, most: Duration) {
     let begun = Instant::now();
-    while begun.elapsed() < a_while || !good.election.is_leader() {
+    let is_long_enough = |elections: &[Heard]| {
+        let all_told = elections.iter().all(|one| !one.messages.is_empty());
+        begun.elapsed() >= if all_told { least } else { most }
+    };
+    while !is_long_enough(&elections) || !good.election.is_leader() {
         if begun.elapsed() > PATIENCE {
             return say(&format!("wrong the election on a good server does not lead: {:?}", good.messages));
         }

@@ -12,6 +12,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::channel::Channel;
+use super::codec::MAX_SHORT_BYTES;
 use super::proto::AuthenticateRequest;
 use super::proto::auth_client::AuthClient;
 use super::status;
@@ -60,7 +61,7 @@ impl Auth {
         (channel, origin): (Channel, http::Uri),
         limit: Duration,
     ) -> Auth {
-        let client = AuthClient::with_origin(channel.clone(), origin);
+        let client = AuthClient::with_origin(channel.clone(), origin).max_decoding_message_size(MAX_SHORT_BYTES);
         Auth { endpoint, login, newest, client, channel, limit, turn: Arc::default() }
     }
 

@@ -14,6 +14,8 @@ use tonic_prost::ProstEncoder;
 
 /// Far above what the narrow ranges of an election give: a thousand revisions, eight fields for each event.
 const MAX_FIELDS: usize = 1 << 16;
+/// Of an answer that has a few numbers, or a token that is sent back as a header.
+pub(super) const MAX_SHORT_BYTES: usize = 64 << 10;
 /// How deep what repeats may lie: in a transaction the entries of a read.
 const DEPTH: usize = 3;
 
