@@ -203,13 +203,14 @@ fn try_it(given: &Given) {
 
 /// The verdict is given, not thrown: the library silences panics.
 #[test]
-fn any_configuration_of_cs_is_refused_with_a_message_or_can_be_ended() -> Result<(), TestError<Given>> {
+fn any_configuration_of_cs_is_refused_with_a_message_or_can_be_ended() -> Result<(), Box<TestError<Given>>> {
     let cases = std::env::var("PROPTEST_CASES").map_or(2_000, |cases| cases.parse().expect("a number"));
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config).run(&given(), |given| {
+    let verdict = TestRunner::new(config).run(&given(), |given| {
         try_it(&given);
         Ok(())
-    })
+    });
+    verdict.map_err(Box::new)
 }
 
 /// Each combination of pointers that are NULL.

@@ -40,7 +40,7 @@ fn answered<const N: usize>(calls: [(&'static str, Manner); N]) -> Report {
     });
     let good = truth::server(false, Manner::default());
     let report = Victim::default().run_until_told(Api::V3, true, LEAST, MOST, &urls(&servers), &good.url());
-    eprintln!("{names}: {} KiB, {}", report.peak_kib, report.messages);
+    println!("{names}: {} KiB, {}", report.peak_kib, report.messages);
     report
 }
 
@@ -150,7 +150,7 @@ fn leases_that_do_not_hold(granted_s: i64, txn: fn() -> Manner) {
     let good = truth::server(false, Manner::default());
     let report = Victim::default().run(Api::V3, false, Duration::from_secs(4), &[bad.url()], &good.url());
     let granted = granted.load(Ordering::SeqCst);
-    eprintln!("leases: {granted} in {} KiB, {}", report.peak_kib, report.messages);
+    println!("leases: {granted} in {} KiB, {}", report.peak_kib, report.messages);
     assert!(report.peak_kib < BASE_KIB && !report.led, "{report:?}");
     assert!(granted < 400, "{granted} leases");
 }
@@ -197,6 +197,6 @@ fn headers_of_api_v3_without_an_end_are_not_kept() {
     });
     let good = truth::server(false, Manner::default());
     let report = Victim::default().run_until_told(Api::V3, false, LEAST, MOST, &[bomb.url(), table.url()], &good.url());
-    eprintln!("headers: {} KiB, {}", report.peak_kib, report.messages);
+    println!("headers: {} KiB, {}", report.peak_kib, report.messages);
     assert!(report.peak_kib < BASE_KIB && !report.led, "{report:?}");
 }

@@ -22,7 +22,7 @@ const ETCD: &str = "X-Etcd-Cluster-Id: 1\r\nX-Etcd-Index: 40\r\n";
 fn suffered(what: &str, url: String) -> Report {
     let good = truth_v2::server(false, |_| Manner::default());
     let report = Victim::default().run_until_told(Api::V2, false, LEAST, MOST, &[url], &good.url());
-    eprintln!("{what}: {} KiB, {}", report.peak_kib, report.messages);
+    println!("{what}: {} KiB, {}", report.peak_kib, report.messages);
     assert!(!report.led, "{what}: {report:?}");
     report
 }

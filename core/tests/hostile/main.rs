@@ -3,6 +3,8 @@
 //! What is said of the caps stands in `core/docs/hostile.md`. `PROPTEST_CASES` raises the number of cases, and
 //! `PROPTEST_RNG_SEED` repeats those of a failure, which names it.
 
+#![allow(clippy::print_stdout)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::strategy::Strategy;
@@ -17,6 +19,7 @@ mod mutation;
 mod pem;
 mod server;
 mod settings;
+#[allow(unreachable_pub)]
 #[path = "../support/spawn.rs"]
 mod spawn;
 mod truth;

@@ -120,7 +120,7 @@ fn any_configuration_is_refused_in_words_or_keeps_its_promises() {
                     ..Config::default()
                 };
                 let again = written.validate().expect("an endpoint is written as it is read");
-                assert_eq!(again.session.endpoints, [endpoint.clone()]);
+                assert_eq!(again.session.endpoints, std::slice::from_ref(endpoint));
                 endpoint.to_string().parse::<http::Uri>().expect("a URL");
                 assert!(endpoint.port() > 0 && !endpoint.host().is_empty());
             }

@@ -370,8 +370,8 @@ impl LeaseKeeper {
         Duration::from_secs(granted.min(u64::from(self.asked_ttl_s)))
     }
 
-    /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for, but never
-    /// at once, or a server that gives none would be asked in a loop.
+    /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for.
+    /// Never at once: one that gives none would be asked in a loop.
     fn pause(&self, ttl: Duration) -> Duration {
         self.renew_every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
