@@ -12,7 +12,7 @@ use tonic::Status;
 use tonic::codec::{self, DecodeBuf};
 use tonic_prost::ProstEncoder;
 
-/// Far above what the narrow ranges of an election give: a thousand revisions, eight fields for each event.
+/// Far above what the narrow ranges of an election give: a thousand revisions, nine fields for each event.
 const MAX_FIELDS: usize = 1 << 16;
 /// Of an answer that has a few numbers, or a token that is sent back as a header.
 pub(super) const MAX_SHORT_BYTES: usize = 64 << 10;
@@ -122,7 +122,7 @@ mod tests {
             ..Default::default()
         }));
         let small = proto::KeyValue { value: b"one".to_vec(), ..kv };
-        let events = vec![proto::Event { r#type: 1, kv: Some(small) }; 8_000];
+        let events = vec![proto::Event { r#type: 1, kv: Some(small) }; 7_000];
         assert!(fits(&proto::WatchResponse { events, ..Default::default() }));
         let cancel_reason = "etcdserver: mvcc: required revision has been compacted".into();
         assert!(fits(&proto::WatchResponse { cancel_reason, ..Default::default() }));
