@@ -4,6 +4,8 @@
 //! nothing; the machines do. Each link leads to one member (in v3 by one connection, in v2 by connections to one
 //! address) and is never mended: when it breaks, the backend says so ([`Input::Broken`], or a failed reply) and the
 //! session closes it and opens another.
+//!
+//! Nothing that a server sends is held beyond a cap: see `core/docs/hostile.md`.
 
 use tokio::sync::mpsc;
 
@@ -11,6 +13,7 @@ use crate::machine::{Input, Request};
 
 mod dial;
 mod hosts;
+mod said;
 mod shell;
 mod tasks;
 pub mod tls;

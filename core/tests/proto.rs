@@ -28,6 +28,7 @@ fn generate(include: &Path) -> String {
     tonic_prost_build::configure()
         .build_server(false)
         .build_transport(false)
+        .codec_path("super::super::codec::Codec")
         .emit_rerun_if_changed(false)
         .out_dir(out.path())
         .compile_fds(descriptors)

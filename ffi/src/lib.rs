@@ -27,3 +27,6 @@ pub mod border;
 pub mod version;
 
 mod doorbell;
+
+#[cfg(test)]
+mod hostile;

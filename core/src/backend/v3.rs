@@ -5,6 +5,7 @@
 //! * `auth`: the token that calls and streams show
 //! * `calls`: the verbs that are one call each, as requests and back
 //! * `streams`, `renewals`, `watches`: the two streams that all elections of a link share
+//! * `codec`: messages on the wire and back, within bounds
 //! * `words`: etcd's messages as the words of the machines, checked
 //! * `status`: what a failure means, in one place
 //! * `proto`: generated from `proto/etcd.proto`
@@ -24,6 +25,7 @@ use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
 mod auth;
 mod calls;
 mod channel;
+mod codec;
 mod link;
 #[allow(clippy::all, dead_code, missing_docs, unreachable_pub, unused_qualifications)]
 #[rustfmt::skip]

@@ -119,9 +119,14 @@ impl Http {
         &self.endpoint
     }
 
+    /// What requests show, if anything.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.peers.login.as_ref()
+    }
+
     /// The user that requests show, if any.
     pub(super) fn user(&self) -> Option<&str> {
-        self.peers.login.as_ref().map(|login| login.username.as_str())
+        self.login().map(|login| login.username.as_str())
     }
 
     /// Sends a request, to another configured endpoint if this one says so, and waits for the head of the answer.
@@ -133,7 +138,7 @@ impl Http {
         let target = self.target(&incoming, call).map_err(Fault::answered)?;
         let mut incoming = self.send_to(target, call).await?;
         if incoming.status.is_redirection() {
-            return Err(Fault::answered(status::redirected(target, location(&incoming.headers))));
+            return Err(Fault::answered(status::redirected(target, self.login(), location(&incoming.headers))));
         }
         incoming.is_direct = false;
         Ok(incoming)
@@ -164,7 +169,7 @@ impl Http {
     /// Old members redirect writes to their leader, as 307 to the same path. Nothing else is followed.
     fn target(&self, incoming: &Incoming, call: &Call) -> Result<&Endpoint, Failure> {
         let location = location(&incoming.headers);
-        let refuse = || status::redirected(&self.endpoint, location);
+        let refuse = || status::redirected(&self.endpoint, self.login(), location);
         if incoming.status != StatusCode::TEMPORARY_REDIRECT {
             return Err(refuse());
         }

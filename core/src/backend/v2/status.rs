@@ -8,8 +8,9 @@ use http::StatusCode;
 use super::http::Http;
 use super::keys::Key;
 use super::words::Refusal;
+use crate::backend::said::{brief, fit};
 use crate::backend::shell::quoted;
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
@@ -88,8 +89,8 @@ pub(super) fn refused(http: &Http, key: &Key, status: StatusCode, refusal: &Refu
     let endpoint = http.endpoint();
     let kind = kind_of(status, refusal);
     let said = match refusal.cause.as_str() {
-        "" => brief(&refusal.message),
-        cause => format!("{}: {}", brief(&refusal.message), brief(cause)),
+        "" => fit(&refusal.message, http.login()),
+        cause => format!("{}: {}", fit(&refusal.message, http.login()), fit(cause, http.login())),
     };
     let detail = match kind {
         ErrorKind::Denied => denied(http, key, &said),
@@ -122,8 +123,8 @@ pub(super) fn foreign(http: &Http, key: &Key, status: StatusCode, body: &[u8]) -
 }
 
 /// A redirect that is not followed: it is not one of etcd's, or it leads to where nobody sent us.
-pub(super) fn redirected(endpoint: &Endpoint, target: &str) -> Failure {
-    let target = brief(target);
+pub(super) fn redirected(endpoint: &Endpoint, login: Option<&Login>, target: &str) -> Failure {
+    let target = fit(target, login);
     let remark = "only etcd's own redirects (307) to configured endpoints are followed";
     Failure::new(ErrorKind::Protocol, format!("{endpoint}: the server redirects to {target}; {remark}"))
 }
@@ -203,17 +204,6 @@ fn kind_of_transport(error: &(dyn Error + 'static)) -> ErrorKind {
         }
     }
     ErrorKind::Unreachable
-}
-
-/// The start of a foreign text, on one line.
-fn brief(text: &str) -> String {
-    const MAX_CHARS: usize = 160;
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.retain(|c| !c.is_control());
-    match line.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
 }
 
 /// An error with its causes. Many errors repeat their cause: what was said already is not said again.
@@ -310,11 +300,5 @@ mod tests {
             let refusal = Refusal { error_code: 300, message: "Raft Internal Error".into(), cause: cause.into() };
             assert!(!kind_of(StatusCode::INTERNAL_SERVER_ERROR, &refusal).is_definite_refusal(), "{cause}");
         }
-    }
-
-    #[test]
-    fn foreign_texts_are_short_and_on_one_line() {
-        assert_eq!(brief(" a\r\n\tb\u{7} "), "a b");
-        assert_eq!(brief(&"ä".repeat(200)).chars().count(), 163);
     }
 }

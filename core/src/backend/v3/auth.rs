@@ -12,9 +12,11 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::channel::Channel;
+use super::codec::MAX_SHORT_BYTES;
 use super::proto::AuthenticateRequest;
 use super::proto::auth_client::AuthClient;
 use super::status;
+use crate::backend::said::fit;
 use crate::backend::shell::quoted;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
@@ -59,12 +61,16 @@ impl Auth {
         (channel, origin): (Channel, http::Uri),
         limit: Duration,
     ) -> Auth {
-        let client = AuthClient::with_origin(channel.clone(), origin);
+        let client = AuthClient::with_origin(channel.clone(), origin).max_decoding_message_size(MAX_SHORT_BYTES);
         Auth { endpoint, login, newest, client, channel, limit, turn: Arc::default() }
     }
 
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
     pub(super) fn username(&self) -> Option<&str> {
-        self.login.as_ref().map(|login| login.username.as_str())
+        self.login().map(|login| login.username.as_str())
     }
 
     /// The newest token.
@@ -146,7 +152,7 @@ impl Auth {
         if let (true, Some(cause)) = (is_broken, self.channel.cause()) {
             return cause;
         }
-        let mut failure = status::refused(&self.endpoint, refusal);
+        let mut failure = status::refused(&self.endpoint, self.login(), refusal);
         if failure.kind == ErrorKind::Denied && !is_broken {
             failure.detail = format!("{}: {}", self.endpoint, self.denied(refusal.message(), key));
         }
@@ -155,28 +161,29 @@ impl Auth {
 
     /// The words for a refusal of etcd's that concerns our user.
     pub(super) fn denied(&self, said: &str, key: Option<&[u8]>) -> String {
+        let shown = fit(said, self.login());
         let Some(user) = self.username() else {
             return if said.contains("permission denied") {
                 let key = key.map_or(String::new(), |key| format!(" {:?}", String::from_utf8_lossy(key)));
-                format!("etcd does not let us use the key{key}: {said}; set username and password of a user who may")
+                format!("etcd does not let us use the key{key}: {shown}; set username and password of a user who may")
             } else {
-                format!("etcd asks for a user: {said}; set username and password")
+                format!("etcd asks for a user: {shown}; set username and password")
             };
         };
         if said.contains("authentication failed") {
             return format!(
-                "etcd does not take the user {user:?} with this password: {said}; check username and password"
+                "etcd does not take the user {user:?} with this password: {shown}; check username and password"
             );
         }
         match (key, said.contains("permission denied")) {
             (Some(key), true) => {
                 let prefix = String::from_utf8_lossy(key);
                 format!(
-                    "the user {user:?} may not use the keys under {prefix:?}: {said}; give it a role that may: {}",
+                    "the user {user:?} may not use the keys under {prefix:?}: {shown}; give it a role that may: {}",
                     role_recipe(user, prefix.trim_end_matches('/')).join(" && ")
                 )
             }
-            _ => format!("etcd does not let the user {user:?} in: {said}"),
+            _ => format!("etcd does not let the user {user:?} in: {shown}"),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Calls {
         };
         let answer = self.auth.call(request, b"", grant).await?;
         if !answer.error.is_empty() {
-            return Err(Failure::new(ErrorKind::Server, format!("{}: {}", self.endpoint, answer.error)));
+            return Err(status::refused_in_words(&self.endpoint, self.auth.login(), &answer.error));
         }
         if answer.id != lease {
             return Err(status::garbled(&self.endpoint, "another lease was granted"));
@@ -91,7 +91,7 @@ impl Calls {
             async move { lease.lease_revoke(request).await }
         };
         match self.auth.try_call(proto::LeaseRevokeRequest { id: lease }, revoke).await? {
-            Err(refusal) if status::refused(&self.endpoint, &refusal).kind == ErrorKind::LeaseLost => {
+            Err(refusal) if status::refused(&self.endpoint, None, &refusal).kind == ErrorKind::LeaseLost => {
                 // A refusal has no header.
                 let stamp = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(Reply { stamp, answer: Answer::Revoked })

@@ -22,6 +22,12 @@ use crate::machine::Failure;
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Of the headers of one answer, names and values together, in whichever frames they come.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// What a server may send on one stream, and on the whole connection, before we have read it.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 5 << 20;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connection = http2::Connection<TokioIo<Stream>, tonic::body::Body, Tasks>;
 
@@ -54,9 +60,12 @@ pub(super) async fn connect(
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT)
         .keep_alive_while_idle(false)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, &error)))?;
+        .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, None, &error)))?;
     Ok((Channel { sender, cause }, connection))
 }
 

@@ -87,11 +87,11 @@ impl Life {
         })?;
         let (channel, connection) = channel::connect(&self.endpoint, &self.tls, limit, self.tasks.clone()).await?;
         let (end, over) = oneshot::channel();
-        let (endpoint, broken) = (self.endpoint.clone(), channel.clone());
+        let (endpoint, login, broken) = (self.endpoint.clone(), self.login.clone(), channel.clone());
         self.tasks.spawn(async move {
             let failure = match connection.await {
                 Ok(()) => status::closed(&endpoint),
-                Err(error) => status::failed(&endpoint, &error),
+                Err(error) => status::failed(&endpoint, login.as_ref(), &error),
             };
             let _ = end.send(broken.cause().unwrap_or(failure));
         });

@@ -14,6 +14,7 @@ use tonic::metadata::MetadataValue;
 
 use super::auth::{Auth, Token, shown};
 use super::channel::Channel;
+use super::codec::MAX_SHORT_BYTES;
 use super::proto::lease_client::LeaseClient;
 use super::proto::{LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use super::status;
@@ -62,7 +63,7 @@ impl End {
 impl Renewals {
     pub(super) fn open(endpoint: Endpoint, auth: Auth, channel: Channel, origin: http::Uri) -> Renewals {
         let (requests, mut outgoing) = mpsc::channel(MAX_QUEUED);
-        let mut client = LeaseClient::with_origin(channel, origin);
+        let mut client = LeaseClient::with_origin(channel, origin).max_decoding_message_size(MAX_SHORT_BYTES);
         let token = auth.token();
         let request = led(stream::poll_fn(move |cx| outgoing.poll_recv(cx)), token.as_ref());
         // etcd sends the head of its answer with the first reply, so opening is a part of reading.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
-use crate::config::Endpoint;
+use crate::backend::said::fit;
+use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
@@ -24,16 +25,16 @@ impl fmt::Display for NotGrpc {
 impl Error for NotGrpc {}
 
 /// The failure of a call or a stream.
-pub(super) fn refused(endpoint: &Endpoint, status: &Status) -> Failure {
+pub(super) fn refused(endpoint: &Endpoint, login: Option<&Login>, status: &Status) -> Failure {
     // What broke on our side of the wire carries its cause; what the server said does not.
     if let Some(source) = status.source() {
-        return failed(endpoint, source);
+        return failed(endpoint, login, source);
     }
     let said = match status.message() {
         "" => status.code().description(),
         message => message,
     };
-    Failure::new(kind_of(status.code(), said), format!("{endpoint}: {said}"))
+    Failure::new(kind_of(status.code(), said), format!("{endpoint}: {}", fit(said, login)))
 }
 
 /// Whether a call, which was not applied, was refused for the token that it showed or did not show.
@@ -48,11 +49,16 @@ pub(super) fn says_token(said: &str) -> bool {
         .any(|words| said.contains(words))
 }
 
-/// The failure of the connection.
-pub(super) fn failed(endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Failure {
+/// The failure of the connection. A server may say why it closes one.
+pub(super) fn failed(endpoint: &Endpoint, login: Option<&Login>, error: &(dyn Error + 'static)) -> Failure {
     let kind = kind_of_transport(error);
     let remark = if kind == ErrorKind::Protocol { "the server does not speak HTTP/2 as etcd does: " } else { "" };
-    Failure::new(kind, format!("{endpoint}: {remark}{}", causes(error)))
+    Failure::new(kind, format!("{endpoint}: {remark}{}", fit(&causes(error), login)))
+}
+
+/// etcd's own words in the place of an answer.
+pub(super) fn refused_in_words(endpoint: &Endpoint, login: Option<&Login>, said: &str) -> Failure {
+    Failure::new(ErrorKind::Server, format!("{endpoint}: {}", fit(said, login)))
 }
 
 /// An answer that etcd does not give.

@@ -18,6 +18,7 @@ use super::proto::watch_request::RequestUnion;
 use super::proto::{WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse};
 use super::renewals::{End, led};
 use super::{status, words};
+use crate::backend::said::fit;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, WatchId, WatchNews};
@@ -199,9 +200,11 @@ impl Watches {
         match (words.is_empty(), compact_revision) {
             (true, 0) => "etcd gives no reason".into(),
             (false, 0) if words.contains("permission denied") => self.auth.denied(&words, None),
-            (false, 0) => words,
+            (false, 0) => fit(&words, self.auth.login()),
             (true, _) => format!("its start is compacted; the store begins at revision {compact_revision}"),
-            (false, _) => format!("{words}; the store begins at revision {compact_revision}"),
+            (false, _) => {
+                format!("{}; the store begins at revision {compact_revision}", fit(&words, self.auth.login()))
+            }
         }
     }
 }

@@ -371,8 +371,9 @@ impl LeaseKeeper {
     }
 
     /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for.
+    /// Never at once: one that gives none would be asked in a loop.
     fn pause(&self, ttl: Duration) -> Duration {
-        self.renew_every * u32::try_from(ttl.as_secs()).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
+        self.renew_every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
 
     fn may_read_alone(&self, denied: usize) -> bool {
