@@ -73,7 +73,7 @@ fn an_answer_of_api_v3_without_an_end_is_cut_off() {
 #[test]
 fn an_answer_of_api_v3_may_be_as_long_as_the_cap() {
     // Nothing that could be a field.
-    let words = |bytes: usize| "\u{7}".repeat(bytes - 100);
+    let words = |bytes: usize| "\u{7}".to_string() + &"x".repeat(bytes - 100);
     let grant = proto::LeaseGrantResponse { header: header(), error: words(16 << 20), ..Default::default() };
     let report = answered([("LeaseGrant", instead(grant))]);
     assert!(report.peak_kib < BASE_KIB + 3 * 16 * MIB, "{report:?}");
