@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestError, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use crate::border::el_last_error;
 use crate::config::el_config;
@@ -205,7 +205,8 @@ fn try_it(given: &Given) {
 #[test]
 fn any_configuration_of_cs_is_refused_with_a_message_or_can_be_ended() -> Result<(), Box<TestError<Given>>> {
     let cases = std::env::var("PROPTEST_CASES").map_or(2_000, |cases| cases.parse().expect("a number"));
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let seed = std::env::var("PROPTEST_RNG_SEED").map_or(0, |seed| seed.parse().expect("a number"));
+    let config = Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() };
     let verdict = TestRunner::new(config).run(&given(), |given| {
         try_it(&given);
         Ok(())
