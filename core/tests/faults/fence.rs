@@ -60,11 +60,12 @@ fn tell(name: &'static str, api: Api, lasts: Duration) -> Result<(), Failed> {
     let (mut stopped, mut cut_off) = (0, 0);
     while begun.elapsed() < lasts {
         let leader = stage.await_leader(PATIENCE)?;
-        // Once it has begun to write. Twice stopped, once cut off, and so on.
         let written = stage.timeline.records().writes.len();
         stage
             .timeline
             .wait("the leader to write", PATIENCE, |records| (records.writes.len() > written + 5).then_some(()))?;
+        // In the middle of its work. Twice stopped, once cut off, and so on.
+        std::thread::sleep(WORK / 2);
         if (stopped + cut_off) % 3 < 2 {
             stage.signal(leader, Signal::SIGSTOP);
             stage.last(1.7);
