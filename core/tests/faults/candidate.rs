@@ -189,15 +189,17 @@ fn program(binding: Binding) -> &'static [PathBuf] {
         let has_addon = addon.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == "node"));
         assert!(library().is_file() && has_addon, "the candidates need `make lib node`");
         fs::create_dir_all(made.join("node_modules")).expect("a folder");
-        let link = made.join("node_modules/etcd-leader");
-        let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink(root().join("node").canonicalize().expect("it is there"), &link).expect("a link");
+        // By rename: another run may be using them.
+        let new = made.join(format!("new-{}", std::process::id()));
+        std::os::unix::fs::symlink(root().join("node").canonicalize().expect("it is there"), &new).expect("a link");
+        fs::rename(&new, made.join("node_modules/etcd-leader")).expect("renamed");
         let in_c = made.join("candidate");
         let mut compiler = Command::new("gcc");
         compiler.args(["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"]);
-        compiler.arg(root().join("include")).arg(sources.join("candidate.c")).arg("-o").arg(&in_c);
+        compiler.arg(root().join("include")).arg(sources.join("candidate.c")).arg("-o").arg(&new);
         compiler.arg(library()).arg(format!("-Wl,-rpath,{}", outputs().join("release").display()));
         assert!(compiler.status().expect("gcc").success(), "candidate.c cannot be compiled");
+        fs::rename(&new, &in_c).expect("renamed");
         let with = |interpreter: &str, source: &str| vec![interpreter.into(), sources.join(source)];
         [vec![in_c], with("node", "candidate.js"), with("python3", "candidate.py")]
     });

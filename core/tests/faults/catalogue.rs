@@ -200,6 +200,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         "somebody overwrites the leader's key, without a lease",
         keys::key_overwritten_without_lease,
     ),
+    Fault::new(
+        "overwritten_leader_killed",
+        "somebody overwrites the leader's key, without a lease, and then the leader is killed",
+        keys::overwritten_leader_killed,
+    ),
     Fault::new("many_writes", "1,100 unrelated writes while the second in line is cut off", store::many_writes),
     Fault::new("sustained_writes", "unrelated writes as fast as they go for two ttls", store::sustained_writes),
     Fault::new("compacted", "the store is compacted while the waiters are cut off", store::compacted_while_cut_off)

@@ -46,8 +46,20 @@ pub(crate) fn lease_revoked(stage: &mut Stage) {
     stage.healed();
 }
 
-/// It would never expire now.
 pub(crate) fn key_overwritten_without_lease(stage: &mut Stage) {
+    overwrite(stage);
+    stage.healed();
+}
+
+/// Had the leader kept the key, it would stay for ever now, and nobody would lead any more.
+pub(crate) fn overwritten_leader_killed(stage: &mut Stage) {
+    overwrite(stage);
+    stage.last(0.5);
+    stage.kill(0);
+    stage.healed();
+}
+
+fn overwrite(stage: &Stage) {
     let key = keys(stage).remove(0);
     stage.mark("the leader's key is overwritten");
     match stage.api {
@@ -57,5 +69,4 @@ pub(crate) fn key_overwritten_without_lease(stage: &mut Stage) {
         }
         _ => drop(stage.cluster.etcdctl(&["put", &key, "somebody"])),
     }
-    stage.healed();
 }

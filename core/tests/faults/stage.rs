@@ -225,7 +225,12 @@ impl Stage {
 
     /// Waits until somebody leads; gives up after `patience`.
     pub(crate) fn await_leader(&self, patience: Duration) -> Result<usize, String> {
-        self.timeline.wait("somebody to lead", patience, Stage::leader)
+        let all_ended = |records: &Records| records.standings.values().all(|one| one.is_dead);
+        let leads = |records: &Records| match Stage::leader(records) {
+            None if !records.standings.is_empty() && all_ended(records) => Some(Err("all have ended".to_string())),
+            leader => leader.map(Ok),
+        };
+        self.timeline.wait("somebody to lead", patience, leads)?
     }
 
     /// Waits until this one leads, and every other living candidate names it.
