@@ -38,7 +38,7 @@ demo: target/release/campaign target/release/lead node ## candidates in C, Node.
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
 
-faults: lib node ## never two leaders: every fault, on both APIs, under leaders in C, Node.js and Python; writes core/docs/faults.md (twenty minutes)
+faults: lib node ## never two leaders: every fault, on both APIs, under leaders in C, Node.js and Python; writes core/docs/faults.md (a quarter of an hour)
 	@.ci/tools cc=gcc ip=iproute2 iptables=iptables python3=python3 unshare=util-linux
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
 		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6

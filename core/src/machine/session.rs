@@ -185,8 +185,9 @@ impl Session {
         if reply.stamp.clock_s.is_some() {
             self.weigh_clocks(now, out);
         }
-        // The header of a keepalive is not linearizable.
-        if !matches!(reply.answer, Answer::Renewed { .. }) {
+        // The header of a keepalive is not linearizable, and a lease that is gone already is revoked by a refusal without
+        // one: its stamp is an older one of the link's.
+        if !matches!(reply.answer, Answer::Renewed { .. } | Answer::Revoked) {
             self.check_history(reply.stamp, booking.known, now, out);
         }
         Ok(())

@@ -57,6 +57,25 @@ fn the_leaders_lease_is_revoked() {
     line[0].elected();
 }
 
+/// The refusal to revoke it once more says nothing of where the store is.
+#[test]
+fn a_revoked_lease_is_not_taken_for_a_store_that_went_back() {
+    let cluster = Cluster::single();
+    let urls = cluster.urls();
+    // Three joins after the session's first read, so that the newest revision is not the one of that.
+    let mut line = Setup::new(&urls, "/forward", TTL_S).line_up(&["one", "two", "three"]);
+    let key = v3(&cluster).key_of("/forward", "one");
+    cluster.etcdctl(&["lease", "revoke", key.rsplit('/').next().expect("a suffix")]);
+    line[0].hears("unelected");
+    // It is back in line, behind the others.
+    v3(&cluster).wait_for_members("/forward", 3);
+    line[1].stop();
+    line[2].elected();
+    line[2].stop();
+    line[0].elected();
+    assert!(!line[0].has_said("retrying StoreReset"), "{:#?}", line[0].log());
+}
+
 #[test]
 fn a_waiter_whose_lease_is_revoked_never_leads_without_a_key() {
     let cluster = Cluster::single();

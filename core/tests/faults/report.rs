@@ -114,8 +114,9 @@ const HEAD: &str = "\
 
 Written by `make faults`; see [core/tests/faults/main.rs](../tests/faults/main.rs) for what is done and how it is judged.
 
-* *overlap*: for how long two candidates claimed to lead. In faults with a star somebody deletes what is not his, or sets a
-  clock that API v2 goes by; there a moment is not promised away (README, \"Not promised\").
+* *overlap*: for how long two candidates claimed to lead. In faults with a star somebody deletes what is not his (an etcd before
+  3.4.31 or 3.5.13 may do that itself when its raft leader wakes), or sets a clock that API v2 goes by; there a moment is
+  not promised away (README, \"Not promised\").
 * *gap*: between the last claim of a term and the first of the next, at the least while the fault lasted; \"kept\": the term
   went on. Whoever led claims every 2 ms, when it writes, and every 20 ms in any case.
 * *recovery*: from the end of the fault to somebody's claim to lead. A ttl and two seconds are allowed; the ttl is 3 s, but for
