@@ -47,11 +47,13 @@ fn one_member_frozen(api: Api) {
     let cluster = std::cell::RefCell::new(Cluster::of(3, STEADY));
     let urls = cluster.borrow().urls();
     let freeze = |at| cluster.borrow_mut().member(at).freeze();
-    let thaw = |at| {
-        cluster.borrow_mut().member(at).thaw();
-        cluster.borrow_mut().member(at).wait_until_healthy();
+    // Not woken but restarted: a raft leader that wakes may revoke leases that others have renewed (etcd's issue 15247), and
+    // that is another story, see core/tests/faults.
+    let restart = |at| {
+        cluster.borrow_mut().member(at).kill();
+        cluster.borrow_mut().member(at).start();
     };
-    one_of_three(&Setup::new(&urls, "/frozen", TTL_S).on(api), freeze, thaw);
+    one_of_three(&Setup::new(&urls, "/frozen", TTL_S).on(api), freeze, restart);
 }
 
 on_v2_and_v3!(one_member_black_holed_by_drop);

@@ -138,7 +138,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         processes::crowd_loses_etcd,
     )
     .v3()
-    .ttl(6)
+    .ttl(20)
     .crowd(usize::MAX),
     // There each handover has all of them read the whole list, so that two hundred would take minutes.
     Fault::new(

@@ -120,7 +120,7 @@ Written by `make faults`; see [core/tests/faults/main.rs](../tests/faults/main.r
 * *gap*: between the last claim of a term and the first of the next, at the least while the fault lasted; \"kept\": the term
   went on. Whoever led claims every 2 ms, when it writes, and every 20 ms in any case.
 * *recovery*: from the end of the fault to somebody's claim to lead. A ttl and two seconds are allowed; the ttl is 3 s, but for
-  the crowd (6 s, and 20 s on v2) and users on v2 (10 s).
+  the crowd (20 s) and users on v2 (10 s).
 * *late writes*: of a leader that was stopped or slow between asking whether it leads and writing. Tokens keep them out.
 
 The time line of each run is in `target/faults/timelines`.
