@@ -185,15 +185,17 @@ impl Session {
         if reply.stamp.clock_s.is_some() {
             self.weigh_clocks(now, out);
         }
-        // The header of a keepalive is not linearizable, and a lease that is gone already is revoked by a refusal without
-        // one: its stamp is an older one of the link's.
-        if !matches!(reply.answer, Answer::Renewed { .. } | Answer::Revoked) {
-            self.check_history(reply.stamp, booking.known, now, out);
+        match reply.answer {
+            // The header of a keepalive is not linearizable.
+            Answer::Renewed { .. } => {}
+            // A lease that is gone already is revoked by a refusal, which has no header: its stamp is an older one of the link's.
+            Answer::Revoked => self.saw(reply.stamp.revision, out),
+            _ => self.check_history(reply.stamp, booking.known, now, out),
         }
         Ok(())
     }
 
-    /// A watch event proves its revision.
+    /// Whoever has shown it proves this revision.
     pub(super) fn saw(&mut self, revision: Revision, out: &mut Outbox) {
         out.known = out.known.max(revision);
     }
