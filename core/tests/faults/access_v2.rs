@@ -1,8 +1,5 @@
 //! The same for API v2, which has users of its own.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use etcd_leader::backend::v2::role_recipe;
 
 use super::access::password;
@@ -47,17 +44,6 @@ pub(crate) fn password_changed_and_back(stage: &mut Stage) {
     stage.healed();
 }
 
-/// etcdctl would want a terminal for it.
 fn set_password(stage: &Stage, password: &str) {
-    let body = format!(r#"{{"user":"worker","password":"{password}"}}"#);
-    let mut stream = TcpStream::connect(stage.cluster.client_address(0)).expect("connected");
-    write!(
-        stream,
-        "PUT /v2/auth/users/worker HTTP/1.0\r\nAuthorization: {AS_ROOT}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    v2::set_password(stage.cluster.client_address(0), AS_ROOT, "worker", password);
 }

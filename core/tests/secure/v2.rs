@@ -1,8 +1,6 @@
 //! The same in API v2: no tokens, but the same certificates, and users of its own.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 use etcd_leader::backend::v2::role_recipe;
 use etcd_leader::{Api, Config};
@@ -116,19 +114,9 @@ fn guarded(key: &str) -> (Cluster, Config) {
 /// `root:Planted-Swordfish-1`
 const AS_ROOT: &str = "Basic cm9vdDpQbGFudGVkLVN3b3JkZmlzaC0x";
 
-/// Gives `worker` this password; etcdctl would want a terminal for it.
+/// Gives `worker` this password.
 fn set_password(cluster: &Cluster, password: &str) {
-    let body = format!(r#"{{"user":"worker","password":"{password}"}}"#);
-    let mut stream = TcpStream::connect(cluster.client_address(0)).expect("connected");
-    write!(
-        stream,
-        "PUT /v2/auth/users/worker HTTP/1.0\r\nAuthorization: {AS_ROOT}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("asked");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("answered");
-    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    v2::set_password(cluster.client_address(0), AS_ROOT, "worker", password);
 }
 
 #[test]

@@ -93,3 +93,18 @@ pub fn manage(member: SocketAddr, root_password: &str, command: &str) -> String 
     assert!(output.status.success(), "{command}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Gives a user another password; etcdctl would want a terminal for it. `authorization` is the manager's, as HTTP says it.
+pub fn set_password(member: SocketAddr, authorization: &str, user: &str, password: &str) {
+    let body = format!(r#"{{"user":"{user}","password":"{password}"}}"#);
+    let mut stream = TcpStream::connect(member).expect("connected");
+    write!(
+        stream,
+        "PUT /v2/auth/users/{user} HTTP/1.0\r\nAuthorization: {authorization}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+}
