@@ -73,7 +73,8 @@ pub(crate) struct Certificates {
     ca_file: PathBuf,
     server: Files,
     address: String,
-    directory: tempfile::TempDir,
+    /// Holds the files for as long as this lives.
+    _directory: tempfile::TempDir,
 }
 
 impl Certificates {
@@ -84,7 +85,7 @@ impl Certificates {
         ca.write(&ca_file);
         let address = network.address(Place::Member(0));
         let server = ca.issue(&[&address], For::Server).write(directory.path(), "server");
-        Certificates { ca, ca_file, server, address, directory }
+        Certificates { ca, ca_file, server, address, _directory: directory }
     }
 
     /// Whom candidates trust.
@@ -94,7 +95,6 @@ impl Certificates {
 
     /// What has a member listen for TLS too.
     pub(crate) fn flags(&self, network: &Network) -> Vec<String> {
-        assert!(self.directory.path().is_dir());
         vec![
             format!("--listen-client-urls=http://{}:2379,{}", self.address, Certificates::url(network)),
             format!("--cert-file={}", self.server.cert.display()),

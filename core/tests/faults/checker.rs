@@ -20,13 +20,21 @@ pub(crate) struct Term {
     history: usize,
 }
 
+/// What must not be.
+#[derive(Debug)]
+pub(crate) struct Accusation {
+    pub(crate) what: String,
+    pub(crate) whom: [usize; 2],
+    /// For how long it was so.
+    pub(crate) lasted: Nanos,
+}
+
 /// What a time line shows.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// For how long two claimed to lead, at most.
     pub(crate) overlap: Nanos,
-    /// What must not be, in words, and whom it concerns.
-    pub(crate) accusations: Vec<(String, [usize; 2])>,
+    pub(crate) accusations: Vec<Accusation>,
     /// All terms, in their order.
     pub(crate) terms: Vec<Term>,
     /// Writes that came late, made by one who led when it asked. This is what tokens are for.
@@ -35,7 +43,7 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn accuses(&self, who: usize) -> bool {
-        self.accusations.iter().any(|(_, whom)| whom.contains(&who))
+        self.accusations.iter().any(|one| one.whom.contains(&who))
     }
 }
 
@@ -70,9 +78,10 @@ pub(crate) fn check(claims: &[Claim], writes: &[Write], resets: &[Nanos], counts
 
 impl Findings {
     /// Of the same thing once.
-    fn accuse(&mut self, what: String, whom: [usize; 2]) {
-        if !self.accusations.iter().any(|(said, _)| *said == what) {
-            self.accusations.push((what, whom));
+    fn accuse(&mut self, what: String, whom: [usize; 2], lasted: Nanos) {
+        match self.accusations.iter_mut().find(|one| one.what == what) {
+            Some(one) => one.lasted = one.lasted.max(lasted),
+            None => self.accusations.push(Accusation { what, whom, lasted }),
         }
     }
 
@@ -90,7 +99,7 @@ impl Findings {
                     }
                     let (old, new) = (write.claim.token, newer.claim.token);
                     let words = format!("{new} had written when the leader of {old} was asked, said yes, and wrote");
-                    self.accuse(words, [write.claim.who, newer.claim.who]);
+                    self.accuse(words, [write.claim.who, newer.claim.who], write.claim.before - newer.at);
                 }
                 Some((newer, _)) if write.claim.token == newer.claim.token => {}
                 _ => newest = Some((write, history)),
@@ -115,20 +124,21 @@ impl Findings {
             self.accuse(
                 format!("both lead for {:.6} s, with the tokens {} and {}", seconds(both), one.token, other.token),
                 whom,
+                both,
             );
         }
         if one.history != other.history {
             return;
         }
         if one.token == other.token {
-            self.accuse(format!("both have the token {}", one.token), whom);
+            self.accuse(format!("both have the token {}", one.token), whom, Nanos::MAX);
             return;
         }
         let (old, new) = if one.token < other.token { (one, other) } else { (other, one) };
         let late = old.last.before - new.first.after;
         if late > 0 {
             let words = format!("{} is claimed {:.6} s after {}", old.token, seconds(late), new.token);
-            self.accuse(words, whom);
+            self.accuse(words, whom, late);
         }
     }
 }

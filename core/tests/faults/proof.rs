@@ -37,7 +37,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         trial("a_claim_after_that_of_a_newer_token_is_accused", || {
             let findings = findings(&[claim(1, 10, 2), claim(0, 20, 1)]);
-            findings.accuses(0) && findings.overlap == 0
+            // The first stamp of the old one's last claim, less the second stamp of the new one's first.
+            findings.accuses(0) && findings.overlap == 0 && findings.accusations[0].lasted == 20 - 11
         }),
         trial("the_same_token_twice_is_accused", || findings(&[claim(0, 10, 1), claim(1, 20, 1)]).accuses(1)),
         trial("an_answer_that_took_long_accuses_nobody", || {

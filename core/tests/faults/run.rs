@@ -14,7 +14,7 @@ use super::checker::{Findings, check};
 use super::reports::{Nanos, Told};
 use super::stage::Stage;
 use super::support::PATIENCE;
-use super::timeline::{Records, seconds};
+use super::timeline::{Records, nanos};
 
 /// Who leads when the fault comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,8 +178,8 @@ fn judge(stage: &Stage, fault: &Fault, victim: Victim, (struck, called): (Nanos,
     let judged = |counts: &dyn Fn(usize) -> bool| check(&records.claims, &records.writes, &records.resets, counts);
 
     let findings = judged(&is_honest);
-    let tolerated = fault.tolerance.is_some_and(|tolerance| findings.overlap <= super::timeline::nanos(tolerance));
-    if !findings.accusations.is_empty() && !tolerated {
+    let worst = findings.accusations.iter().map(|one| one.lasted).max();
+    if worst > fault.tolerance.map(nanos) {
         return Err(format!("two leaders: {:#?}", findings.accusations));
     }
     let failed = records.events.iter().find(|event| matches!(event.told, Told::Error(_)));
@@ -202,11 +202,4 @@ fn takeover(findings: &Findings, struck: Nanos, called: Nanos) -> Option<Nanos> 
     let during = |at: Nanos| at > struck && at < called;
     let pairs = findings.terms.windows(2).filter(|pair| during(pair[1].first.before));
     pairs.map(|pair| pair[1].first.before - pair[0].last.after).min()
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let gap = self.gap.map_or("the lead was kept".into(), |gap| format!("gap {:.3} s", seconds(gap)));
-        write!(to, "overlap {:.3} s, {gap}, recovery {:.3} s", seconds(self.overlap), seconds(self.recovery))
-    }
 }
