@@ -61,6 +61,25 @@ fn the_proxy_does_what_it_is_told() {
     assert!(matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{error}");
 }
 
+/// Who counts on it resets a hundred at once and waits for them to come back, as `a_thousand_resets_and_no_sigpipe` does.
+#[test]
+fn what_the_proxy_has_counted_it_resets() {
+    for round in 0..50 {
+        let proxy = Proxy::before(echo());
+        let mut clients: Vec<_> = (0..100).map(|_| TcpStream::connect(proxy.address()).expect("connected")).collect();
+        // No sleep: the moment at which the last has been counted is the one that matters.
+        while proxy.connections() < clients.len() {
+            std::thread::yield_now();
+        }
+        proxy.reset();
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+            let error = client.read_exact(&mut [0]).expect_err("nothing was sent");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "round {round}, connection {at}: {error}");
+        }
+    }
+}
+
 /// Sends a byte, and gives what comes back within a while.
 fn echoed(client: &mut TcpStream) -> Option<u8> {
     client.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");

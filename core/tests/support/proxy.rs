@@ -173,8 +173,10 @@ async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<
         };
         tokio::select! {
             Ok((client, _)) = accepted => {
+                // Before it is counted: who has counted a connection may count on its being reset.
+                let begun = *mode.borrow();
                 counted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(carry(client, now.server, mode.clone()));
+                connections.spawn(carry(client, begun, mode.clone()));
             }
             _ = changed.changed() => {}
             Some(_) = connections.join_next() => {}
@@ -187,12 +189,12 @@ fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address)
 }
 
-async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Receiver<Mode>) {
-    let begun = mode.borrow().resets;
+async fn carry(mut client: TcpStream, begun: Mode, mode: watch::Receiver<Mode>) {
     let mut control = mode.clone();
+    let broken = |mode: &Mode| mode.resets != begun.resets || mode.ended;
     let upstream = tokio::select! {
-        upstream = TcpStream::connect(server) => upstream,
-        () = until(&mut control, |mode| mode.resets != begun || mode.ended) => Err(io::ErrorKind::ConnectionReset.into()),
+        upstream = TcpStream::connect(begun.server) => upstream,
+        () = until(&mut control, broken) => Err(io::ErrorKind::ConnectionReset.into()),
     };
     let Ok(mut server) = upstream else {
         let _ = client.set_zero_linger();
@@ -206,7 +208,7 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Receiver<
         let down = pump(from_server, to_client, Way::ToClient, mode);
         tokio::select! {
             ended = both(up, down) => ended.is_err(),
-            () = until(&mut control, |mode| mode.resets != begun || mode.ended) => true,
+            () = until(&mut control, broken) => true,
         }
     };
     if reset {
