@@ -32,13 +32,18 @@ class Lead {
 
   #begin(token, signal) {
     if (signal.aborted) return;
-    this.#work = new Promise((resolve) => resolve(this.#body({ token, signal })));
+    let settle;
+    this.#work = new Promise((resolve) => {
+      settle = resolve;
+    });
+    // Before the work begins: it may stop the election at once.
     this.#run.holdFor(this.#work);
     const isOver = () => {
       this.#isWorkOver = true;
       this.#stop();
     };
     this.#work.then(isOver, isOver);
+    settle(new Promise((resolve) => resolve(this.#body({ token, signal }))));
   }
 
   /** We do not lead any more, and one term is all there is. */
@@ -56,14 +61,13 @@ class Lead {
     await this.#run.outcome.catch((error) => {
       fatal = error;
     });
-    const wasInTime = this.#isWorkOver;
     this.#signal?.removeEventListener('abort', this.#stop);
     if (!this.#work) {
       throw fatal ?? this.#lost ?? (this.#signal?.aborted ? this.#signal.reason : stopped('before we led'));
     }
     const value = await this.#work;
     if (fatal ?? this.#lost) throw fatal ?? this.#lost;
-    if (!wasInTime) throw stopped('and stopTimeoutMs passed before the work had ended');
+    if (this.#run.isOverdue) throw stopped('and stopTimeoutMs passed before the work had ended');
     return value;
   }
 }

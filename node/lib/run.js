@@ -26,6 +26,8 @@ class Run {
   #held = null;
   #isHolding = false;
   #settle;
+  /** Whether the place was given up before what it was held for was settled. */
+  isOverdue = false;
   /** The token of the term in which its listeners believe to lead. */
   toldToken = undefined;
 
@@ -168,7 +170,11 @@ class Run {
       this.#isHolding = false;
       this.#deliver();
     };
-    const timer = setTimeout(release, this.#stopTimeoutMs).unref();
+    const giveUp = () => {
+      this.isOverdue = true;
+      release();
+    };
+    const timer = setTimeout(giveUp, this.#stopTimeoutMs).unref();
     this.#held.then(release, release);
     this.#held = null;
   }

@@ -68,6 +68,22 @@ for (const api of ['v2', 'v3']) {
       assert.ok(when >= ended, `the successor led ${ended - when} ms before the work had ended`);
     });
 
+    it('lets the successor wait also if the work has stopped the election at once', async (t) => {
+      const fleet = new Fleet(t);
+      const one = fleet.candidate(at, '/at-once', 'one', 5);
+      const two = fleet.candidate(at, '/at-once', 'two', 5);
+      const work = one.lead(async () => {
+        one.stop();
+        two.start();
+        assert.equal(await heard(two, 'leader'), 'one');
+        await sleep(100);
+        assert.deepEqual(names(two), ['leader']);
+        return 'clean';
+      });
+      assert.equal(await work, 'clean');
+      await heard(two, 'elected');
+    });
+
     it('waits for the work no longer than stopTimeoutMs', async (t) => {
       const fleet = new Fleet(t);
       const one = fleet.candidate(at, '/hangs', 'one', { ttl: 5, stopTimeoutMs: 300 });
@@ -181,6 +197,20 @@ it('rejects with the error that ends the election, and emits it only for those w
   const loud = new Fleet(t).candidate(at, '/fatal', 'one', 2);
   await assert.rejects(loud.lead(() => {}), { code: 'EL_UNSUPPORTED' });
   assert.deepEqual(names(loud), ['error']);
+});
+
+it('does not take for timely what ended after the place was given up and before etcd said so', async (t) => {
+  const cluster = await Cluster.start();
+  t.after(() => cluster.end());
+  const one = new Fleet(t).candidate(cluster.url, '/late', 'one', { ttl: 60, stopTimeoutMs: 500 });
+  const late = one.lead(async () => {
+    await null;
+    cluster.freeze();
+    one.stop();
+    // The place is given up after 500 ms, and etcd's word waited for as long again.
+    await sleep(750);
+  });
+  await assert.rejects(late, { code: 'EL_STOPPED', message: /stopTimeoutMs/ });
 });
 
 it('ends the work when etcd is gone, by our own clock', async (t) => {
