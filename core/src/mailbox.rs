@@ -71,6 +71,8 @@ pub struct Mailbox {
     trouble_at: Time,
     trouble_every: Duration,
     stopped_at: Option<Time>,
+    /// Our clock may have lost time: nobody is to be told that it leads.
+    is_suspect: bool,
     farewell: Farewell,
     has_failed: bool,
     has_ended: bool,
@@ -88,6 +90,7 @@ impl Mailbox {
             trouble_at: Time::ZERO,
             trouble_every,
             stopped_at: None,
+            is_suspect: false,
             farewell: Farewell::None,
             has_failed: false,
             has_ended: false,
@@ -102,6 +105,12 @@ impl Mailbox {
     /// The user asked to stop at this time: from then on only Unelected is told.
     pub fn stop(&mut self, at: Time) {
         self.stopped_at.get_or_insert(at);
+    }
+
+    /// Whether the wall clock has jumped and no renewal was confirmed since. Who believes to lead is told of an end only if
+    /// there is one; but nobody begins on such a clock.
+    pub fn suspect(&mut self, is_suspect: bool) {
+        self.is_suspect = is_suspect;
     }
 
     fn is_stopped(&self) -> bool {
@@ -217,12 +226,12 @@ impl Mailbox {
         if self.is_stopped() {
             return if self.has_ended { Next::Ended } else { Next::Nothing };
         }
-        if let (None, Some(token)) = (self.led, leads) {
-            return Next::Event(Event::Elected { token });
-        }
         let leader = self.leader(now);
-        if leader != self.leader {
-            return Next::Event(Event::Leader(leader));
+        match (self.led, leads) {
+            (None, Some(_)) if self.is_suspect => {}
+            (None, Some(token)) => return Next::Event(Event::Elected { token }),
+            _ if leader != self.leader => return Next::Event(Event::Leader(leader)),
+            _ => {}
         }
         if self.is.trouble != self.trouble && (now >= self.trouble_at || self.is.trouble.is_none()) {
             return Next::Event(Event::Retrying(self.is.trouble.clone()));

@@ -93,15 +93,16 @@ impl Shared {
         }
     }
 
-    /// The mailbox; it knows of a stop from the moment it was asked for.
+    /// The mailbox; it knows of a stop from the moment it was asked for, and of a jump of the wall clock.
     pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
         // A panic elsewhere leaves levels, which the next report replaces.
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-        self.tell_of_stop(&mut mailbox);
+        self.bring_up_to_date(&mut mailbox);
         mailbox
     }
 
-    fn tell_of_stop(&self, mailbox: &mut Mailbox) {
+    fn bring_up_to_date(&self, mailbox: &mut Mailbox) {
+        mailbox.suspect(!self.is_calm(clock::now()));
         if self.is_stopped() {
             mailbox.stop(Time::from_nanos(self.stopped_at.load(Ordering::SeqCst)));
         }
@@ -110,8 +111,13 @@ impl Shared {
     /// Waits on the mailbox for news, or until the time is over.
     pub(crate) fn wait<'a>(&self, mailbox: MutexGuard<'a, Mailbox>, timeout: Duration) -> MutexGuard<'a, Mailbox> {
         let (mut mailbox, _) = self.news.wait_timeout(mailbox, timeout).unwrap_or_else(PoisonError::into_inner);
-        self.tell_of_stop(&mut mailbox);
+        self.bring_up_to_date(&mut mailbox);
         mailbox
+    }
+
+    /// Whether the wall clock is where it should be; of the session's, so not before there is one.
+    fn is_calm(&self, now: Time) -> bool {
+        self.wall.get().is_some_and(|wall| wall.is_calm(now))
     }
 
     pub(crate) fn join_session(&self, wall: Arc<WallWatch>) {
@@ -165,8 +171,8 @@ impl Shared {
         let token = self.token.load(Ordering::SeqCst);
         let until = Time::from_nanos(self.until.load(Ordering::SeqCst));
         let now = clock::now();
-        let is_calm = || self.wall.get().is_some_and(|wall| wall.is_calm(now));
-        let leads = now < until && !self.is_stopped() && is_calm() && self.token.load(Ordering::SeqCst) == token;
+        let leads =
+            now < until && !self.is_stopped() && self.is_calm(now) && self.token.load(Ordering::SeqCst) == token;
         leads.then(|| (token, until.since(now)))
     }
 
@@ -207,5 +213,46 @@ impl Shared {
     /// Whether the handle has rung since this was last asked.
     pub(crate) fn take_ring(&self) -> bool {
         self.has_rung.swap(false, Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::mailbox::{Event, Next};
+    use crate::member::Standing;
+    use crate::wake::Bell;
+
+    #[test]
+    fn while_the_wall_clock_is_suspect_nobody_is_told_elected() {
+        let endpoints = vec!["http://127.0.0.1:1".into()];
+        let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
+        let settings = config.validate().expect("a good config");
+        let margin = settings.session.margin;
+        let shared = Shared::new(settings, Arc::new(Bell::new().expect("a pipe").0));
+        let wall = Arc::new(WallWatch::new(margin));
+        shared.join_session(wall.clone());
+        let until = clock::now() + Duration::from_secs(60);
+        let leading = Report { standing: Standing::Leading { token: 7, until }, ..Report::default() };
+        let next = || {
+            let mut mailbox = shared.mailbox();
+            let is_due = mailbox.is_due(clock::now());
+            let next = mailbox.take(clock::now());
+            assert_eq!(is_due, next != Next::Nothing);
+            next
+        };
+
+        wall.set_suspect(true);
+        shared.set(leading.clone());
+        assert_eq!((shared.leads(), next()), (None, Next::Nothing), "neither that it leads nor who does");
+        wall.set_suspect(false);
+        assert_eq!(next(), Next::Event(Event::Elected { token: 7 }));
+        assert!(matches!(next(), Next::Event(Event::Leader(Some(leader))) if leader.token == 7));
+        // A jump alone ends no term.
+        wall.set_suspect(true);
+        assert_eq!((shared.leads(), next()), (None, Next::Nothing));
+        shared.set(Report::default());
+        assert!(matches!(next(), Next::Event(Event::Unelected { .. })));
     }
 }
