@@ -204,6 +204,12 @@ impl Candidate {
         }
     }
 
+    /// etcd does not let us take part: the user is told, and we leave.
+    pub(super) fn refuse(&mut self, error: Error) {
+        self.report.fatal = Some(error.clone());
+        self.fail(error);
+    }
+
     pub(super) fn entered(&mut self) {
         if let Wish::Hold(until) = &mut self.wish {
             *until = None;

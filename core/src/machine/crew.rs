@@ -68,7 +68,7 @@ impl Crew {
             stop_timeout,
         };
         let candidate = Candidate::new(key, name, pace);
-        self.session.enlist(candidate.prefix());
+        self.session.enlist(id, candidate.prefix());
         self.prefixes.insert(candidate.prefix().to_vec());
         self.candidates.insert(id, candidate);
         self.settle(BTreeSet::from([id]), now);
@@ -200,6 +200,9 @@ impl Crew {
             for (id, revision, finding) in self.session.take_checks() {
                 self.call(id, &mut touched, |candidate, out| candidate.checked(revision, &finding, out));
             }
+            for (id, error) in self.session.take_refusals() {
+                self.call(id, &mut touched, |candidate, _| candidate.refuse(error));
+            }
             let facts = self.session.facts();
             let news = (self.session.trouble().cloned(), self.session.fatal().cloned());
             if facts != self.told || news != self.shown {
@@ -249,7 +252,7 @@ impl Crew {
 
     fn retire(&mut self, id: CandidateId) {
         self.set_timer(id, Time::NEVER);
-        self.session.place(id, None);
+        self.session.delist(id);
         if let Some(candidate) = self.candidates.remove(&id) {
             self.prefixes.remove(candidate.prefix());
             candidate.doubts().into_iter().for_each(|key| self.session.own_doubt(key));

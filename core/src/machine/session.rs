@@ -20,6 +20,7 @@ mod clocks;
 mod doubts;
 mod entry;
 mod keeper;
+mod keys;
 mod lease;
 mod links;
 mod probes;
@@ -28,6 +29,7 @@ use clocks::Clocks;
 use doubts::Doubts;
 use entry::EntryKeeper;
 use keeper::{Keeper, KeeperNews};
+use keys::Keys;
 use lease::LeaseKeeper;
 use links::{LinkNews, Links};
 use probes::{Probes, probe_every};
@@ -46,8 +48,9 @@ pub struct Session {
     doubts: Doubts,
     /// Where our candidates stand, for the confirming read.
     places: Places,
-    /// A key we may most likely read.
-    key: Vec<u8>,
+    keys: Keys,
+    /// Candidates that etcd does not let in, and its words.
+    refusals: Vec<(CandidateId, Error)>,
     quiet_until: Time,
     /// A join was answered: from now on nothing is fatal (law 7).
     has_joined: bool,
@@ -71,7 +74,8 @@ impl Session {
             probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
             places: Places::new(),
-            key: Vec::new(),
+            keys: Keys::default(),
+            refusals: Vec::new(),
             quiet_until: Time::ZERO,
             has_joined: false,
             has_users: false,
@@ -83,10 +87,16 @@ impl Session {
         }
     }
 
-    /// A first or further candidate; `prefix` is a key it may read.
-    pub(super) fn enlist(&mut self, prefix: &[u8]) {
+    /// A first or further candidate; `prefix` is a key that it must be allowed to read.
+    pub(super) fn enlist(&mut self, candidate: CandidateId, prefix: &[u8]) {
         self.has_users = true;
-        self.key = prefix.to_vec();
+        self.keys.add(candidate, prefix);
+    }
+
+    /// A candidate has left.
+    pub(super) fn delist(&mut self, candidate: CandidateId) {
+        self.keys.remove(candidate);
+        self.places.remove(&candidate);
     }
 
     /// The last candidate has left.
@@ -144,6 +154,11 @@ impl Session {
 
     pub(super) fn fatal(&self) -> Option<&Error> {
         self.fatal.as_ref()
+    }
+
+    /// The candidates that etcd does not let in, and its words.
+    pub(super) fn take_refusals(&mut self) -> Vec<(CandidateId, Error)> {
+        std::mem::take(&mut self.refusals)
     }
 
     pub(super) fn take_checks(&mut self) -> Vec<Check> {
@@ -255,7 +270,6 @@ impl Session {
 
     /// The link is to blame for a failure: close it and look for another.
     pub(super) fn link_failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut Outbox) {
-        self.choose_key(out);
         let news = self.links.failed(link, failure, now, out);
         self.hear_of_links(news, now, out);
     }
@@ -290,17 +304,17 @@ impl Session {
             return;
         }
         let is_urgent = now < self.leading_until();
-        let news = self.links.advance(&self.key, is_urgent, self.has_joined, now, out);
+        let news = self.links.advance(self.keys.current(), is_urgent, self.has_joined, now, out);
         self.hear_of_links(news, now, out);
-        self.probes.advance(self.links.endpoint(), &self.key, now, out);
+        self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {
             let wants_lease = self.has_users && self.fatal.is_none();
-            if let Some(failure) = self.keeper.advance(link, wants_lease, &self.key, &self.places, now, out) {
+            if let Some(failure) = self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out) {
                 self.link_failed(link, failure, now, out);
                 return;
             }
             let has_settled = self.keeper.has_settled();
-            if let Err(failure) = self.doubts.advance(link, &self.key, has_settled, now, out) {
+            if let Err(failure) = self.doubts.advance(link, self.keys.current(), has_settled, now, out) {
                 self.link_failed(link, failure, now, out);
             }
         } else {
@@ -309,13 +323,15 @@ impl Session {
         }
     }
 
-    /// What one election may not read, another may: where many have places, none of them stays the one that all hang on.
-    fn choose_key(&mut self, out: &mut Outbox) {
-        if self.settings.api == Api::V3 && !self.places.is_empty() {
-            let at = usize::try_from(out.entropy.draw()).unwrap_or(0) % self.places.len();
-            if let Some(place) = self.places.values().nth(at) {
-                self.key.clone_from(&place.membership.key);
-            }
+    /// We may not read the key that was asked for. It is told when we may read none.
+    fn key_denied(&mut self, endpoint: Option<usize>, failure: Failure, is_final: bool, now: Time) {
+        let error = Error::new(failure.kind, failure.detail);
+        let next = self.keys.denied(is_final);
+        self.refusals.extend(next.refused.map(|candidate| (candidate, error.clone())));
+        if next.is_untried {
+            self.links.hurry(now);
+        } else {
+            self.worry(endpoint, error);
         }
     }
 
@@ -332,6 +348,7 @@ impl Session {
         for news in news {
             match news {
                 LinkNews::Up { stamp, known, seen } => {
+                    self.keys.allowed();
                     self.keeper.relinked(now);
                     self.doubts.relinked();
                     self.check_history(stamp, known, now, out);
@@ -341,6 +358,9 @@ impl Session {
                 }
                 LinkNews::Failed { endpoint, failure } => {
                     self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
+                }
+                LinkNews::Denied { endpoint, failure, is_final } => {
+                    self.key_denied(Some(endpoint), failure, is_final, now)
                 }
                 LinkNews::Rebuilt => {
                     let detail = "all endpoints belong to a new etcd cluster: it was built anew".to_string();
@@ -355,6 +375,7 @@ impl Session {
         match news {
             KeeperNews::Nothing => {}
             KeeperNews::Kept => {
+                self.keys.allowed();
                 if let Some(endpoint) = self.links.endpoint() {
                     self.clocks.wrote(endpoint, now);
                     self.weigh_clocks(now, out);
@@ -368,8 +389,10 @@ impl Session {
             KeeperNews::Gone => self.drop_lease(now),
             KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };
-                if failure.kind.blames_link() {
+                if failure.blames_link() {
                     self.link_failed(link, failure, now, out);
+                } else if failure.is_of_key {
+                    self.key_denied(self.links.endpoint(), failure, false, now);
                 } else {
                     self.worry(self.links.endpoint(), Error::new(failure.kind, failure.detail));
                 }

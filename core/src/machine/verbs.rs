@@ -241,12 +241,19 @@ pub struct Failure {
     pub kind: ErrorKind,
     /// The words for people.
     pub detail: String,
+    /// v3: etcd does not let us use one key, which says nothing of the link, of the session, or of other keys.
+    pub is_of_key: bool,
 }
 
 impl Failure {
     /// A failure of this kind with this message.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Failure {
-        Failure { kind, detail: detail.into() }
+        Failure { kind, detail: detail.into(), is_of_key: false }
+    }
+
+    /// Whether the connection itself is to blame, so that another endpoint should be tried.
+    pub fn blames_link(&self) -> bool {
+        self.kind.blames_link() && !self.is_of_key
     }
 }
 

@@ -97,6 +97,84 @@ fn a_denied_newcomer_fails_alone() {
     assert_eq!(guarded.proxy.connections(), connections, "the session keeps its connection");
 }
 
+/// Its end: why it failed.
+fn failure(election: &Election) -> ErrorKind {
+    until(election, |event| if let Event::Failed(error) = event { Some(error.kind()) } else { None })
+}
+
+#[test]
+fn of_those_that_start_together_only_the_denied_fail() {
+    let guarded = Guarded::new(&["/one", "/two"]);
+    for order in [["/denied", "/one", "/two"], ["/one", "/denied", "/two"], ["/one", "/two", "/denied"]] {
+        let elections = order.map(|key| (key, guarded.start(key)));
+        for (key, election) in &elections {
+            match *key {
+                "/denied" => assert_eq!(failure(election), ErrorKind::Denied),
+                _ => assert!(elected(election) > 0),
+            }
+        }
+    }
+    // Nobody is left over whose key may be asked for.
+    let both = ["/no", "/never"].map(|key| guarded.start(key));
+    assert_eq!(both.each_ref().map(failure), [ErrorKind::Denied; 2]);
+}
+
+#[test]
+fn a_denied_key_that_is_left_in_doubt_ends_nobody_elses_lead() {
+    let guarded = Guarded::new(&["/kept", "/revoked"]);
+    let (kept, revoked) = (guarded.start("/kept"), guarded.start("/revoked"));
+    let (token, _) = (elected(&kept), elected(&revoked));
+    guarded.role(&["revoke-permission", "worker", "--prefix=true", "/revoked/"]);
+    // It cannot delete its entry, tries for two ttls, and leaves that to the session.
+    revoked.close();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(u64::from(TTL_S) * 5) {
+        assert_eq!(kept.token(), Some(token), "after {:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_denied_key_is_not_the_one_that_a_session_hangs_on() {
+    let mut guarded = Guarded::new(&["/one"]);
+    let one = guarded.start("/one");
+    let first = elected(&one);
+    guarded.cluster.member(0).kill();
+    until(&one, |event| matches!(event, Event::Retrying(Some(_))).then_some(()));
+    let denied = guarded.start("/denied");
+    guarded.cluster.member(0).start();
+    assert_eq!(failure(&denied), ErrorKind::Denied);
+    let begun = Instant::now();
+    while one.token().is_none() {
+        assert!(begun.elapsed() < SOON, "it leads again: {:?}", one.try_next());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(one.token() >= Some(first));
+}
+
+#[test]
+fn however_many_keys_are_denied_the_others_lead_on() {
+    const REVOKED: [&str; 5] = ["/a", "/b", "/c", "/d", "/e"];
+    let guarded = Guarded::new(&[&REVOKED[..], &["/kept"]].concat());
+    let revoked = REVOKED.map(|key| guarded.start(key));
+    let kept = guarded.start("/kept");
+    revoked.iter().for_each(|one| assert!(elected(one) > 0));
+    let token = elected(&kept);
+    for key in REVOKED {
+        guarded.role(&["revoke-permission", "worker", "--prefix=true", &format!("{key}/")]);
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(u64::from(TTL_S) * 4) {
+        // The link, too, is opened anew with a key that may be read.
+        if begun.elapsed() > Duration::from_secs(u64::from(TTL_S) * 2) {
+            guarded.proxy.reset();
+            std::thread::sleep(Duration::from_millis(900));
+        }
+        assert_eq!(kept.token(), Some(token), "after {:?}", begun.elapsed());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn a_role_that_is_revoked_for_one_key_leaves_the_other_leading() {
     let guarded = Guarded::new(&["/kept", "/revoked"]);

@@ -69,6 +69,8 @@ enum Do {
     Spared,
     Revoked,
     Fails(Kind),
+    /// v3: a request fails, since its key is denied to us.
+    KeyDenied,
     Created,
     /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
     Gone(&'static [(u64, &'static str)]),
@@ -168,6 +170,13 @@ impl Stage {
             assert_eq!(id, self.id);
             self.report = report;
         }
+    }
+
+    /// The answer to the next request that has one is this failure.
+    fn fail(&mut self, step: &Do, failure: Failure) {
+        let no_answer = |op: &Op| matches!(op, Op::Close | Op::Watch { .. } | Op::Unwatch { .. });
+        let id = self.take(step, |op| !no_answer(op)).id;
+        self.handle(Input::Reply { id, result: Err(failure) });
     }
 
     fn handle(&mut self, input: Input) {
@@ -305,10 +314,10 @@ impl Stage {
                 self.answer(step, is_leave, self.stamp(), answer);
             }
             Revoked => self.answer(step, |op| matches!(op, Op::Revoke { .. }), self.stamp(), Answer::Revoked),
-            Fails(kind) => {
-                let no_answer = |op: &Op| matches!(op, Op::Close | Op::Watch { .. } | Op::Unwatch { .. });
-                let id = self.take(step, |op| !no_answer(op)).id;
-                self.handle(Input::Reply { id, result: Err(Failure::new(*kind, "as the row says")) });
+            Fails(kind) => self.fail(step, Failure::new(*kind, "as the row says")),
+            KeyDenied => {
+                let failure = Failure::new(ErrorKind::Denied, "as the row says");
+                self.fail(step, Failure { is_of_key: true, ..failure });
             }
             Created => self.watch_news(0, WatchNews::Created { revision: self.revision }),
             BothCreated => {

@@ -35,7 +35,7 @@ fn stopping() {
             ),
             (
                 "a revoke that is refused is sent again",
-                with(&[WAITING, &[Stop(false), Left, Fails(Kind::Denied), At(750)]]),
+                with(&[WAITING, &[Stop(false), Left, KeyDenied, At(750)]]),
                 "revoke",
                 "released",
             ),

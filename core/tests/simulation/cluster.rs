@@ -164,7 +164,8 @@ impl Cluster {
             return Outcome::Stuck;
         }
         if self.denied {
-            return Outcome::Done(Err(Failure::new(ErrorKind::Denied, "etcdserver: permission denied")));
+            let refusal = Failure::new(ErrorKind::Denied, "etcdserver: permission denied");
+            return Outcome::Done(Err(Failure { is_of_key: true, ..refusal }));
         }
         if let Op::Renew { lease } = op {
             return self.renew(at, *lease, now);

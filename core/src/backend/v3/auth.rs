@@ -155,6 +155,7 @@ impl Auth {
         let mut failure = status::refused(&self.endpoint, self.login(), refusal);
         if failure.kind == ErrorKind::Denied && !is_broken {
             failure.detail = format!("{}: {}", self.endpoint, self.denied(refusal.message(), key));
+            failure.is_of_key = refusal.message().contains("permission denied");
         }
         failure
     }

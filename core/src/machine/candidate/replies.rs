@@ -127,14 +127,15 @@ impl Candidate {
         self.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
         match (failure.kind, self.lease, self.link) {
             (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
-            // The link serves others, and what it says of our key is not its own opinion: etcd decides it when it
+            // The link may serve others, and what it says of our key is not its own opinion: etcd decides it when it
             // applies the request, on every member alike.
-            (ErrorKind::Denied, ..) if self.session_has_joined && verb == Verb::Join && !self.has_joined => {
-                self.report.fatal = Some(error.clone());
-                self.fail(error);
+            (ErrorKind::Denied, ..)
+                if verb == Verb::Join && !self.has_joined && (failure.is_of_key || self.session_has_joined) =>
+            {
+                self.refuse(error);
             }
             (ErrorKind::Denied, ..) if self.session_has_joined => {}
-            (kind, _, Some(link)) if kind.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
+            (_, _, Some(link)) if failure.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
             _ => {}
         }
     }

@@ -167,7 +167,7 @@ impl Doubts {
             }
             Err(failure) => {
                 doubt.step = Step::Read(now + out.entropy.jitter(self.attempt / 2));
-                if failure.kind.blames_link() { Err(failure) } else { Ok(()) }
+                if failure.blames_link() { Err(failure) } else { Ok(()) }
             }
         }
     }

@@ -14,8 +14,6 @@ use crate::time::Time;
 
 /// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction.
 const KEYS_PER_READ: usize = 100;
-/// How many reads of one key may follow a denied one of many, to find one that is allowed.
-const MAX_LONE_READS: u32 = 3;
 
 #[derive(Debug)]
 struct Held {
@@ -80,8 +78,11 @@ pub(super) struct LeaseKeeper {
     failures: u32,
     /// The last candidate whose key a confirming read checked; the next read goes on behind it.
     cursor: Option<CandidateId>,
-    /// Confirming reads in a row that were denied. One election may have lost its permission: it must not end the others.
-    denied_reads: u32,
+    /// Confirming reads in a row that were denied. Some elections may have lost their permission: they must not end the
+    /// others, so that each key is read alone, until one is found that is allowed.
+    denied_reads: usize,
+    /// How many keys there are to check.
+    places: usize,
     /// Somebody wants a lease to be held.
     is_wanted: bool,
     retired: Vec<Retired>,
@@ -103,6 +104,7 @@ impl LeaseKeeper {
             failures: 0,
             cursor: None,
             denied_reads: 0,
+            places: 0,
             is_wanted: false,
             retired: Vec::new(),
         }
@@ -251,7 +253,7 @@ impl Keeper for LeaseKeeper {
         let step = std::mem::replace(&mut self.step, Step::Idle);
         match (step, result) {
             (Step::Confirming { places, .. }, Err(failure))
-                if failure.kind == ErrorKind::Denied && self.may_read_alone(places.len()) =>
+                if failure.is_of_key && self.may_read_alone(places.len()) =>
             {
                 self.denied_reads += 1;
                 self.next_at = now;
@@ -344,7 +346,7 @@ impl LeaseKeeper {
                 self.retired[at].asked = None;
                 self.retired[at].ask_at = now + self.attempt / 2;
                 // Of all that hung on it, one key may be denied to us by now.
-                if failure.kind == ErrorKind::Denied { KeeperNews::Nothing } else { KeeperNews::Failed(failure) }
+                if failure.is_of_key { KeeperNews::Nothing } else { KeeperNews::Failed(failure) }
             }
             _ => {
                 self.retired.swap_remove(at);
@@ -377,10 +379,11 @@ impl LeaseKeeper {
     }
 
     fn may_read_alone(&self, denied: usize) -> bool {
-        if self.denied_reads == 0 { denied > 1 } else { self.denied_reads < MAX_LONE_READS }
+        if self.denied_reads == 0 { denied > 1 } else { self.denied_reads < self.places }
     }
 
     fn next_places(&mut self, places: &Places) -> Vec<(CandidateId, Revision, Vec<u8>)> {
+        self.places = places.len();
         let behind = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let from_cursor = places.range((behind, Bound::Unbounded));
         let from_start = places.iter().take_while(|(id, _)| self.cursor.is_some_and(|cursor| **id <= cursor));

@@ -24,6 +24,9 @@ pub(super) enum LinkNews {
     Up { stamp: Stamp, known: Revision, seen: Revision },
     /// An endpoint failed us.
     Failed { endpoint: usize, failure: Failure },
+    /// No endpoint served us, and one does not let us use the key that it was asked for. `is_final`: nobody serves us that is
+    /// reached, and nobody of ours has ever joined.
+    Denied { endpoint: usize, failure: Failure, is_final: bool },
     /// Every configured endpoint answers for one other cluster.
     Rebuilt,
     /// The election cannot work, and never did.
@@ -105,6 +108,13 @@ impl Links {
 
     pub(super) fn is_waiting_for(&self, id: RequestId) -> bool {
         matches!(&self.state, State::Opening { tries, .. } if tries.iter().any(|one| one.id == id))
+    }
+
+    /// While none serves us: there is another key to ask for, at once.
+    pub(super) fn hurry(&mut self, now: Time) {
+        if let State::Down { retry_at } = &mut self.state {
+            *retry_at = now;
+        }
     }
 
     /// The link did real work: the next failure starts with a short wait again.
@@ -195,6 +205,7 @@ impl Links {
                     news.push(LinkNews::Failed { endpoint: one.endpoint, failure });
                 }
             }
+            Err(failure) if failure.is_of_key => {}
             Err(failure) => news.push(LinkNews::Failed { endpoint: one.endpoint, failure: failure.clone() }),
         }
         one.outcome = Some(result.map(|stamp| (stamp, known)));
@@ -285,10 +296,17 @@ impl Links {
             _ => {
                 self.failures = self.failures.saturating_add(1);
                 self.state = State::Down { retry_at: now + self.backoff(out) };
-                if let (false, Some(error)) = (has_joined, self.verdict(&tries)) {
+                let verdict = if has_joined { None } else { self.verdict(&tries) };
+                let is_final = verdict.is_some();
+                let denied = tries.iter().find_map(|one| {
+                    let failure = one.outcome.as_ref()?.as_ref().err().filter(|failure| failure.is_of_key)?;
+                    Some(LinkNews::Denied { endpoint: one.endpoint, failure: failure.clone(), is_final })
+                });
+                if let (None, Some(error)) = (&denied, verdict) {
                     self.state = State::Down { retry_at: Time::NEVER };
                     news.push(LinkNews::Fatal(error));
                 }
+                news.extend(denied);
                 self.refused.clear();
             }
         }
