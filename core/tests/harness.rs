@@ -3,13 +3,14 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CloneFlags, unshare};
 use support::netns::{Network, Place};
 use support::proxy::Way;
-use support::{Cluster, Proxy, wait_for};
+use support::{Cluster, PATIENCE, Port, Proxy, wait_for};
 
 #[test]
 fn members_are_killed_frozen_wiped_and_gone_with_the_test() {
@@ -40,7 +41,8 @@ fn the_proxy_does_what_it_is_told() {
     assert_eq!(echoed(&mut client), Some(b'x'));
 
     proxy.hold(Way::ToClient);
-    assert_eq!(echoed(&mut client), None);
+    assert_eq!(echoed_within(&mut client, Duration::from_millis(500)), None);
+    client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     proxy.pass();
     let mut held = [0];
     client.read_exact(&mut held).expect("what was held");
@@ -59,6 +61,31 @@ fn the_proxy_does_what_it_is_told() {
     proxy.reset();
     let error = wait_for("a reset", || client.write_all(b"x").and_then(|()| client.read_exact(&mut held)).err());
     assert!(matches!(error.kind(), std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe), "{error}");
+}
+
+#[test]
+fn a_port_is_given_to_nobody_else_and_may_be_listened_on() {
+    let ours = Port::new();
+    let refused = TcpStream::connect(ours.address()).expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    for _ in 0..2 {
+        let listener = TcpListener::bind(ours.address()).expect("its port");
+        drop(TcpStream::connect(ours.address()).expect("connected"));
+        drop(listener.accept().expect("accepted"));
+    }
+    // In a network of this thread's own, which has two ports.
+    let in_a_small_network = || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").expect("two ports");
+        let any = Ipv4Addr::UNSPECIFIED;
+        let (ours, other) = (Port::at(any.into()), TcpListener::bind((any, 0)).expect("the other port"));
+        assert_ne!(other.local_addr().expect("its address"), ours.address());
+        let full = TcpListener::bind((any, 0)).expect_err("both ports are taken");
+        assert_eq!(full.kind(), std::io::ErrorKind::AddrInUse);
+        drop(ours);
+        TcpListener::bind((any, 0)).expect("a port that is free again");
+    };
+    std::thread::spawn(in_a_small_network).join().expect("no panic");
 }
 
 /// Who counts on it resets a hundred at once and waits for them to come back, as `a_thousand_resets_and_no_sigpipe` does.
@@ -80,9 +107,13 @@ fn what_the_proxy_has_counted_it_resets() {
     }
 }
 
-/// Sends a byte, and gives what comes back within a while.
+/// Sends a byte, and gives what comes back.
 fn echoed(client: &mut TcpStream) -> Option<u8> {
-    client.set_read_timeout(Some(Duration::from_millis(500))).expect("a timeout");
+    echoed_within(client, PATIENCE)
+}
+
+fn echoed_within(client: &mut TcpStream, patience: Duration) -> Option<u8> {
+    client.set_read_timeout(Some(patience)).expect("a timeout");
     client.write_all(b"x").expect("sent");
     let mut answer = [0];
     client.read_exact(&mut answer).ok().map(|()| answer[0])

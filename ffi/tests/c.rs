@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use library::{Way, Workshop};
-use support::{Cluster, Proxy, wait_for};
+use support::{Cluster, Port, Proxy, wait_for};
 
 const WATCHED: [Way; 3] = [Way::Plain, Way::Sanitized, Way::Valgrind];
 
@@ -83,9 +83,9 @@ fn bad_arguments_touch_no_network() {
 #[test]
 fn what_cannot_be_reached_is_told_and_named() {
     let workshop = Workshop::new();
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
+    let nobody = Port::new();
     for way in WATCHED {
-        workshop.run(&source("trouble.c"), way, &[&format!("http://{free}")]);
+        workshop.run(&source("trouble.c"), way, &[&nobody.url()]);
     }
 }
 

@@ -97,10 +97,17 @@ fn a_job_in_cpp() {
         let after = said.split("leading with token ").nth(1).and_then(|rest| rest.lines().next());
         after.expect("it led").parse().expect("a number")
     };
+    // Keeps the job from beginning while the others line up: it does not last long enough for that.
+    let campaign = compile(&workshop, C);
+    let mut before = workshop.start(&campaign, Way::Plain, &[&cluster.urls()[0], "/job", "before"]);
+    cluster.wait_for_members("/job", 1);
     let mut one = start("one");
-    one.says("one: step 1\n");
-    let mut two = start("two");
     cluster.wait_for_members("/job", 2);
+    let mut two = start("two");
+    cluster.wait_for_members("/job", 3);
+    before.signal(Signal::SIGINT);
+    assert!(before.ends().success(), "{}", before.said());
+    one.says("one: step 1\n");
     one.signal(Signal::SIGINT);
     assert!(one.ends().success(), "{}", one.said());
     assert!(one.said().contains("one: ended after step "), "{}", one.said());

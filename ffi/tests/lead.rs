@@ -21,7 +21,6 @@ mod secure;
 mod story;
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::process::Command;
 
 use library::Way;
@@ -29,7 +28,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use story::{Story, child_of, programs};
-use support::{Cluster, Proxy, v2, wait_for};
+use support::{Cluster, Port, Proxy, v2, wait_for};
 
 /// In seconds: of most of the leases here.
 const TTL: &str = "3";
@@ -114,14 +113,14 @@ fn the_turn_does_not_come_in_time() {
     let (cluster, story) = (Cluster::single(), Story::new());
     let mut one = story.runs(&url(&cluster), "one", &[], &["signals"]);
     story.sees("one", "ready");
-    for wait in ["0", "0.3"] {
+    for wait in ["0", "1.5"] {
         let mut two = story.runs(&url(&cluster), "two", &["--wait", wait], &[]);
         two.ends(75);
         assert!(two.said().contains("lead: one leads /jobs, and the turn did not come"), "{}", two.said());
     }
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
+    let nobody = Port::new();
+    let nowhere = nobody.url();
     for options in [&["--wait", "0", "--ttl", "2"][..], &["--wait", "2"]] {
-        let nowhere = format!("http://{free}");
         let options = [&["--endpoints", &nowhere, "--key", "/jobs", "--stop-timeout", "0"], options].concat();
         let mut two = story.lead(&options, &["true"]);
         two.ends(69);
@@ -197,8 +196,8 @@ fn signals_go_on_to_the_command_and_end_who_waits() {
     }
     one.ends(0);
     // While nobody answers, too.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
-    let mut three = story.runs(&format!("http://{free}"), "three", &["--stop-timeout", "0"], &[]);
+    let nobody = Port::new();
+    let mut three = story.runs(&nobody.url(), "three", &["--stop-timeout", "0"], &[]);
     three.says("retrying: ");
     three.signal(Signal::SIGTERM);
     three.ends(143);
@@ -287,7 +286,7 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
 fn a_good_job_on_a_terminal() {
     let (cluster, story) = (Cluster::single(), Story::new());
     // With --restart Ctrl-C is meant for good, though only the command hears it.
-    for (stopped, often, ttl) in [("briefly", "--restart", "30"), ("for-long", "--once", "1")] {
+    for (stopped, often, ttl) in [("briefly", "--restart", "30"), ("for-long", "--once", "3")] {
         let mut shell = Command::new(&programs().shell);
         shell.arg(stopped).arg(&programs().plain).args(["--endpoints", &url(&cluster), "--key", "/terminal"]);
         shell.args([often, "--ttl", ttl, "--verbose", "--", "cat"]);

@@ -14,7 +14,7 @@ use etcd_leader::machine::{LinkId, Op};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curled, etcd_answer, look, post, text, until_watchers};
-use crate::support::{Cluster, Proxy, session};
+use crate::support::{Cluster, Port, Proxy, session};
 
 fn etcd() -> Cluster {
     Cluster::of(1, V2_ON)
@@ -36,10 +36,10 @@ async fn a_name_that_does_not_resolve_is_said_to_be_unknown() {
 
 #[tokio::test]
 async fn a_refused_connection_names_the_member_and_the_cause() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let mut bench = Bench::on(&[format!("http://{free}"), format!("http://localhost:{}", free.port())]);
+    let nobody = Port::new();
+    let mut bench = Bench::on(&[nobody.url(), format!("http://localhost:{}", nobody.address().port())]);
     let failure = bench.open(0).await.expect_err("refused");
-    let expected = format!("http://{free}: cannot connect: Connection refused (os error 111)");
+    let expected = format!("{}: cannot connect: Connection refused (os error 111)", nobody.url());
     assert_eq!((failure.kind, failure.detail), (ErrorKind::Unreachable, expected));
 
     let link = LinkId(bench.fresh());

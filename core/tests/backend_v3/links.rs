@@ -1,14 +1,13 @@
 //! Links that cannot be made, break, or are closed.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use etcd_leader::ErrorKind;
 use etcd_leader::machine::{LinkId, Op};
 
 use crate::bench::{Bench, PREFIX, after, endpoint_address, own, streams, text};
-use crate::support::{Cluster, Proxy};
+use crate::support::{Cluster, Port, Proxy, wait_for};
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_said_to_be_unknown() {
@@ -21,10 +20,10 @@ async fn a_name_that_does_not_resolve_is_said_to_be_unknown() {
 
 #[tokio::test]
 async fn a_refused_connection_names_the_member_and_the_cause() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let mut bench = Bench::on(&[format!("http://{free}"), format!("http://localhost:{}", free.port())]);
+    let nobody = Port::new();
+    let mut bench = Bench::on(&[nobody.url(), format!("http://localhost:{}", nobody.address().port())]);
     let failure = bench.open(0).await.expect_err("refused");
-    let expected = format!("http://{free}: cannot connect: Connection refused (os error 111)");
+    let expected = format!("{}: cannot connect: Connection refused (os error 111)", nobody.url());
     assert_eq!((failure.kind, failure.detail), (ErrorKind::Unreachable, expected));
 
     let link = LinkId(bench.fresh());
@@ -100,7 +99,8 @@ async fn a_closed_link_is_silent() {
     bench.send(link, Op::Confirm { key: ours.key.clone(), keys: vec![] });
     cluster.etcdctl(&["del", text(&ours.key)]);
     assert_eq!(bench.rest(Duration::from_millis(300)).await, []);
-    assert_eq!(streams(&cluster), BTreeSet::from(["0".to_string()]), "the connection is gone");
+    let no_stream = BTreeSet::from(["0".to_string()]);
+    wait_for("etcd to see the connection gone", || (streams(&cluster) == no_stream).then_some(()));
     cluster.member(0).kill();
     assert_eq!(bench.rest(Duration::from_millis(100)).await, []);
 }

@@ -15,16 +15,40 @@ const TTL_S: u32 = 10;
 const STEADY: &[&str] = &["--enable-v2=true", "--pre-vote=true"];
 
 /// Breaks each member in turn, heals it, and finds the leader leading all the time and the follower ready.
-fn one_of_three(setup: &Setup<'_>, mut break_one: impl FnMut(usize), mut heal: impl FnMut(usize)) {
+fn one_of_three(
+    setup: &Setup<'_>,
+    raft_term: impl Fn(usize) -> u64,
+    break_one: impl FnMut(usize),
+    heal: impl FnMut(usize),
+) {
+    let (mut break_one, mut heal) = (break_one, heal);
+    while !is_one_of_three(setup, &raft_term, &mut break_one, &mut heal) {}
+}
+
+/// False: raft needed a second vote, and the lead was lost meanwhile, so that nothing is shown. With two who vote that is
+/// seen now and then, and the README says that it costs the lead.
+fn is_one_of_three(
+    setup: &Setup<'_>,
+    raft_term: &impl Fn(usize) -> u64,
+    break_one: &mut impl FnMut(usize),
+    heal: &mut impl FnMut(usize),
+) -> bool {
     let mut line = setup.line_up(&["one", "two"]);
     for at in 0..3 {
+        let other = (at + 1) % 3;
+        let term = raft_term(other);
         break_one(at);
         // Long enough for a renewal and its second attempt.
         std::thread::sleep(Duration::from_secs(u64::from(TTL_S)) * 8 / 10);
-        assert!(line[0].claims().starts_with("yes"), "member {at}: {:#?}", line[0].log());
+        let leads = line[0].claims().starts_with("yes") && !line[0].has_said("unelected");
+        let was_split = raft_term(other) > term + 1;
         heal(at);
+        if !leads && was_split {
+            println!("raft's vote was split: once more");
+            return false;
+        }
+        assert!(leads, "member {at}: {:#?}", line[0].log());
     }
-    assert!(!line[0].has_said("unelected"), "{:#?}", line[0].log());
     break_one(0);
     let died = now_ms();
     line[0].kill();
@@ -32,6 +56,7 @@ fn one_of_three(setup: &Setup<'_>, mut break_one: impl FnMut(usize), mut heal: i
     // If raft has lost its leader too, the next one gives every lease its full ttl once more.
     assert!(elected < died + u64::from(TTL_S) * 1000 + 5000, "took {} ms", elected - died);
     check_terms(&line.iter().collect::<Vec<_>>());
+    true
 }
 
 on_v2_and_v3!(one_member_dead);
@@ -39,7 +64,8 @@ fn one_member_dead(api: Api) {
     let cluster = std::cell::RefCell::new(Cluster::of(3, STEADY));
     let urls = cluster.borrow().urls();
     let (kill, start) = (|at| cluster.borrow_mut().member(at).kill(), |at| cluster.borrow_mut().member(at).start());
-    one_of_three(&Setup::new(&urls, "/dead", TTL_S).on(api), kill, start);
+    let term = |at| cluster.borrow().raft_term(at);
+    one_of_three(&Setup::new(&urls, "/dead", TTL_S).on(api), term, kill, start);
 }
 
 on_v2_and_v3!(one_member_frozen);
@@ -53,7 +79,8 @@ fn one_member_frozen(api: Api) {
         cluster.borrow_mut().member(at).kill();
         cluster.borrow_mut().member(at).start();
     };
-    one_of_three(&Setup::new(&urls, "/frozen", TTL_S).on(api), freeze, restart);
+    let term = |at| cluster.borrow().raft_term(at);
+    one_of_three(&Setup::new(&urls, "/frozen", TTL_S).on(api), term, freeze, restart);
 }
 
 on_v2_and_v3!(one_member_black_holed_by_drop);
@@ -66,7 +93,8 @@ fn one_member_black_holed_by_drop(api: Api) {
         network.borrow_mut().heal_all();
         cluster.borrow_mut().member(at).wait_until_healthy();
     };
-    one_of_three(&Setup::new(&urls, "/hole", TTL_S).on(api), isolate, heal);
+    let term = |at| cluster.borrow().raft_term(at);
+    one_of_three(&Setup::new(&urls, "/hole", TTL_S).on(api), term, isolate, heal);
 }
 
 on_v2_and_v3!(a_raft_leader_frozen_and_cut_off_answers_renewals_and_is_not_believed);

@@ -66,11 +66,13 @@ fn move_raft_leader(cluster: &Cluster, to: usize) {
 /// Once when it is raft's leader, which the others must replace first, and once when it is not.
 fn the_serving_member_fails(api: Api, what: &str, break_it: impl Fn(&mut Network, &mut Cluster, usize)) {
     for is_raft_leader in [true, false] {
-        fails(api, what, is_raft_leader, &break_it);
+        while !fails(api, what, is_raft_leader, &break_it) {}
     }
 }
 
-fn fails(api: Api, what: &str, is_raft_leader: bool, break_it: impl Fn(&mut Network, &mut Cluster, usize)) {
+/// False: raft needed a second vote, and the lead was lost meanwhile, so that nothing is shown. With two who vote that is
+/// seen now and then, and the README says that it costs the lead.
+fn fails(api: Api, what: &str, is_raft_leader: bool, break_it: impl Fn(&mut Network, &mut Cluster, usize)) -> bool {
     let mut network = Network::new(3);
     let mut cluster = network.cluster(BOTH);
     let urls = cluster.urls();
@@ -81,9 +83,14 @@ fn fails(api: Api, what: &str, is_raft_leader: bool, break_it: impl Fn(&mut Netw
         move_raft_leader(&cluster, raft_leader);
     }
 
+    let term = cluster.raft_term((serving + 1) % 3);
     break_it(&mut network, &mut cluster, serving);
     let broken = now_ms();
     let (moved, _) = line[0].hears_at("fine");
+    if line[0].has_said("unelected") && cluster.raft_term((serving + 1) % 3) > term + 1 {
+        println!("raft's vote was split: once more");
+        return false;
+    }
     // As long again as the renewal lasts that moved, so that it was no accident.
     std::thread::sleep(Duration::from_millis(TTL_MS - MARGIN_MS));
     assert!(line[0].claims().starts_with("yes"), "{:#?}", line[0].log());
@@ -103,6 +110,7 @@ fn fails(api: Api, what: &str, is_raft_leader: bool, break_it: impl Fn(&mut Netw
         moved.saturating_sub(noticed),
         elected - died
     );
+    true
 }
 
 on_v2_and_v3!(killed);

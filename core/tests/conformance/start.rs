@@ -8,12 +8,12 @@ use etcd_leader::Api;
 use super::candidate::{Setup, check_terms};
 use super::store::{BOTH, Store, on_v2_and_v3, single};
 use super::support::etcd::Host;
-use super::support::{Cluster, Proxy, wait_for};
+use super::support::{Cluster, Port, Proxy, wait_for};
 
 on_v2_and_v3!(a_refused_connection_is_told_at_once_and_names_the_endpoint);
 fn a_refused_connection_is_told_at_once_and_names_the_endpoint(api: Api) {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-    let urls = [format!("http://127.0.0.1:{port}")];
+    let nobody = Port::new();
+    let urls = [nobody.url()];
     let one = Setup::new(&urls, "/refused", 10).on(api).start("one");
     let said = one.hears("retrying Unreachable");
     assert!(said.starts_with(&urls[0]) && said.contains("refused"), "{said}");

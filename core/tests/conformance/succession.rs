@@ -115,8 +115,8 @@ fn a_place_is_kept_until_the_user_has_heard(api: Api) {
     assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
     let next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
     next.hears("leader");
-    election.stop();
     let stopped = now_ms();
+    election.stop();
     let (elected, _) = next.hears_at("elected");
     assert!((stopped + 500..stopped + 1500).contains(&elected), "after {} ms", elected - stopped);
     assert!(matches!(election.next(wait), Ok(Next::Event(Event::Unelected { .. }))), "late, but told");

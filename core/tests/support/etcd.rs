@@ -1,6 +1,6 @@
 //! Clusters of real etcd members, gone with the test.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
 use std::{fs, thread};
@@ -8,10 +8,8 @@ use std::{fs, thread};
 use tempfile::TempDir;
 
 use super::member::{Member, etcdctl, tail};
+use super::port::Port;
 use super::wait_for;
-
-/// Between choosing a free port and etcd's binding it, somebody else may take it.
-const PORT_TRIES: usize = 5;
 
 /// Where a member lives.
 #[derive(Clone, Debug)]
@@ -35,6 +33,8 @@ impl Host {
 pub struct Cluster {
     members: Vec<Member>,
     https: Option<SocketAddr>,
+    /// Theirs also while they do not run.
+    ports: Vec<Port>,
     directory: TempDir,
 }
 
@@ -56,36 +56,24 @@ impl Cluster {
 
     /// One member on each of these hosts, healthy.
     pub fn on(hosts: &[Host], flags: &[&str]) -> Cluster {
-        for _ in 0..PORT_TRIES {
-            let mut cluster = Cluster::prepare(hosts, flags);
-            for member in &mut cluster.members {
-                member.launch();
-            }
-            if cluster.comes_up() {
-                return cluster;
-            }
-        }
-        panic!("no etcd started in {PORT_TRIES} tries: every time its ports were taken");
+        let mut cluster = Cluster::prepare(hosts, flags);
+        cluster.start();
+        cluster
     }
 
     /// One member that listens for TLS too, see [`Cluster::https_url`]; health and etcdctl need no certificates.
     pub fn secure(flags: &[&str]) -> Cluster {
-        for _ in 0..PORT_TRIES {
-            let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let address = held.local_addr().expect("its address");
-            let mut cluster = Cluster::prepare(&[Host::local()], flags);
-            drop(held);
-            let member = &mut cluster.members[0];
-            for argument in member.arguments.iter_mut().filter(|one| one.starts_with("--listen-client-urls=")) {
-                argument.push_str(&format!(",https://{address}"));
-            }
-            cluster.https = Some(address);
-            cluster.members[0].launch();
-            if cluster.comes_up() {
-                return cluster;
+        let mut cluster = Cluster::prepare(&[Host::local()], flags);
+        let https = Port::new();
+        for argument in &mut cluster.members[0].arguments {
+            if argument.starts_with("--listen-client-urls=") {
+                argument.push_str(&format!(",https://{}", https.address()));
             }
         }
-        panic!("no etcd started in {PORT_TRIES} tries: every time its ports were taken");
+        cluster.https = Some(https.address());
+        cluster.ports.push(https);
+        cluster.start();
+        cluster
     }
 
     /// Where the member of [`Cluster::secure`] listens for TLS, under this name of it.
@@ -93,35 +81,12 @@ impl Cluster {
         format!("https://{host}:{}", self.https.expect("a cluster with TLS").port())
     }
 
-    /// False if a port was taken meanwhile.
-    fn comes_up(&mut self) -> bool {
-        for at in 0..self.members.len() {
-            let healthy = wait_for(&format!("{} to be healthy", self.members[at].name), || {
-                let member = &mut self.members[at];
-                if member.is_healthy() {
-                    return Some(true);
-                }
-                let ended = member.process.as_mut().and_then(|process| process.try_wait().expect("wait"))?;
-                let log = member.log_text();
-                assert!(log.contains("address already in use"), "etcd ended ({ended}):\n{}", tail(&log));
-                Some(false)
-            });
-            if !healthy {
-                return false;
-            }
-        }
-        true
-    }
-
     fn prepare(hosts: &[Host], flags: &[&str]) -> Cluster {
         let directory = temporary_directory();
-        // Held together, so that no port is chosen twice.
-        let mut held = Vec::new();
+        let mut ports = Vec::new();
         let mut free = || {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let port = listener.local_addr().expect("its address").port();
-            held.push(listener);
-            port
+            ports.push(Port::new());
+            ports[ports.len() - 1].address().port()
         };
         let addresses: Vec<(SocketAddr, SocketAddr)> = hosts
             .iter()
@@ -135,7 +100,7 @@ impl Cluster {
         let members = hosts.iter().zip(addresses).enumerate().map(|(at, (host, addresses))| {
             Member::new(at, host, addresses, directory.path(), [&all.join(","), "new"], flags)
         });
-        Cluster { members: members.collect(), https: None, directory }
+        Cluster { members: members.collect(), https: None, ports, directory }
     }
 
     /// Adds a member to those there are, and waits until it is healthy. Its ports must be given.
@@ -237,6 +202,11 @@ impl Cluster {
                 leader.is_u64() && leader == own
             })
         })
+    }
+
+    /// The term of raft, as this member knows it. It grows by one when a leader is elected, and by more when votes are split.
+    pub fn raft_term(&self, at: usize) -> u64 {
+        wait_for("a raft term", || self.members[at].status()?["Status"]["raftTerm"].as_u64())
     }
 
     /// What etcdctl says to this; the members are named. Panics if it fails.

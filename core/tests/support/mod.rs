@@ -14,12 +14,14 @@ pub mod forwarder;
 pub mod gateway;
 pub mod member;
 pub mod netns;
+pub mod port;
 pub mod proxy;
 pub mod spawn;
 pub mod v2;
 
 pub use etcd::Cluster;
 pub use member::Member;
+pub use port::Port;
 pub use proxy::Proxy;
 
 /// How long anything may take on a busy machine before a test gives up on it.

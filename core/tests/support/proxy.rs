@@ -13,6 +13,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::port::Port;
+
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -62,6 +64,8 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     connections: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
+    /// Ours also while new connections are refused.
+    _port: Port,
 }
 
 impl Proxy {
@@ -72,8 +76,9 @@ impl Proxy {
 
     /// A proxy before this server, at this address of the machine.
     pub fn at(ip: &str, server: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind((ip, 0)).expect("a free port");
-        let address = listener.local_addr().expect("its address");
+        let port = Port::at(ip.parse().expect("an address"));
+        let address = port.address();
+        let listener = TcpListener::bind(address).expect("its port");
         let (mode, watched) = watch::channel(Mode::passes(server, 0));
         let connections = Arc::new(AtomicUsize::new(0));
         let counted = connections.clone();
@@ -81,7 +86,7 @@ impl Proxy {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(serve(listener, watched, counted));
         });
-        Proxy { address, mode, connections, thread: Some(thread) }
+        Proxy { address, mode, connections, thread: Some(thread), _port: port }
     }
 
     /// Where clients are to connect.

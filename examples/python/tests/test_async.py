@@ -76,7 +76,7 @@ class OnAsyncio(Loops):
         etcd = self.own_etcd()
 
         async def main() -> None:
-            one = self.candidate("one", etcd=etcd, ttl=60, stop_timeout_ms=700)
+            one = self.candidate("one", etcd=etcd, ttl=60, stop_timeout_ms=3000)
             gaps: List[float] = []
 
             async def tick() -> None:
@@ -92,7 +92,7 @@ class OnAsyncio(Loops):
                 ticking = asyncio.ensure_future(tick())
             ticking.cancel()
             self.assertGreater(len(gaps), 3)
-            self.assertLess(max(gaps), 0.6)
+            self.assertLess(max(gaps), 2.0)
 
         self.run_in_loop(main())
 

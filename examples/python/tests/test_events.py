@@ -9,7 +9,7 @@ import support  # noqa: F401
 from etcd_leader import Elected, Event, Failed, Leader, Recovered, Retrying, StoppedError, Unelected
 from etcd_leader._inbox import Inbox
 from support.case import Case
-from support.etcd import free_ports
+from support.etcd import Ports
 from support.wait import wait_for
 
 
@@ -209,13 +209,16 @@ class Trouble(Case):
         one.start().hears(Failed, 4)
 
     def test_a_timeout_is_kept(self) -> None:
-        one = self.candidate("one", endpoints=f"http://127.0.0.1:{free_ports(1)[0]}", ttl=300).start()
+        nobody = Ports(1)
+        self.addCleanup(nobody.close)
+        one = self.candidate("one", endpoints=f"http://127.0.0.1:{nobody.numbers[0]}", ttl=300).start()
         one.hears(Retrying)
         begun = monotonic()
         self.assertTrue(one.election.poll(0))
-        self.assertLess(monotonic() - begun, 0.3)
+        self.assertLess(monotonic() - begun, 5, "nothing else ends it")
+        begun = monotonic()
         self.assertTrue(one.election.poll(0.7))
-        self.assertTrue(0.7 <= monotonic() - begun < 2)
+        self.assertTrue(0.7 <= monotonic() - begun < 5)
 
     def test_a_frozen_process_hears_the_truth_from_its_first_question_on(self) -> None:
         child = self.program(f"""

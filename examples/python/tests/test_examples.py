@@ -15,7 +15,7 @@ import support  # noqa: F401
 from support import PYTHON, ROOT
 from support.case import Case
 from support.child import Child
-from support.etcd import free_ports, temporary
+from support.etcd import Ports, temporary
 from support.wait import wait_for
 
 
@@ -77,7 +77,9 @@ class Campaign(Examples):
             self.refuses("campaign.py", arguments, said)
 
     def test_trouble_and_the_end_are_told(self) -> None:
-        child = self.example("campaign.py", f"http://127.0.0.1:{free_ports(1)[0]},{self.etcd.url}", self.key, "one")
+        nobody = Ports(1)
+        self.addCleanup(nobody.close)
+        child = self.example("campaign.py", f"http://127.0.0.1:{nobody.numbers[0]},{self.etcd.url}", self.key, "one")
         child.says("one: elected, token")
         etcd = self.own_etcd("--enable-v2=false")
         lost = self.example("campaign.py", "--v2", etcd.url, self.key, "one")
@@ -144,7 +146,9 @@ class Service(Examples):
             return client.makefile().readline().split()[0]
 
     def test_one_serves_and_then_the_next(self) -> None:
-        (port,) = free_ports(1)
+        ports = Ports(1)
+        self.addCleanup(ports.close)
+        (port,) = ports.numbers
         one = self.example("service.py", self.etcd.url, self.key, "one", str(port))
         one.says("one: serving on port")
         two = self.example("service.py", self.etcd.url, self.key, "two", str(port))
@@ -197,8 +201,8 @@ class Readme(Case):
 
     def test_async_with_lead(self) -> None:
         self.ends_promptly(self.program(self.block("asyncio.run")), within=5)
-        child = self.program(self.block("asyncio.run").replace("sleep(1)", "sleep(60)"))
-        wait_for("it to lead", lambda: self.entries() == ["host-1"])
+        child = self.program(self.block("asyncio.run").replace("sleep(1)", "sleep(60)"), flags=["-u"])
+        child.says("leading with token")
         self.etcd.remove_leader(self.key)
         child.says("cut short: EL_KEY_LOST")
         self.ends_promptly(child)

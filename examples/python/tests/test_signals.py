@@ -17,6 +17,13 @@ WAITS = {
     "lead": "say('waits')\nwith election.lead(): pass",
 }
 
+#: So long that no end of a slice can be what the signal was heard by.
+LONG_SLICES = """
+from etcd_leader import _aside, _handle, _term, _turn
+for module in (_aside, _handle, _term, _turn):
+    module.SLICE_S = 30.0
+"""
+
 
 class CtrlC(Case):
     def candidate_program(self, code: str, etcd: str = "", options: str = "ttl=5") -> Child:
@@ -32,12 +39,11 @@ class CtrlC(Case):
             with self.subTest(what):
                 waiting = "\n".join(f"        {line}" for line in wait.splitlines())
                 start = "" if what == "lead" else "election.start()\n"
-                child = self.candidate_program(f"{start}try:\n    try:\n{waiting}\n    finally:\n        election.close()\nexcept KeyboardInterrupt:\n    say('interrupted')")
+                child = self.candidate_program(f"{LONG_SLICES}{start}try:\n    try:\n{waiting}\n    finally:\n        election.close()\nexcept KeyboardInterrupt:\n    say('interrupted')")
                 child.says("waits")
                 child.says("Leader rival")
                 sent = child.signal(signal.SIGINT)
-                # Far less than a slice of waiting.
-                self.assertLess(child.says("interrupted").at - sent, 0.4)
+                self.assertLess(child.says("interrupted").at - sent, PROMPTLY)
                 self.ends_promptly(child)
                 self.assertEqual(self.entries(), ["rival"])
         rival.election.close()
@@ -216,7 +222,9 @@ say("over", rained)
             signal.sigtimedwait([], rain.random() * 0.02)
         # Now it dries.
         self.assertEqual(child.ends(), 0, f"seed {seed}:\n{child}")
-        self.assertNotIn("Exception ignored", child.errors)
+        # What a handler raises in a finalizer is ignored by Python itself; in a callback of C's nothing may be.
+        ignored = [line for line in child.errors.splitlines() if line.startswith("Exception ignored")]
+        self.assertEqual([line for line in ignored if "__del__" not in line], [])
         self.assertEqual(self.entries(), [])
 
 

@@ -12,8 +12,9 @@ static void try_everything(const el_event *event, told *told) {
     CHECK(el_poll(other, 0) >= 0);
 }
 
+/* To its end, also if another thread is inside just then to see whether we are. */
 static void *poll_for_ever(void *election) {
-    while (el_poll(election, -1) >= 0) {
+    while (el_poll(election, -1) != EL_STOPPED) {
     }
     return NULL;
 }

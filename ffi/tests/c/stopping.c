@@ -1,6 +1,7 @@
 /* Every way to end an election. */
 
 #include "test.h"
+#include <sys/syscall.h>
 
 static el_election *current;
 static volatile sig_atomic_t signals;
@@ -20,8 +21,28 @@ static void from_the_callback(void) {
     CHECK(el_free(election) == EL_OK);
 }
 
+/* The thread that is to be disturbed in its wait. */
+static pid_t waiting;
+
+/* Until that thread is inside poll(2). */
+static void until_it_waits(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int)waiting);
+    for (long call = -1; call != SYS_ppoll;) {
+        FILE *file = fopen(path, "r");
+        CHECK(file != NULL);
+        if (fscanf(file, "%ld", &call) != 1)
+            call = -1; /* It is running. */
+        fclose(file);
+#ifdef SYS_poll
+        if (call == SYS_poll)
+            return;
+#endif
+    }
+}
+
 static void *stop_soon(void *election) {
-    pause_ms(100);
+    until_it_waits();
     el_stop(election);
     CHECK(!el_is_leader(election));
     return NULL;
@@ -32,6 +53,7 @@ static void from_another_thread(void) {
     el_election *election = start("/stop/thread", "one", &told);
     poll_until(election, &told.leader, 1);
     pthread_t thread;
+    waiting = gettid();
     CHECK(pthread_create(&thread, NULL, stop_soon, election) == 0);
     CHECK(el_poll(election, -1) == 1 && told.unelected == 1);
     pthread_join(thread, NULL);
@@ -50,7 +72,7 @@ static void on_interrupt(int number) {
 }
 
 static void *interrupt_soon(void *thread) {
-    pause_ms(100);
+    until_it_waits();
     CHECK(pthread_kill(*(pthread_t *)thread, SIGINT) == 0);
     return NULL;
 }
@@ -63,6 +85,7 @@ static void from_a_signal_handler(const char *key, int stops) {
     current = stops ? election : NULL;
     signals = 0;
     pthread_t thread, self = pthread_self();
+    waiting = gettid();
     CHECK(pthread_create(&thread, NULL, interrupt_soon, &self) == 0);
     CHECK(el_poll(election, -1) == 0 && signals == 1);
     pthread_join(thread, NULL);

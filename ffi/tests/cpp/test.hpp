@@ -49,7 +49,11 @@ inline long entries(const char *path) {
 inline void begin(char **argv) {
     endpoint = argv[1];
     etcdctl_path = argv[2];
-    std::thread([] {}).join(); // With its first thread a sanitizer starts one of its own.
+    // With its first thread a sanitizer starts one of its own. The kernel may list ours for a moment after its end.
+    pid_t first = 0;
+    std::thread([&first] { first = ::gettid(); }).join();
+    while (std::filesystem::exists("/proc/self/task/" + std::to_string(first)))
+        std::this_thread::sleep_for(1ms);
     threads_before = entries("/proc/self/task");
     descriptors_before = entries("/proc/self/fd");
     ::alarm(120);

@@ -96,7 +96,8 @@ fn the_key_is_deleted_and_the_command_is_killed_at_once() {
     assert!(!story.has_seen("one", "caught-15"), "it had SIGTERM");
     story.sees("two", "ready");
     println!("after the key was deleted: alive for {} ms", (story.last("one") - deleted) / 1_000_000);
-    assert!(story.last("one") < deleted + 500_000_000, "{} ns", story.last("one") - deleted);
+    // Not only when the lease would have run out.
+    assert!(story.last("one") < deleted + 1_500_000_000, "{} ns", story.last("one") - deleted);
     two.signal(Signal::SIGTERM);
     two.ends(0);
     story.nothing_is_left();

@@ -16,7 +16,6 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from . import ROOT
 from .wait import wait_for
 
-PORT_TRIES = 5
 # etcd waits for the disk at every step.
 PARENT = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
 
@@ -41,15 +40,19 @@ def dies_with_us() -> List[str]:
     return [setpriv, "--pdeathsig", "KILL", "--"]
 
 
-def free_ports(count: int) -> List[int]:
-    """Ports of this machine; held together, so that no two are the same."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
+class Ports:
+    """Free ports that the system gives to nobody else until they are closed. They are bound and not listened on: a
+    connection is refused, and who binds them by name and with SO_REUSEADDR, as etcd does, may listen there."""
+
+    def __init__(self, count: int) -> None:
+        self._sockets = [socket.socket() for _ in range(count)]
+        for one in self._sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
+        self.numbers: List[int] = [one.getsockname()[1] for one in self._sockets]
+
+    def close(self) -> None:
+        for one in self._sockets:
             one.close()
 
 
@@ -81,17 +84,10 @@ class Etcd:
     def __init__(self, flags: Sequence[str] = (), tls: Optional[Tls] = None) -> None:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.folder = temporary(PARENT)
+        # Its own also while it does not run.
+        self._ports = Ports(3)
         Etcd._living.append(self)
-        for _ in range(PORT_TRIES):
-            if self._comes_up(free_ports(3), flags, tls):
-                return
-            self._kill()
-            shutil.rmtree(f"{self.folder}/data", ignore_errors=True)
-        self.end()
-        raise AssertionError(f"no etcd started in {PORT_TRIES} tries: every time its ports were taken")
-
-    def _comes_up(self, ports: List[int], flags: Sequence[str], tls: Optional[Tls]) -> bool:
-        self.port, peer, https = ports
+        self.port, peer, https = self._ports.numbers
         self.url, self.https_url = f"http://127.0.0.1:{self.port}", f"https://127.0.0.1:{https}"
         self._command = [
             *dies_with_us(),
@@ -107,20 +103,7 @@ class Etcd:
             *(["--client-cert-auth", f"--trusted-ca-file={tls.ca}"] if tls and tls.ca else []),
             *flags,
         ]
-        self._launch()
-
-        def is_up() -> Optional[str]:
-            if self._is_healthy():
-                return "yes"
-            assert self._process is not None
-            if self._process.poll() is None:
-                return None
-            log = Path(self.folder, "log").read_text(errors="replace")
-            if "address already in use" in log:
-                return "taken"
-            raise AssertionError(f"etcd ended:\n{log[-4000:]}")
-
-        return wait_for(f"{self.url} to be healthy", is_up) == "yes"
+        self.restart()
 
     def _launch(self) -> None:
         # Variables that begin with ETCD are flags to etcd.
@@ -164,7 +147,15 @@ class Etcd:
 
     def restart(self) -> None:
         self._launch()
-        wait_for(f"{self.url} to be healthy", self._is_healthy)
+
+        def is_up() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                log = Path(self.folder, "log").read_text(errors="replace")
+                raise AssertionError(f"etcd ended:\n{log[-4000:]}")
+            return self._is_healthy()
+
+        wait_for(f"{self.url} to be healthy", is_up)
 
     def etcdctl(self, *words: str) -> str:
         env = {name: value for name, value in os.environ.items() if not name.startswith("ETCD")}
@@ -202,6 +193,7 @@ class Etcd:
         if self in Etcd._living:
             Etcd._living.remove(self)
         self._kill()
+        self._ports.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @staticmethod

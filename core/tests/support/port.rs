@@ -1,0 +1,34 @@
+//! A port that stays ours while nobody listens there.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpSocket;
+
+/// A free port that the system gives to nobody else while this lives. It is bound and not listened on: a connection is
+/// refused, and who binds it by name and with SO_REUSEADDR, as etcd and the standard library do, may listen there.
+pub struct Port(TcpSocket);
+
+impl Port {
+    /// One of loopback's.
+    pub fn new() -> Port {
+        Port::at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// One at this address of the machine.
+    pub fn at(ip: IpAddr) -> Port {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("may be bound again");
+        socket.bind(SocketAddr::new(ip, 0)).expect("a free port");
+        Port(socket)
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().expect("its address")
+    }
+
+    /// The same as an endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+}
