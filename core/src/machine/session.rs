@@ -2,8 +2,8 @@
 //!
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
 //! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `doubts` owns the keys whose fate is open;
-//! `clocks` knows how far the members' clocks are apart; here is the history of the store, and what the parts tell each
-//! other.
+//! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; here is the
+//! history of the store, and in `news` what the parts tell each other.
 
 use std::sync::Arc;
 
@@ -23,15 +23,16 @@ mod keeper;
 mod keys;
 mod lease;
 mod links;
+mod news;
 mod probes;
 
 use clocks::Clocks;
 use doubts::Doubts;
 use entry::EntryKeeper;
-use keeper::{Keeper, KeeperNews};
+use keeper::Keeper;
 use keys::Keys;
 use lease::LeaseKeeper;
-use links::{LinkNews, Links};
+use links::Links;
 use probes::{Probes, probe_every};
 
 pub(super) use keeper::Check;
@@ -323,18 +324,6 @@ impl Session {
         }
     }
 
-    /// We may not read the key that was asked for. It is told when we may read none.
-    fn key_denied(&mut self, endpoint: Option<usize>, failure: Failure, is_final: bool, now: Time) {
-        let error = Error::new(failure.kind, failure.detail);
-        let next = self.keys.denied(is_final);
-        self.refusals.extend(next.refused.map(|candidate| (candidate, error.clone())));
-        if next.is_untried {
-            self.links.hurry(now);
-        } else {
-            self.worry(endpoint, error);
-        }
-    }
-
     pub(super) fn timeout(&self, now: Time) -> Time {
         if self.is_over() {
             return Time::NEVER;
@@ -344,94 +333,8 @@ impl Session {
         links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
     }
 
-    fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut Outbox) {
-        for news in news {
-            match news {
-                LinkNews::Up { stamp, known, seen } => {
-                    self.keys.allowed();
-                    self.keeper.relinked(now);
-                    self.doubts.relinked();
-                    self.check_history(stamp, known, now, out);
-                    out.known = out.known.max(seen);
-                    self.probes.relinked(now);
-                    self.weigh_clocks(now, out);
-                }
-                LinkNews::Failed { endpoint, failure } => {
-                    self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
-                }
-                LinkNews::Denied { endpoint, failure, is_final } => {
-                    self.key_denied(Some(endpoint), failure, is_final, now)
-                }
-                LinkNews::Rebuilt => {
-                    let detail = "all endpoints belong to a new etcd cluster: it was built anew".to_string();
-                    self.reset(0, detail, now, out);
-                }
-                LinkNews::Fatal(error) => self.fatal = Some(error),
-            }
-        }
-    }
-
-    fn hear_of_lease(&mut self, news: KeeperNews, now: Time, out: &mut Outbox) {
-        match news {
-            KeeperNews::Nothing => {}
-            KeeperNews::Kept => {
-                self.keys.allowed();
-                if let Some(endpoint) = self.links.endpoint() {
-                    self.clocks.wrote(endpoint, now);
-                    self.weigh_clocks(now, out);
-                }
-                // What keeps us from leading, or may, is told for as long as it lasts.
-                if now >= self.quiet_until && self.clocks.skew() <= self.settings.ttl() / 4 {
-                    self.trouble = None;
-                }
-                self.links.serve_well();
-            }
-            KeeperNews::Gone => self.drop_lease(now),
-            KeeperNews::Failed(failure) => {
-                let Some(link) = self.links.current() else { return };
-                if failure.blames_link() {
-                    self.link_failed(link, failure, now, out);
-                } else if failure.is_of_key {
-                    self.key_denied(self.links.endpoint(), failure, false, now);
-                } else {
-                    self.worry(self.links.endpoint(), Error::new(failure.kind, failure.detail));
-                }
-            }
-        }
-    }
-
-    fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time) {
-        let endpoint = self.links.endpoint_of(link).or(self.probes.endpoint_of(link));
-        if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, self.links.is_foreign(stamp.cluster))
-        {
-            self.clocks.note(endpoint, clock_s, sent_at, now);
-        }
-    }
-
-    /// Warns of a clock that is behind, and leaves a member by whose clock nobody could lead.
-    fn weigh_clocks(&mut self, now: Time, out: &mut Outbox) {
-        let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
-        self.clocks.may_write(endpoint, now);
-        let behind = self.clocks.behind(endpoint, now);
-        let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
-        let detail = format!(
-            "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",
-            skew.as_millis()
-        );
-        let failure = Failure::new(ErrorKind::ClockSkew, detail);
-        if self.settings.renew_every + self.settings.margin + skew < self.settings.ttl() {
-            self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
-        } else {
-            self.link_failed(link, failure, now, out);
-        }
-    }
-
     fn drop_lease(&mut self, now: Time) {
         self.keeper.retire(now);
         self.places.clear();
-    }
-
-    fn worry(&mut self, endpoint: Option<usize>, error: Error) {
-        self.trouble = Some(Arc::new(Trouble { error, endpoint }));
     }
 }

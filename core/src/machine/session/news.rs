@@ -1,0 +1,112 @@
+//! What a session makes of the news of its parts: links that are up or broken, a lease that is kept or gone, keys that are
+//! denied, clocks that differ.
+
+use std::sync::Arc;
+
+use super::Session;
+use super::keeper::KeeperNews;
+use super::links::LinkNews;
+use crate::error::{Error, ErrorKind};
+use crate::machine::outbox::Outbox;
+use crate::machine::{Failure, LinkId, Stamp, Trouble};
+use crate::time::Time;
+
+impl Session {
+    pub(super) fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut Outbox) {
+        for news in news {
+            match news {
+                LinkNews::Up { stamp, known, seen } => {
+                    self.keys.allowed();
+                    self.keeper.relinked(now);
+                    self.doubts.relinked();
+                    self.check_history(stamp, known, now, out);
+                    out.known = out.known.max(seen);
+                    self.probes.relinked(now);
+                    self.weigh_clocks(now, out);
+                }
+                LinkNews::Failed { endpoint, failure } => {
+                    self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
+                }
+                LinkNews::Denied { endpoint, failure, is_final } => {
+                    self.key_denied(Some(endpoint), failure, is_final, now)
+                }
+                LinkNews::Rebuilt => {
+                    let detail = "all endpoints belong to a new etcd cluster: it was built anew".to_string();
+                    self.reset(0, detail, now, out);
+                }
+                LinkNews::Fatal(error) => self.fatal = Some(error),
+            }
+        }
+    }
+
+    pub(super) fn hear_of_lease(&mut self, news: KeeperNews, now: Time, out: &mut Outbox) {
+        match news {
+            KeeperNews::Nothing => {}
+            KeeperNews::Kept => {
+                self.keys.allowed();
+                if let Some(endpoint) = self.links.endpoint() {
+                    self.clocks.wrote(endpoint, now);
+                    self.weigh_clocks(now, out);
+                }
+                // What keeps us from leading, or may, is told for as long as it lasts.
+                if now >= self.quiet_until && self.clocks.skew() <= self.settings.ttl() / 4 {
+                    self.trouble = None;
+                }
+                self.links.serve_well();
+            }
+            KeeperNews::Gone => self.drop_lease(now),
+            KeeperNews::Failed(failure) => {
+                let Some(link) = self.links.current() else { return };
+                if failure.blames_link() {
+                    self.link_failed(link, failure, now, out);
+                } else if failure.is_of_key {
+                    self.key_denied(self.links.endpoint(), failure, false, now);
+                } else {
+                    self.worry(self.links.endpoint(), Error::new(failure.kind, failure.detail));
+                }
+            }
+        }
+    }
+
+    pub(super) fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time) {
+        let endpoint = self.links.endpoint_of(link).or(self.probes.endpoint_of(link));
+        if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, self.links.is_foreign(stamp.cluster))
+        {
+            self.clocks.note(endpoint, clock_s, sent_at, now);
+        }
+    }
+
+    /// Warns of a clock that is behind, and leaves a member by whose clock nobody could lead.
+    pub(super) fn weigh_clocks(&mut self, now: Time, out: &mut Outbox) {
+        let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
+        self.clocks.may_write(endpoint, now);
+        let behind = self.clocks.behind(endpoint, now);
+        let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
+        let detail = format!(
+            "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",
+            skew.as_millis()
+        );
+        let failure = Failure::new(ErrorKind::ClockSkew, detail);
+        if self.settings.renew_every + self.settings.margin + skew < self.settings.ttl() {
+            self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
+        } else {
+            self.link_failed(link, failure, now, out);
+        }
+    }
+
+    /// We may not read the key that was asked for. It is told when we may read none.
+    fn key_denied(&mut self, endpoint: Option<usize>, failure: Failure, is_final: bool, now: Time) {
+        let error = Error::new(failure.kind, failure.detail);
+        let next = self.keys.denied(is_final);
+        self.refusals.extend(next.refused.map(|candidate| (candidate, error.clone())));
+        if next.is_untried {
+            self.links.hurry(now);
+        } else {
+            self.worry(endpoint, error);
+        }
+    }
+
+    pub(super) fn worry(&mut self, endpoint: Option<usize>, error: Error) {
+        self.trouble = Some(Arc::new(Trouble { error, endpoint }));
+    }
+}
