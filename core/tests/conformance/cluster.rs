@@ -18,10 +18,9 @@ const STEADY: &[&str] = &["--enable-v2=true", "--pre-vote=true"];
 fn one_of_three(
     setup: &Setup<'_>,
     raft_term: impl Fn(usize) -> u64,
-    break_one: impl FnMut(usize),
-    heal: impl FnMut(usize),
+    mut break_one: impl FnMut(usize),
+    mut heal: impl FnMut(usize),
 ) {
-    let (mut break_one, mut heal) = (break_one, heal);
     while !is_one_of_three(setup, &raft_term, &mut break_one, &mut heal) {}
 }
 
