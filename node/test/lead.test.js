@@ -80,8 +80,9 @@ for (const api of ['v2', 'v3']) {
         assert.deepEqual(names(two), ['leader']);
         return 'clean';
       });
+      const elected = heard(two, 'elected');
       assert.equal(await work, 'clean');
-      await heard(two, 'elected');
+      await elected;
     });
 
     it('waits for the work no longer than stopTimeoutMs', async (t) => {
