@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
+.PHONY: help demo test test-bare faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
@@ -17,6 +17,11 @@ LEAD_SOURCES := $(wildcard examples/c/lead.c examples/c/lead/*.c)
 LEAD := $(if $(LEAD_SOURCES),target/release/lead)
 EXAMPLES := $(LEAD) $(patsubst examples/c/%.c,target/release/%,$(filter-out examples/c/lead.c,$(wildcard examples/c/*.c))) \
 	$(patsubst examples/cpp/%.cc,target/release/%-cpp,$(wildcard examples/cpp/*.cc))
+# rustup's Rust goes before Debian's, also where nothing has put it on PATH.
+RUSTUP := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+ifneq ($(wildcard $(RUSTUP)/cargo),)
+export PATH := $(RUSTUP):$(PATH)
+endif
 # Which of etcd's APIs the demo uses.
 API ?= v3
 ifneq ($(filter demo,$(MAKECMDGOALS)),)
@@ -26,20 +31,26 @@ endif
 endif
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-demo: PACKAGES += -p etcd-leader-demo
-demo: target/release/campaign target/release/lead node ## candidates in C, Node.js, Python and a shell on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
-	@.ci/tools python3=python3
+# Built in one run: the features are those of all, so that nothing is built twice.
+DEMO_PACKAGES = $(PACKAGES) -p etcd-leader-node -p etcd-leader-demo
+demo: ## candidates in C, Node.js, Python and a shell on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
+	@.ci/tools demo
+	@$(MAKE) --silent --no-print-directory PACKAGES="$(DEMO_PACKAGES)" target/release/campaign target/release/lead
+	@node node/build.js $(DEMO_PACKAGES)
 	@mkdir -p target/demo/node_modules && ln -sfn ../../../node target/demo/node_modules/etcd-leader
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
-		NODE_PATH=$(CURDIR)/target/demo/node_modules target/release/demo $(API)
+	@found=$$(.ci/etcd) && eval "export $$(tr '\n' ' ' <<<"$$found")" && export ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
+		NODE_PATH=$(CURDIR)/target/demo/node_modules && exec target/release/demo $(API)
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
 	@.ci/test
 
+test-bare: ## make demo and make test on a bare Debian, bookworm and trixie (an hour; SUITES="bookworm" DOORS="demo" choose)
+	@.ci/bare
+
 faults: lib node ## never two leaders: every fault, on both APIs, under leaders in C, Node.js and Python; writes core/docs/faults.md (a quarter of an hour)
-	@.ci/tools cc=gcc ip=iproute2 iptables=iptables python3=python3 unshare=util-linux
+	@.ci/tools faults
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
 		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
 
@@ -56,9 +67,8 @@ etcd: ## finds etcd, or brings one into .cache
 	@.ci/etcd
 
 lib: ## the shared and the static library, in target/release
-	@.ci/tools cc=gcc
-	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust, or run make lib as one who has it" >&2; exit 1; }
-	@cargo build --quiet --release --locked $(PACKAGES)
+	@.ci/tools lib
+	@.ci/build $(PACKAGES)
 	@ln -sf libetcd_leader.so target/release/libetcd_leader.so.1
 	@cp LICENSE ffi/THIRD-PARTY.txt target/release/
 	@mkdir -p target/release/install && touch target/release/install/built
@@ -74,11 +84,12 @@ target/release/install/libetcd_leader.a: target/release/libetcd_leader.a .ci/arc
 	@.ci/archive $< $@
 
 node: ## the addon for Node.js, in node (npm pack there makes a package of it)
-	@.ci/tools node=nodejs npm=npm
-	@cd node && npm install --silent
+	@.ci/tools node
+	@.ci/build -p etcd-leader-node
+	@node node/build.js
 
 wheel: lib ## the package for Python, in target/python: needs neither Rust nor a compiler where it is installed
-	@.ci/tools python3=python3
+	@.ci/tools wheel
 	@python3 examples/python/build_wheel.py
 
 examples: $(EXAMPLES) ## the examples in C and C++, in target/release
@@ -87,7 +98,7 @@ target/release/%: examples/c/%.c include/etcd_leader.h lib
 	@$(CC) -std=c99 -D_GNU_SOURCE $(STRICT) $< $(LINK) -o $@
 
 target/release/%-cpp: examples/cpp/%.cc include/etcd_leader.hpp include/etcd_leader.h lib
-	@.ci/tools c++=g++
+	@.ci/tools examples
 	@$(CXX) -std=c++17 $(STRICT) $< $(LINK) -pthread -o $@
 
 # With the library inside, so that it needs nothing beside it, wherever it is copied.
