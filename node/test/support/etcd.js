@@ -9,9 +9,12 @@ const os = require('node:os');
 const path = require('node:path');
 const { waitFor } = require('./wait');
 
-const PORT_TRIES = 5;
 // etcd waits for the disk at every step.
 const PARENT = fs.existsSync('/dev/shm') ? '/dev/shm' : os.tmpdir();
+/** Above the ports of well-known services. */
+const LOWEST_PORT = 10_240;
+/** A listener on a port of this address holds the same port of 127.0.0.1; the system ends it with its process. */
+const HELD_AT = '127.77.77.77';
 
 /** Everything that is still to be ended and removed, should this process end before. */
 const living = new Set();
@@ -32,21 +35,51 @@ function find(name, variable) {
   return found;
 }
 
-/** Free ports of this machine; held together, so that no two are the same. */
-async function freePorts(count) {
-  const servers = [];
-  for (let at = 0; at < count; at += 1) {
-    const server = net.createServer();
-    await new Promise((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(0, '127.0.0.1', resolve);
-    });
-    servers.push(server);
-  }
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+/** The ports that the system gives to nobody by itself, be it for an outgoing connection or for a listener on port 0. */
+function portsOfOurOwn() {
+  const [low, high] = fs.readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/).map(Number);
+  const all = Array.from({ length: 65_536 - LOWEST_PORT }, (_, at) => LOWEST_PORT + at);
+  const found = all.filter((port) => port < low || port > high);
+  return found.length > 1000 ? found : all;
 }
+
+/** A server on this port, or none if another one is there. */
+function listens(port, host) {
+  const server = net.createServer((socket) => socket.destroy());
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => (error.code === 'EADDRINUSE' ? resolve(undefined) : reject(error)));
+    server.listen({ port, host, exclusive: true }, () => resolve(server.unref()));
+  });
+}
+
+const closes = (server) => new Promise((resolve) => server.close(resolve));
+
+/**
+ * Free ports of 127.0.0.1. No test here gets one of them until this process ends or calls `giveBack`.
+ * Node cannot bind a port without listening on it, so that a port chosen by the system (listen on port 0, close) may
+ * belong to somebody else before etcd has started, or while it is killed. These ports are outside of the range from
+ * which the system chooses, and the tests keep out of each other's way by a lock: a listener on the same port of another
+ * address of loopback.
+ */
+async function holdPorts(count) {
+  const all = portsOfOurOwn();
+  const numbers = [];
+  const locks = [];
+  for (let at = Math.floor(Math.random() * all.length); numbers.length < count; at += 1) {
+    const port = all[at % all.length];
+    const lock = await listens(port, HELD_AT);
+    const probe = lock && (await listens(port, '127.0.0.1'));
+    if (probe) {
+      await closes(probe);
+      numbers.push(port);
+      locks.push(lock);
+    } else if (lock) await closes(lock);
+  }
+  return { numbers, giveBack: () => locks.forEach((lock) => lock.close()) };
+}
+
+/** Free ports that are held until this process ends. */
+const freePorts = async (count) => (await holdPorts(count)).numbers;
 
 class Cluster {
   /**
@@ -55,23 +88,22 @@ class Cluster {
    * `tls.ca` is there.
    */
   static async start({ members = 1, flags = [], tls = null } = {}) {
-    for (let tries = 0; tries < PORT_TRIES; tries += 1) {
-      const cluster = new Cluster(await freePorts(2 * members + 1), members, flags, tls);
-      if (await cluster.#comesUp()) return cluster;
-      cluster.end();
-    }
-    throw new Error(`no etcd started in ${PORT_TRIES} tries: every time its ports were taken`);
+    const cluster = new Cluster(await holdPorts(2 * members + 1), members, flags, tls);
+    await cluster.#comesUp();
+    return cluster;
   }
 
   constructor(ports, members, flags, tls) {
     this.folder = fs.mkdtempSync(path.join(PARENT, `etcd-leader-test-${process.pid}-`));
     living.add(this);
-    const https = ports.pop();
+    this.ports = ports;
+    const { numbers } = ports;
+    const https = numbers.at(-1);
     this.httpsUrl = tls ? `https://127.0.0.1:${https}` : null;
-    const peers = ports.slice(members);
+    const peers = numbers.slice(members, 2 * members);
     const all = peers.map((port, at) => `m${at}=http://127.0.0.1:${port}`).join(',');
     this.members = peers.map((peer, at) => {
-      const url = `http://127.0.0.1:${ports[at]}`;
+      const url = `http://127.0.0.1:${numbers[at]}`;
       const listen = tls && at === 0 ? `${url},${this.httpsUrl}` : url;
       const args = [
         `--name=m${at}`,
@@ -101,17 +133,15 @@ class Cluster {
 
   async #comesUp() {
     this.members.forEach((member) => this.#launch(member));
-    for (const member of this.members) {
-      const isUp = await waitFor(`${member.url} to be healthy`, async () => {
-        if (await isHealthy(member.url)) return true;
-        if (member.process.exitCode === null && member.process.signalCode === null) return undefined;
-        const log = fs.readFileSync(member.log, 'utf8');
-        if (log.includes('address already in use')) return 'taken';
-        throw new Error(`etcd ended:\n${log.slice(-4000)}`);
-      });
-      if (isUp === 'taken') return false;
-    }
-    return true;
+    for (const member of this.members) await this.#isUp(member);
+  }
+
+  async #isUp(member) {
+    await waitFor(`${member.url} to be healthy`, async () => {
+      if (await isHealthy(member.url)) return true;
+      if (member.process.exitCode === null && member.process.signalCode === null) return undefined;
+      throw new Error(`etcd ended:\n${fs.readFileSync(member.log, 'utf8').slice(-4000)}`);
+    });
   }
 
   #launch(member) {
@@ -138,7 +168,7 @@ class Cluster {
     await this.kill(at);
     if (isEmpty) fs.rmSync(path.join(this.folder, `m${at}`), { recursive: true, force: true });
     this.#launch(this.members[at]);
-    await waitFor(`${this.members[at].url} to be healthy`, () => isHealthy(this.members[at].url));
+    await this.#isUp(this.members[at]);
   }
 
   freeze(at = 0) {
@@ -186,6 +216,7 @@ class Cluster {
       child?.kill('SIGCONT');
       child?.kill('SIGKILL');
     }
+    this.ports.giveBack();
     fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
