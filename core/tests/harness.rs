@@ -33,6 +33,32 @@ fn members_are_killed_frozen_wiped_and_gone_with_the_test() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists() && !directory.exists());
 }
 
+/// Raft elects nobody before the election timeout (one second) has passed since the last heartbeat (each 100 ms).
+#[test]
+fn raft_is_watched_through_the_members_that_are_left() {
+    let mut cluster = Cluster::three();
+    let leader = cluster.raft_leader();
+    let undisturbed = wait_for("raft to keep its leader for a while", || {
+        let watch = cluster.watch_raft_without((leader + 1) % 3);
+        std::thread::sleep(Duration::from_secs(1));
+        Some(watch.ends()).filter(|story| story.without_leader < Duration::from_millis(500))
+    });
+    assert!(undisturbed.obliges(), "{undisturbed}");
+
+    let watch = cluster.watch_raft_without(leader);
+    cluster.member(leader).freeze();
+    let next = wait_for("another raft leader", || Some(cluster.raft_leader()).filter(|now| *now != leader));
+    let changed = watch.ends();
+    assert!(changed.without_leader >= Duration::from_millis(800), "{changed}");
+
+    let watch = cluster.watch_raft_without(leader);
+    cluster.member(next).freeze();
+    std::thread::sleep(Duration::from_secs(1));
+    cluster.member(next).kill();
+    let never = watch.ends();
+    assert!(!never.obliges() && never.without_leader >= Duration::from_secs(1), "{never}");
+}
+
 #[test]
 fn the_proxy_does_what_it_is_told() {
     let proxy = Proxy::before(echo());

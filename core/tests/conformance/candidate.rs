@@ -203,6 +203,10 @@ pub(crate) fn now_ms() -> u64 {
     clock::now().as_nanos() / 1_000_000
 }
 
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("not for centuries")
+}
+
 /// No two terms overlap, and tokens grow. A term begins when its leader says "elected" and ends with "unelected" or
 /// death. (A candidate says so a moment after it is so: `frozen` ones, which could not speak, are judged by claims.)
 pub(crate) fn check_terms(candidates: &[&Candidate]) {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::member::{Member, etcdctl, tail};
 use super::port::Port;
-use super::wait_for;
+use super::{raft, wait_for};
 
 /// Where a member lives.
 #[derive(Clone, Debug)]
@@ -204,9 +204,10 @@ impl Cluster {
         })
     }
 
-    /// The term of raft, as this member knows it. It grows by one when a leader is elected, and by more when votes are split.
-    pub fn raft_term(&self, at: usize) -> u64 {
-        wait_for("a raft term", || self.members[at].status()?["Status"]["raftTerm"].as_u64())
+    /// Watches raft through all members but this one, which is about to break.
+    pub fn watch_raft_without(&self, at: usize) -> raft::Watch {
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != at);
+        raft::Watch::over(&others.map(|(_, member)| member.client).collect::<Vec<_>>())
     }
 
     /// What etcdctl says to this; the members are named. Panics if it fails.

@@ -16,6 +16,7 @@ pub mod member;
 pub mod netns;
 pub mod port;
 pub mod proxy;
+pub mod raft;
 pub mod spawn;
 pub mod v2;
 
