@@ -11,6 +11,9 @@ const { heard, waitFor } = require('./support/wait');
 
 const { EtcdError } = etcdLeader;
 
+/** Where no lease is to run out: a machine that stalls for seconds costs nobody the lead. */
+const TTL_S = 10;
+
 for (const api of ['v2', 'v3']) {
   describe(`on ${api}`, { concurrency: true }, () => {
     let cluster;
@@ -35,7 +38,10 @@ for (const api of ['v2', 'v3']) {
         assert.ok(one.timeLeft() > 0 && one.timeLeft() <= ttl * 1000, `${one.timeLeft()}`);
         assert.deepEqual(await cluster.entries(`/acquire${ttl}`, api), ['one']);
       });
+    }
 
+    // A crash would cost the ttl, and a busy machine costs a second at times.
+    for (const ttl of [10, 60]) {
       it(`fails over on stop, and takes its key along, with ttl ${ttl}`, async (t) => {
         const fleet = new Fleet(t);
         const key = `/over${ttl}`;
@@ -47,8 +53,7 @@ for (const api of ['v2', 'v3']) {
         const stopped = performance.now();
         assert.equal(one.stop(), one);
         assert.ok((await elected) > one.log[0][1], 'tokens grow');
-        // A crash would cost the ttl.
-        assert.ok(ttl === 1 || performance.now() - stopped < (ttl * 1000) / 2);
+        assert.ok(performance.now() - stopped < (ttl * 1000) / 2);
         assert.deepEqual(await one.stopped(), { released: true });
         assert.deepEqual(await cluster.entries(key, api), ['two']);
         assert.deepEqual(names(one), ['elected', 'unelected']);
@@ -58,11 +63,11 @@ for (const api of ['v2', 'v3']) {
 
     it('lets only the first of three lead, and tells the others who it is', async (t) => {
       const fleet = new Fleet(t);
-      const one = fleet.candidate(at, '/three', 'one', 2).start();
+      const one = fleet.candidate(at, '/three', 'one', TTL_S).start();
       await heard(one, 'elected');
-      const two = fleet.candidate(at, '/three', 'two', 2).start();
+      const two = fleet.candidate(at, '/three', 'two', TTL_S).start();
       await heard(two, 'leader');
-      const three = fleet.candidate(at, '/three', 'three', 2).start();
+      const three = fleet.candidate(at, '/three', 'three', TTL_S).start();
       await heard(three, 'leader');
       assert.deepEqual([one, two, three].map((each) => each.isLeader()), [true, false, false]);
       assert.deepEqual([one, two, three].map((each) => each.currentLeader()), ['one', 'one', 'one']);
@@ -81,7 +86,7 @@ for (const api of ['v2', 'v3']) {
       const fleet = new Fleet(t);
       const line = [];
       for (const name of ['one', 'two', 'three']) {
-        line.push(fleet.candidate(at, '/line', name, 2).start());
+        line.push(fleet.candidate(at, '/line', name, TTL_S).start());
         await waitFor(`the entry of ${name}`, async () => (await cluster.entries('/line', api)).includes(name));
       }
       const [one, two, three] = line;
@@ -163,7 +168,7 @@ for (const api of ['v2', 'v3']) {
     });
 
     it('joins again by itself when its key is deleted', async (t) => {
-      const one = new Fleet(t).candidate(at, '/deleted', 'one', 2).start();
+      const one = new Fleet(t).candidate(at, '/deleted', 'one', TTL_S).start();
       const first = await heard(one, 'elected');
       const [node] = await cluster.nodes('/deleted', api);
       // The two may come in one turn.

@@ -198,15 +198,23 @@ class Cluster {
       const nodes = node?.nodes ?? [];
       return nodes.sort((one, other) => one.createdIndex - other.createdIndex).map((one) => ({ key: one.key, name: one.value }));
     }
-    const said = JSON.parse(this.etcdctl(['get', '--prefix', `${key}/`, '--sort-by=CREATE', '--write-out=json']));
-    const text = (coded) => Buffer.from(coded, 'base64').toString();
-    return (said.kvs ?? []).map((one) => ({ key: text(one.key), name: text(one.value) }));
+    // Not by etcdctl: the event loop, and with it each candidate's listeners, would stand still until it has ended.
+    const range = { key: coded(`${key}/`), range_end: coded(`${key}0`), sort_target: 'CREATE' };
+    const { kvs = [] } = await this.#v3('/kv/range', range);
+    return kvs.map((one) => ({ key: decoded(one.key), name: decoded(one.value) }));
+  }
+
+  /** What the first member answers to a request of API v3. */
+  async #v3(path, body) {
+    const answer = await fetch(`${this.url}/v3${path}`, { method: 'POST', body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${path}: ${await answer.text()}`);
+    return answer.json();
   }
 
   /** Deletes one entry, as an admin would. */
   async remove(key, api) {
     if (api === 'v2') await fetch(`${this.url}/v2/keys${key}`, { method: 'DELETE' });
-    else this.etcdctl(['del', key]);
+    else await this.#v3('/kv/deleterange', { key: coded(key) });
   }
 
   /** Kills all members and removes what they wrote. */
@@ -220,6 +228,10 @@ class Cluster {
     fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
+
+/** Bytes as the JSON of API v3 writes them. */
+const coded = (text) => Buffer.from(text).toString('base64');
+const decoded = (text) => Buffer.from(text, 'base64').toString();
 
 async function isHealthy(url) {
   try {
