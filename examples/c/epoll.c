@@ -1,6 +1,8 @@
 /* A candidate inside an event loop of one's own: epoll, with a timer that works while we lead, and standard input.
+ * At the top of the repository:
  *
- *     epoll http://127.0.0.1:2379 /jobs/nightly host-1
+ *     make examples
+ *     target/release/epoll http://127.0.0.1:2379 /jobs/nightly host-1
  *
  * Lines to type: "who" (who leads?), "stop" (or Ctrl-D): give the place up and end. */
 

@@ -1,9 +1,11 @@
-// A candidate that says what happens to it, until Ctrl-C: campaign.c as one writes it in C++17.
+// A candidate that says what happens to it, until Ctrl-C: campaign.c as one writes it in C++17. At the top of the repository:
 //
-//     campaign-cpp [--v2] http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
+//     make examples
+//     target/release/campaign-cpp http://127.0.0.1:2379 /jobs/nightly host-1
 //
 // Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads.
-// --v2 takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same one.
+// A fourth argument is the ttl in seconds; give several members of etcd with commas between them. `--v2` before the first
+// argument takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same API.
 
 #include <etcd_leader.hpp>
 

@@ -1,6 +1,8 @@
-// A job of ten steps that one of many hosts does, in C++17: only one of them is at it at a time.
+// A job of ten steps that one of many hosts does, in C++17: only one of them is at it at a time. At the top of the
+// repository:
 //
-//     lead-cpp http://127.0.0.1:2379 /jobs/report host-1
+//     make examples
+//     target/release/lead-cpp http://127.0.0.1:2379 /jobs/report host-1
 //
 // Start it on as many hosts as you like: one works, the others wait. Ctrl-C lets it end its step, then the next one
 // leads; after kill -9 the next one leads when the lease has run out.

@@ -1,9 +1,11 @@
-// A candidate that says what happens to it, until Ctrl-C.
+// A candidate that says what happens to it, until Ctrl-C. At the top of the repository:
 //
-//     node campaign.js [--v2] http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
+//     make node
+//     node examples/node/campaign.js http://127.0.0.1:2379 /jobs/nightly host-1
 //
 // Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads.
-// --v2 takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same one.
+// A fourth argument is the ttl in seconds; give several members of etcd with commas between them. `--v2` before the first
+// argument takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same API.
 'use strict';
 
 const etcdLeader = require('etcd-leader');

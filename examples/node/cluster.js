@@ -1,9 +1,10 @@
-// A server with many workers, of which exactly one runs the cron job.
+// A server with many workers, of which exactly one runs the cron job. At the top of the repository:
 //
-//     node cluster.js http://127.0.0.1:2379 /jobs/cron [workers]
+//     make node
+//     node examples/node/cluster.js http://127.0.0.1:2379 /jobs/cron 4
 //
-// All workers of all hosts campaign. When the one that runs the job dies, another takes over; the primary starts a new
-// worker in its place.
+// The last argument is the number of workers. All workers of all hosts campaign. When the one that runs the job dies,
+// another takes over; the primary starts a new worker in its place.
 'use strict';
 
 const cluster = require('node:cluster');
@@ -49,8 +50,9 @@ if (cluster.isPrimary) {
   election.start();
   const stop = () => {
     election.stop();
-    election.stopped().finally(() => process.disconnect());
+    election.stopped().finally(() => process.connected && process.disconnect());
   };
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
+  // Not once: on Ctrl-C a worker hears of it from the terminal and from the primary, and the second signal would kill it.
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""A candidate that says what happens to it, until Ctrl-C.
+"""A candidate that says what happens to it, until Ctrl-C. At the top of the repository:
 
-    campaign.py [--v2] http://127.0.0.1:2379[,http://...] /jobs/nightly host-1 [ttl in seconds]
+    make lib
+    python3 examples/python/campaign.py http://127.0.0.1:2379 /jobs/nightly host-1
 
 Start it three times with different names: one leads. End that one with Ctrl-C or kill -9: the next one leads.
---v2 takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same one.
+A fourth argument is the ttl in seconds; give several members of etcd with commas between them. `--v2` before the first
+argument takes etcd's API v2 (etcd --enable-v2=true); all candidates must take the same API.
 """
 
 import signal

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""A job that one of many hosts runs, every few seconds, with a guard on each write.
+"""A job that one of many hosts runs, every few seconds, with a guard on each write. At the top of the repository:
 
-    cron.py http://127.0.0.1:2379 /jobs/report host-1 report.db [seconds]
+    make lib
+    python3 examples/python/cron.py http://127.0.0.1:2379 /jobs/report host-1 /tmp/report.db 5
 
-Start it on as many hosts as you like: one runs the job, the others wait. When it dies, the next one goes on where it was.
+The last argument is how many seconds lie between two runs. Start it on as many hosts as you like: one runs the job, the
+others wait. When it dies, the next one goes on where it was.
 What the job writes goes with the token of the term, and the database refuses one that is smaller than the largest it has
 seen: so a process that was stopped for minutes between asking "do I lead?" and writing does no harm. SQLite stands here for
 the database that all hosts share; the statement is the same in any.

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""A server that serves only while it leads: of many hosts, one at a time has its port open.
+"""A server that serves only while it leads: of many hosts, one at a time has its port open. At the top of the
+repository:
 
-    service.py http://127.0.0.1:2379 /services/clock host-1 8080
+    make lib
+    python3 examples/python/service.py http://127.0.0.1:2379 /services/clock host-1 8080
 
-Who connects is told who serves, with which token, and what time it is. When the lead is lost, the task that serves is
-cancelled, its connections are closed, and it waits for the next term. On Ctrl-C or SIGTERM it is cancelled as well, and the
-next host serves within milliseconds after the last connection here was closed.
+It answers each line with its name, its token and the time: type lines into `nc 127.0.0.1 8080`. When the lead is
+lost, the task that serves is cancelled, its connections are closed, and it waits for the next term. On Ctrl-C or SIGTERM it
+is cancelled as well, and the next host serves within milliseconds after the last connection here was closed.
 """
 
 import asyncio

@@ -11,25 +11,78 @@ const { Child, ROOT } = require('./support/child');
 const { Cluster, etcdBinary } = require('./support/etcd');
 const { waitFor } = require('./support/wait');
 
-const EXAMPLES = path.join(ROOT, '../examples/node');
+const TOP = path.join(ROOT, '..');
+const EXAMPLES = path.join(TOP, 'examples/node');
+const NAMES = fs.readdirSync(EXAMPLES).filter((name) => name !== 'node_modules');
 
 let cluster;
-let place;
 before(async () => {
   cluster = await Cluster.start();
-  // The examples, beside the package as npm would install it.
-  place = fs.mkdtempSync(path.join(os.tmpdir(), `etcd-leader-test-${process.pid}-`));
-  fs.cpSync(EXAMPLES, place, { recursive: true });
-  fs.mkdirSync(path.join(place, 'node_modules'));
-  fs.symlinkSync(ROOT, path.join(place, 'node_modules/etcd-leader'));
-  fs.symlinkSync(path.join(ROOT, 'test/node_modules/node-etcd-4.0.2'), path.join(place, 'node_modules/node-etcd'));
 });
-after(() => {
-  cluster?.end();
-  fs.rmSync(place, { recursive: true, force: true });
-});
+after(() => cluster?.end());
 
-const start = (name, ...args) => new Child(process.execPath, [path.join(place, name), ...args]);
+const start = (name, ...args) => new Child(process.execPath, [path.join(EXAMPLES, name), ...args]);
+
+/** The commands in the head of an example: what is set in. */
+function commands(name) {
+  const [head] = fs.readFileSync(path.join(EXAMPLES, name), 'utf8').split(/^[^/]/m);
+  return [...head.matchAll(/^\/\/ {4,}(.+)$/gm)].map(([, command]) => command);
+}
+
+for (const name of NAMES) {
+  it(`the commands in the head of ${name} run it in a checkout`, async () => {
+    const [build, command, ...others] = commands(name);
+    assert.equal(build, 'make node');
+    assert.deepEqual(others, []);
+    assert.ok(command.startsWith(`node examples/node/${name} http://127.0.0.1:2379 /`), command);
+    const child = new Child('sh', ['-c', `exec ${command.replace('http://127.0.0.1:2379', cluster.url)}`], { cwd: TOP });
+    await child.says(/token \d+/);
+    child.kill('SIGTERM');
+    assert.equal((await child.ends()).code, 0, child.errors);
+    assert.equal(child.errors, '');
+    assert.deepEqual(await cluster.entries(command.split(' ')[3], 'v3'), []);
+  });
+}
+
+// Of each: the ttl, which is the longest that a stop may take; how many campaign; its arguments.
+for (const [name, ttlS, count, ...args] of [['campaign.js', 2, 1, 'one', '2'], ['job.mjs', 4, 1, 'one'], ['cluster.js', 2, 2, '2']]) {
+  for (const leads of [true, false]) {
+    it(`${name} ends on SIGTERM while etcd is frozen and it ${leads ? 'leads' : 'waits'}`, async () => {
+      const own = await Cluster.start();
+      const children = [];
+      const begin = (...words) => children[children.push(start(...words)) - 1];
+      try {
+        if (!leads) await begin('campaign.js', own.url, '/frozen', 'first', '30').says(/^first: elected/);
+        const child = begin(name, own.url, '/frozen', ...args);
+        const all = leads ? count : count + 1;
+        await waitFor('all in line', async () => (await own.entries('/frozen', 'v3')).length === all || undefined);
+        if (leads) await child.says(/token \d+/);
+        own.freeze();
+        const from = performance.now();
+        child.kill('SIGTERM');
+        const { code, at } = await child.ends();
+        assert.ok(at - from < ttlS * 1000 + 5000, `it took ${at - from} ms:\n${child.said().join('\n')}${child.errors}`);
+        // lead() that has never led rejects.
+        assert.equal(code, name === 'job.mjs' && !leads ? 1 : 0, child.errors);
+      } finally {
+        children.forEach((child) => child.kill());
+        own.end();
+      }
+    });
+  }
+}
+
+it('cluster.js gives all places up on Ctrl-C, of which the workers hear from the terminal and from the primary', async () => {
+  const primary = start('cluster.js', cluster.url, '/ctrl-c', '3');
+  await primary.says(/runs the job/);
+  await waitFor('three workers', async () => (await cluster.entries('/ctrl-c', 'v3')).length === 3 || undefined);
+  const { pid } = primary.process;
+  const workers = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+  assert.equal(workers.length, 3);
+  for (const one of [...workers, pid]) process.kill(Number(one), 'SIGINT');
+  assert.equal((await primary.ends()).code, 0, primary.errors);
+  assert.deepEqual(await cluster.entries('/ctrl-c', 'v3'), []);
+});
 
 for (const flags of [[], ['--v2']]) {
   it(`campaign.js ${flags.join(' ')}: one leaves, one is killed, the third follows`, async () => {
@@ -112,10 +165,15 @@ it('cluster.js: exactly one worker runs the job, and another when that one is ki
   assert.equal(new Set(tokens).size, 2);
 });
 
-it('the program in the README of 2015 runs unchanged, with its client and its port', async () => {
+it('the program in the README of 2015 runs unchanged, with its client and its port', async (t) => {
   const readme = fs.readFileSync(path.join(ROOT, 'test/node_modules/original/README.md'), 'utf8');
   const program = readme.split('```')[1];
   assert.match(program, /new Etcd\("localhost", 4001\)/);
+  const place = fs.mkdtempSync(path.join(os.tmpdir(), `etcd-leader-test-${process.pid}-`));
+  t.after(() => fs.rmSync(place, { recursive: true, force: true }));
+  fs.mkdirSync(path.join(place, 'node_modules'));
+  fs.symlinkSync(ROOT, path.join(place, 'node_modules/etcd-leader'));
+  fs.symlinkSync(path.join(ROOT, 'test/node_modules/node-etcd-4.0.2'), path.join(place, 'node_modules/node-etcd'));
   fs.writeFileSync(path.join(place, 'readme-of-2015.js'), program);
   // A network of its own, in which that port is free.
   const etcd = path.join(cluster.folder, 'alone');

@@ -15,6 +15,7 @@ from ._events import Elected, Event, Failed, Leader, Recovered, Retrying, Unelec
 ABI_VERSION = 1
 SONAME = "libetcd_leader.so.1"
 VARIABLE = "ETCD_LEADER_LIBRARY"
+BUILT = "target/release/libetcd_leader.so"
 
 # As in the header.
 EL_OK = 0
@@ -176,6 +177,10 @@ def _candidates() -> Iterator[str]:
         beside = Path(__file__).with_name(name)
         if beside.exists():
             yield str(beside)
+    # In the repository `make lib` has built it, and the examples need no variable.
+    for top in list(Path(__file__).resolve().parents)[3:4]:
+        if (top / "ffi" / "Cargo.toml").exists() and (top / BUILT).exists():
+            yield str(top / BUILT)
     yield SONAME
 
 
@@ -183,8 +188,9 @@ _loaded: Dict[str, Library] = {}
 
 
 def load(given: Optional[StrPath] = None) -> Library:
-    """The library at `given`; else the one that `ETCD_LEADER_LIBRARY` names; else the one in this package's folder; else
-    the one that the system's loader finds by its SONAME. Where one is named, no other is taken."""
+    """The library at `given`; else the one that `ETCD_LEADER_LIBRARY` names; else the one in this package's folder; else,
+    if the package lies in the repository, the one that `make lib` has built there; else the one that the system's loader
+    finds by its SONAME. Where one is named, no other is taken."""
     named = os.fspath(given) if given is not None else os.environ.get(VARIABLE)
     # A bare name would be looked for by the system's loader, and not here.
     where = os.path.abspath(named) if named else next(_candidates())

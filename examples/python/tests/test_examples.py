@@ -32,6 +32,59 @@ class Examples(Case):
         self.assertNotIn("Traceback", child.errors)
 
 
+class Heads(Examples):
+    def test_the_commands_in_the_head_run_it_in_a_checkout(self) -> None:
+        names = sorted(path.name for path in PYTHON.glob("*.py") if path.name != "build_wheel.py")
+        self.assertEqual(len(names), 3)
+        for name in names:
+            head = (PYTHON / name).read_text().split('"""')[1]
+            build, command = re.findall(r"^    (.+)$", head, re.MULTILINE)
+            self.assertEqual(build, "make lib")
+            self.assertTrue(command.startswith(f"python3 examples/python/{name} http://127.0.0.1:2379 /"), command)
+            folder, port = temporary(), Ports(1)
+            self.addCleanup(shutil.rmtree, folder)
+            port.close()
+            shown = (("python3", sys.executable), ("http://127.0.0.1:2379", self.etcd.url), ("/tmp/", f"{folder}/"))
+            for part, ours in (*shown, (" 8080", f" {port.numbers[0]}")):
+                command = command.replace(part, ours)
+            # What is built is where `make lib` puts it, and no variable says so.
+            child = Child(["sh", "-c", f"unset ETCD_LEADER_LIBRARY PYTHONPATH; exec {command}"], cwd=str(ROOT))
+            self.addCleanup(child.end)
+            child.says(r".*token \d+")
+            child.signal(signal.SIGTERM)
+            self.assertEqual((child.ends(), child.errors), (0, ""), str(child))
+            self.assertEqual(self.etcd.names(command.split()[3]), [])
+
+
+class Frozen(Examples):
+    """SIGTERM ends it while etcd is frozen: in the time that a stop may take, which is the ttl."""
+
+    def ends_in_time(self, name: str, ttl: float, *arguments: str) -> None:
+        for leads in (True, False):
+            etcd = self.own_etcd()
+            if not leads:
+                self.example("campaign.py", etcd.url, "/frozen", "first", "30").says("first: elected")
+            child = self.example(name, etcd.url, "/frozen", "one", *arguments)
+            wait_for("all in line", lambda: "one" in etcd.names("/frozen"))
+            if leads:
+                child.says(r".*token \d+")
+            etcd.freeze()
+            asked = child.signal(signal.SIGTERM)
+            self.assertEqual(child.ends(), 0, str(child))
+            self.assertLess(child.ended_at - asked, ttl + 5, str(child))
+
+    def test_campaign(self) -> None:
+        self.ends_in_time("campaign.py", 2, "2")
+
+    def test_cron(self) -> None:
+        self.ends_in_time("cron.py", 4, ":memory:", "0.1")
+
+    def test_service(self) -> None:
+        port = Ports(1)
+        port.close()
+        self.ends_in_time("service.py", 4, str(port.numbers[0]))
+
+
 class Campaign(Examples):
     def three(self, *api: str) -> None:
         where = "v2" if api else "v3"

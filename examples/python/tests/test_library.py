@@ -113,12 +113,29 @@ class Found(Case):
             shutil.copy(LIBRARY, f"{self.folder}/etcd_leader/{name}")
             self.assertEqual(self.run_python(self.where, PYTHONPATH=self.folder), f"{self.folder}/etcd_leader/{name}")
 
+    def elsewhere(self) -> str:
+        """A copy of the package outside of the repository."""
+        shutil.copytree(PYTHON / "etcd_leader", f"{self.folder}/elsewhere/etcd_leader")
+        return f"{self.folder}/elsewhere"
+
     def test_by_the_soname(self) -> None:
         shutil.copy(LIBRARY, f"{self.folder}/libetcd_leader.so.1")
-        self.assertEqual(self.run_python(self.where, LD_LIBRARY_PATH=self.folder), "libetcd_leader.so.1")
+        found = self.run_python(self.where, PYTHONPATH=self.elsewhere(), LD_LIBRARY_PATH=self.folder)
+        self.assertEqual(found, "libetcd_leader.so.1")
+
+    def test_in_the_repository(self) -> None:
+        top = Path(self.folder, "repository")
+        for folder in ("examples/python", "ffi", "target/release"):
+            (top / folder).mkdir(parents=True)
+        shutil.copytree(PYTHON / "etcd_leader", top / "examples/python/etcd_leader")
+        shutil.copy(LIBRARY, top / library.BUILT)
+        python_path = str(top / "examples/python")
+        self.assertIn("libetcd_leader.so.1 cannot be loaded", self.run_python(self.where, PYTHONPATH=python_path))
+        shutil.copy(ROOT / "ffi/Cargo.toml", top / "ffi")
+        self.assertEqual(self.run_python(self.where, PYTHONPATH=python_path), str((top / library.BUILT).resolve()))
 
     def test_nowhere(self) -> None:
-        said = self.run_python(self.where)
+        said = self.run_python(self.where, PYTHONPATH=self.elsewhere())
         self.assertIn("LibraryError: EL_INVALID: libetcd_leader.so.1 cannot be loaded", said)
         self.assertIn("build it with `make lib`, and give its path as library= or in ETCD_LEADER_LIBRARY", said)
 
