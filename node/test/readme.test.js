@@ -9,7 +9,7 @@ const path = require('node:path');
 const { fileName } = require('../lib/target');
 const { Cluster } = require('./support/etcd');
 const { Child } = require('./support/child');
-const { NODE, envWithCargo, installed, link, npmEnv, outcome, run, temporaryFolder } = require('./support/package');
+const { NODE, envWithCargo, installed, link, npmEnv, outcome, pack, run, temporaryFolder } = require('./support/package');
 
 const README = fs.readFileSync(path.join(NODE, 'README.md'), 'utf8');
 const blocks = (language) => [...README.matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter(([, of]) => of === language).map(([, , text]) => text);
@@ -20,6 +20,13 @@ const NO_DEASYNC = path.join(__dirname, 'support/no-deasync.js');
 it('has three programs and one way to install, and no other blocks', () => {
   assert.equal(README.match(/^```/gm).length, 2 * 4);
   assert.deepEqual([blocks('js').length, blocks('sh').length], [3, 1]);
+});
+
+it('leads to nothing that the package does not hold', async () => {
+  const { files } = await pack(temporaryFolder());
+  const links = [...README.matchAll(/\]\(([^)\s]+)/g)].map(([, link]) => link).filter((link) => !/^https?:/.test(link));
+  assert.ok(links.includes('index.d.ts'));
+  assert.deepEqual(links.filter((link) => !files.includes(link)), []);
 });
 
 describe('the programs', () => {
