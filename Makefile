@@ -40,7 +40,8 @@ demo: ## candidates in C, Node.js, Python and a shell on a real etcd, half a min
 	@$(MAKE) --silent --no-print-directory PACKAGES="$(DEMO_PACKAGES)" target/release/campaign target/release/lead
 	@node node/build.js $(DEMO_PACKAGES)
 	@mkdir -p target/demo/node_modules && ln -sfn ../../../node target/demo/node_modules/etcd-leader
-	@found=$$(.ci/etcd) && eval "export $$(tr '\n' ' ' <<<"$$found")" && export ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
+	@.ci/whole "bringing etcd" .ci/etcd >target/demo/etcd
+	@set -a && . target/demo/etcd && ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
 		NODE_PATH=$(CURDIR)/target/demo/node_modules && exec target/release/demo $(API)
 
 test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)

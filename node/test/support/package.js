@@ -53,13 +53,20 @@ function envWithCargo(folder, ...lines) {
   return env;
 }
 
-/** `npm pack` of what is built: { tarball, files }, in `folder`. */
+/**
+ * `npm pack` of what is built: { tarball, files }, in `folder`. npm 9 runs `prepare` although it is told not to, and that
+ * would build again, so the copy that is packed has an empty build.js. The package does not contain that file.
+ */
 async function pack(folder) {
   for (const file of [fileName(), 'LICENSE']) {
     if (!fs.existsSync(path.join(NODE, file))) throw new Error(`node/${file} is missing: run \`npm install\` in the folder node`);
   }
+  const copy = path.join(folder, 'node');
+  const unwanted = ['node_modules', 'test'].map((name) => path.join(NODE, name));
+  fs.cpSync(NODE, copy, { recursive: true, filter: (source) => !unwanted.includes(source) });
+  fs.writeFileSync(path.join(copy, 'build.js'), '');
   const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder];
-  const { stdout } = await run('npm', args, { cwd: NODE, env: npmEnv(folder) });
+  const { stdout } = await run('npm', args, { cwd: copy, env: npmEnv(folder) });
   const [{ filename, files }] = JSON.parse(stdout);
   return { tarball: path.join(folder, filename), files: files.map((file) => file.path).sort() };
 }
