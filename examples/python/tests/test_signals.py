@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 import unittest
 
 import support  # noqa: F401
@@ -166,6 +167,7 @@ for event in election:
             child.says("handled", count)
         self.assertEqual(sum(line.startswith("waits") for line in child.said()), 2)
 
+    @unittest.skipIf(sys.version_info < (3, 10), "CPython 3.9 may leave a lock locked whose `with` a signal handler interrupts")
     def test_at_any_moment_nothing_hangs_and_nothing_is_left(self) -> None:
         """Signals rain while terms come and go. What a handler raises is raised where the program is, and nowhere else."""
         child = self.candidate_program("""
@@ -178,20 +180,28 @@ def handler(*_):
         rained += 1
         raise Rain
 def again(do):
-    # Until it was done. Each time up to two drops fall: one into it, and one into its being left.
+    # Until it was done. Each time up to two drops fall: one into it, and one into its being left. The second one may fall
+    # where the first is caught, and is caught outside of that; then no drop is left.
     global drops
     while True:
         try:
-            drops = 2
             try:
-                do()
-            except BusyError:
-                election.close()  # It was stopped, and then interrupted.
-                do()
-            drops = 0
-            return
+                drops = 2
+                if not is_busy(do):
+                    drops = 0
+                    return
+                # It was stopped, and then interrupted. Not in the `except` clause: there the frames of what was interrupted live.
+                election.close()
+            except Rain:
+                drops = 0
         except Rain:
-            drops = 0
+            pass
+def is_busy(do):
+    try:
+        do()
+    except BusyError:
+        return True
+    return False
 def one_term():
     with election.lead() as term: pass
 def one_run():

@@ -1,7 +1,9 @@
 """Programs in processes of their own: what they say, line by line, and how they end."""
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Pattern, Sequence, Union
 
 from . import PYTHON
 from .etcd import dies_with_us
-from .wait import PATIENCE
+from .wait import PATIENCE, PROMPTLY
 
 #: What a program has at hand: the package; `say(*words)`; `listen()`, which waits until the test tells it something; and
 #: `report(event)`, a callback.
@@ -106,6 +108,11 @@ class Child:
         try:
             status = self.process.wait(patience)
         except subprocess.TimeoutExpired:
+            # Where it hangs: faulthandler writes all stacks.
+            self.process.send_signal(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PROMPTLY)
+            self.end()
             raise AssertionError(f"it has not ended in {patience} s:\n{self}") from None
         for reader in self._readers:
             reader.join(PATIENCE)
