@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::etcd::Host;
-use super::{etcd_binary, etcdctl_binary, spawn::spawn, wait_for};
+use super::{etcd_binary, etcdctl_binary, has_v2, spawn::spawn, wait_for};
 
 /// Lines of a member's log that are shown when a test fails.
 const LOG_LINES: usize = 40;
@@ -54,7 +54,8 @@ impl Member {
         .into_iter()
         .map(|(flag, value)| format!("--{flag}={value}"))
         .collect();
-        arguments.extend(flags.iter().map(|flag| flag.to_string()));
+        let is_known = |flag: &&&str| has_v2() || !flag.starts_with("--enable-v2=");
+        arguments.extend(flags.iter().filter(is_known).map(|flag| flag.to_string()));
         let log = directory.join(format!("{name}.log"));
         Member { name, client, peer, enter: host.enter.clone(), arguments, data, log, process: None }
     }

@@ -6,6 +6,8 @@
 #![allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -54,6 +56,18 @@ pub fn session(urls: &[String]) -> etcd_leader::config::SessionSettings {
 /// The etcd server to test against.
 pub fn etcd_binary() -> PathBuf {
     find("etcd", "ETCD_BIN")
+}
+
+/// Whether that server has API v2. etcd 3.6 removed it, and ends at once if it is started with `--enable-v2`.
+pub fn has_v2() -> bool {
+    static HAS_V2: OnceLock<bool> = OnceLock::new();
+    *HAS_V2.get_or_init(|| {
+        let output = Command::new(etcd_binary()).arg("--version").output().expect("etcd tells its version");
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
+        let version = output.lines().find_map(|line| line.strip_prefix("etcd Version: ")).expect("a version");
+        let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
+        numbers < vec![3, 6]
+    })
 }
 
 /// The client that belongs to it.
