@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use etcd_leader::config::Secret;
 use etcd_leader::{Config, Election, Event, Next};
 
+use super::support::wait_for;
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A part of every password that tests use: no output may have it.
@@ -69,6 +71,12 @@ impl Candidate {
             }
             assert!(begun.elapsed() < PATIENCE, "it is never troubled by {words:?}: {:#?}", self.log());
         }
+    }
+
+    /// Waits until its trouble is over and it leads: still, or again, as it was mended before the end of its lease or after.
+    pub(crate) fn recovers(&self) {
+        self.hears("fine");
+        wait_for("it to lead", || self.is_leader().then_some(()));
     }
 
     pub(crate) fn is_leader(&self) -> bool {
