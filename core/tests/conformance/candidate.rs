@@ -10,7 +10,7 @@ use etcd_leader::{Api, Config, Election, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::support::{spawn::spawn, wait_for};
+use super::support::{freeze, spawn::spawn};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -176,15 +176,7 @@ impl Candidate {
 
     /// SIGSTOP, and the certainty that each of its threads stands still.
     pub(crate) fn freeze(&self) {
-        kill(self.pid(), Signal::SIGSTOP).expect("it runs");
-        let tasks = format!("/proc/{}/task", self.pid());
-        wait_for("it to stand still", || {
-            let is_still = |task: std::io::Result<std::fs::DirEntry>| {
-                let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
-                Some(stat.rsplit(')').next()?.trim_start().starts_with('T'))
-            };
-            std::fs::read_dir(&tasks).ok()?.all(|task| is_still(task) == Some(true)).then_some(())
-        });
+        freeze(self.pid());
     }
 
     pub(crate) fn thaw(&self) {

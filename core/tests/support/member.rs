@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::etcd::Host;
-use super::{etcd_binary, etcdctl_binary, has_v2, spawn::spawn, wait_for};
+use super::{etcd_binary, etcdctl_binary, freeze, has_v2, spawn::spawn, wait_for};
 
 /// Lines of a member's log that are shown when a test fails.
 const LOG_LINES: usize = 40;
@@ -121,17 +121,16 @@ impl Member {
 
     /// Stops it where it is (SIGSTOP): it answers nothing, and its connections stay.
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        freeze(self.running());
     }
 
     /// Lets it go on after [`Member::freeze`].
     pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
+        kill(self.running(), Signal::SIGCONT).expect("signal");
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = self.pid().unwrap_or_else(|| panic!("{} does not run", self.name));
-        kill(Pid::from_raw(pid.cast_signed()), signal).expect("signal");
+    fn running(&self) -> Pid {
+        Pid::from_raw(self.pid().unwrap_or_else(|| panic!("{} does not run", self.name)).cast_signed())
     }
 
     /// Waits until it serves linearizable reads.

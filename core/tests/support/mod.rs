@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 pub mod etcd;
 pub mod forwarder;
 pub mod gateway;
@@ -40,6 +43,18 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// SIGSTOP, and the certainty that each thread stands still: until then a request that was sent before may be answered.
+pub fn freeze(process: Pid) {
+    kill(process, Signal::SIGSTOP).expect("it runs");
+    wait_for("it to stand still", || {
+        let is_still = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.ok()?.path().join("stat")).ok()?;
+            Some(stat.rsplit(')').next()?.trim_start().starts_with('T'))
+        };
+        std::fs::read_dir(format!("/proc/{process}/task")).ok()?.all(|task| is_still(task) == Some(true)).then_some(())
+    });
 }
 
 /// What a session with these endpoints is made of, at the default ttl.

@@ -270,6 +270,12 @@ impl Lead {
         fs::read_to_string(&self.err).expect("what it said")
     }
 
+    /// The same without trouble, which is told whenever the machine stalls for a second or two.
+    pub(crate) fn said_but_for_trouble(&self) -> String {
+        let is_trouble = |line: &&str| line.starts_with("lead: retrying: ") || *line == "lead: all is well again";
+        self.said().lines().filter(|line| !is_trouble(line)).map(|line| format!("{line}\n")).collect()
+    }
+
     pub(crate) fn shown(&self) -> String {
         fs::read_to_string(&self.out).expect("what its command wrote")
     }

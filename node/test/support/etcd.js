@@ -171,8 +171,13 @@ class Cluster {
     await this.#isUp(this.members[at]);
   }
 
+  /** SIGSTOP, and the certainty that each thread stands still: until then a request that was sent before may be answered. */
   freeze(at = 0) {
-    this.members[at].process.kill('SIGSTOP');
+    const { process: child } = this.members[at];
+    child.kill('SIGSTOP');
+    const tasks = `/proc/${child.pid}/task`;
+    const isStill = (task) => / T [^)]*$/.test(fs.readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+    while (!fs.readdirSync(tasks).every(isStill));
   }
 
   thaw(at = 0) {

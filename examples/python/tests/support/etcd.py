@@ -131,7 +131,15 @@ class Etcd:
         self._process.send_signal(number)
 
     def freeze(self) -> None:
+        """SIGSTOP, and the certainty that each thread stands still: until then a request that was sent before may be answered."""
+        assert self._process is not None
         self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+
+        def is_still(task: Path) -> bool:
+            return (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+        wait_for(f"{self.url} to stand still", lambda: all(map(is_still, tasks.iterdir())))
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
