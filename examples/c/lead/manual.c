@@ -76,7 +76,7 @@ const option manual[OPTIONS] = {
     [VERBOSE] = {"verbose", NULL, NULL,
         "say also who leads, and what the command does"},
     [HELP] = {"help", NULL, NULL,
-        "this"},
+        "this; -h says the same"},
     [VERSION] = {"version", NULL, NULL,
         "the version"},
 };

@@ -26,4 +26,7 @@ extern const option manual[OPTIONS];
 
 void print_manual(void);
 
+/* The name of the option that is nearest to what was given (without dashes), maybe with a value; NULL: none is near. */
+const char *nearest_option(const char *given, size_t length);
+
 #endif

@@ -40,17 +40,42 @@ static int64_t number(const char *text, bool in_thousandths) {
     return is_number && *at == '\0' ? value : -1;
 }
 
+/* "did you mean 30? " for "30s", where seconds are asked for; nothing if that would not do either. */
+static const char *without_unit(const char *text, int64_t unit_ms, int64_t step_ms, int64_t most_ms) {
+    static const struct { const char *name; int64_t ms; } units[] = {
+        {"ms", 1}, {"s", 1000}, {"sec", 1000}, {"m", 60000}, {"min", 60000}, {"h", 3600000},
+    };
+    static char meant[40];
+    char digits[16] = "";
+    size_t length = strspn(text, "0123456789.");
+    if (length >= sizeof digits)
+        return "";
+    memcpy(digits, text, length);
+    int64_t thousandths = number(digits, true);
+    bool is_in_reach = thousandths > 0 && thousandths <= most_ms * 1000;
+    for (size_t at = 0; is_in_reach && at < sizeof units / sizeof *units; at++) {
+        int64_t ms = thousandths * units[at].ms / 1000;
+        if (strcmp(text + length, units[at].name) != 0 || ms < step_ms || ms % step_ms != 0 || ms > most_ms)
+            continue;
+        snprintf(meant, sizeof meant, "did you mean %.10g? ", (double)ms / (double)unit_ms);
+        return meant;
+    }
+    return "";
+}
+
 static int64_t seconds(enum id id, const char *text, int64_t most_s) {
     int64_t value = number(text, true);
     if (value < 0 || value > most_s * 1000)
-        refuse("--%s is \"%s\"; give seconds up to %" PRId64 ", such as 30 or 0.5", manual[id].name, text, most_s);
+        refuse("--%s is \"%s\"; %sgive seconds up to %" PRId64 ", such as 30 or 0.5", manual[id].name, text,
+               without_unit(text, 1000, 1, most_s * 1000), most_s);
     return value;
 }
 
 static uint32_t whole(enum id id, const char *text, int32_t most, const char *unit) {
-    int64_t value = number(text, false);
+    int64_t value = number(text, false), unit_ms = id == TTL ? 1000 : 1;
     if (value < 1 || value > most)
-        refuse("--%s is \"%s\"; give whole %s from 1 to %" PRId32, manual[id].name, text, unit, most);
+        refuse("--%s is \"%s\"; %sgive whole %s from 1 to %" PRId32, manual[id].name, text,
+               without_unit(text, unit_ms, unit_ms, most * unit_ms), unit, most);
     return (uint32_t)value;
 }
 
@@ -72,7 +97,11 @@ static int32_t api(const char *text) {
         return EL_API_V2;
     if (strcmp(text, "v3") == 0)
         return EL_API_V3;
-    refuse("--api is \"%s\"; give v2 or v3", text);
+    /* "v4", "V3" or "3": the newest, unless it is the other. */
+    const char *digit = text + (*text == 'v' || *text == 'V');
+    bool is_near = isdigit((unsigned char)digit[0]) && digit[1] == '\0';
+    refuse("--api is \"%s\"; %sgive v2 or v3", text,
+           !is_near ? "" : *digit == '2' ? "did you mean v2? " : "did you mean v3? ");
 }
 
 static void take(options *given, enum id id, char *value) {
@@ -122,7 +151,30 @@ static enum id find(const char *argument, size_t length) {
     if (length == strlen("password") && strncmp(argument, "password", length) == 0)
         refuse("--password is not taken: a command line is for everybody to read; give --password-file, or the "
                "environment variable " PASSWORD_VARIABLE);
+    const char *nearest = nearest_option(argument, length);
+    if (nearest != NULL)
+        refuse("--%.*s is no option; did you mean --%s? `lead --help` has them all", (int)length, argument, nearest);
     refuse("--%.*s is no option; `lead --help` has them all", (int)length, argument);
+}
+
+/* For an argument that is no option and no value: it has one dash, or none. */
+static void refuse_word(const char *argument) __attribute__((noreturn));
+
+static void refuse_word(const char *argument) {
+    if (strstr(argument, "://") != NULL && *argument != '-') /* A URL may hold a password: not to be shown. */
+        refuse("the members of the cluster are given with spaces between them; give them to --endpoints with commas"
+               " instead");
+    /* Without a dash it is most likely the command, unless it is an option's name letter for letter. */
+    const char *name = *argument == '-' ? argument + 1 : argument;
+    size_t length = strcspn(argument, "="), dash = (size_t)(name - argument);
+    const char *nearest = nearest_option(name, strcspn(name, "="));
+    if (dash == 0 && nearest != NULL && strcmp(nearest, name) != 0)
+        nearest = NULL;
+    if (nearest != NULL)
+        refuse("\"%.*s\" is no option; did you mean --%s? Options come first, then --, then the command"
+               " (`lead --help` is the manual)", (int)length, argument, nearest);
+    refuse("\"%.*s\" is no option; options come first, then --, then the command (`lead --help` is the manual)",
+           (int)length, argument);
 }
 
 static double in_seconds(int64_t ms) {
@@ -209,9 +261,10 @@ void read_options(int argc, char **argv, options *given) {
     int at = 1;
     *given = (options){.config = {.ttl_s = 10}, .wait_ms = NEVER, .grace_ms = -1, .pause_ms = 1000};
     for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
+        if (strcmp(argv[at], "-h") == 0)
+            take(given, HELP, present);
         if (strncmp(argv[at], "--", 2) != 0)
-            refuse("\"%s\" is no option; options come first, then --, then the command"
-                   " (`lead --help` is the manual)", argv[at]);
+            refuse_word(argv[at]);
         const char *name = argv[at] + 2;
         size_t length = strcspn(name, "=");
         enum id id = find(name, length);

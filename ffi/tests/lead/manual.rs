@@ -43,7 +43,7 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
         (good(&["--key", "/client.key"]), &["--key is given twice", "\"/k\"", "\"/client.key\"", "--key-file"]),
         (good(&["--name", ""]), &["--name is empty", "1 to 1024"]),
         (good(&["--name", "a", "--name", "b"]), &["--name is given twice", "\"a\"", "\"b\"", "once"]),
-        (good(&["--api", "v4"]), &["--api is \"v4\"", "v2 or v3"]),
+        (good(&["--api", "v4"]), &["--api is \"v4\"; did you mean v3? give v2 or v3"]),
         (good(&["--wait", "soon"]), &["--wait is \"soon\"", "30 or 0.5"]),
         (good(&["--wait", "-1"]), &["--wait is \"-1\"", "30 or 0.5"]),
         (good(&["--wait"]), &["--wait has no value", "give SECONDS"]),
@@ -78,8 +78,34 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
         (good(&["--quiet", "--verbose"]), &["--quiet and --verbose", "one of them"]),
         (good(&["--nonsense=Planted-Swordfish"]), &["--nonsense is no option", "--help"]),
         (good(&["./job"]), &["\"./job\" is no option", "then --"]),
-        (good(&["-x"]), &["\"-x\" is no option", "then --"]),
-        (own(&["-h"]), &["\"-h\" is no option", "`lead --help` is the manual"]),
+        (good(&["-x"]), &["\"-x\" is no option; options come first", "then --"]),
+        (good(&["--x"]), &["--x is no option; `lead --help` has them all"]),
+        (good(&["name"]), &["\"name\" is no option; did you mean --name?"]),
+        (good(&["names"]), &["\"names\" is no option; options come first"]),
+        (good(&["--ttl", "10 fortnights"]), &["--ttl is \"10 fortnights\"; give whole seconds"]),
+        (good(&["--ttl", "2.5s"]), &["--ttl is \"2.5s\"; give whole seconds"]),
+        (good(&["--ttl", "10h"]), &["--ttl is \"10h\"; give whole seconds"]),
+        (good(&["--endpoint", "http://me:Planted-Swordfish@h"]), &["--endpoint is no option; did you mean --endpoints? `lead --help`"]),
+        (good(&["--endpoint=http://me:Planted-Swordfish@h"]), &["--endpoint is no option; did you mean --endpoints? `lead --help`"]),
+        (good(&["--ednpoints", "http://h"]), &["did you mean --endpoints?"]),
+        (good(&["--tll", "3"]), &["did you mean --ttl?"]),
+        (good(&["--TTL=3"]), &["did you mean --ttl?"]),
+        (good(&["--stop_timeout", "3"]), &["did you mean --stop-timeout?"]),
+        (good(&["--step-down", "3"]), &["did you mean --step-down-ms?"]),
+        (good(&["--username", "me"]), &["did you mean --user?"]),
+        (good(&["--ca-cert", "/f"]), &["did you mean --cacert?"]),
+        (good(&["--timeout", "3"]), &["did you mean --wait?"]),
+        (good(&["--v2"]), &["did you mean --api v2?"]),
+        (good(&["-wait", "3"]), &["\"-wait\" is no option; did you mean --wait? Options come first"]),
+        (good(&["-endpoints=http://me:Planted-Swordfish@h"]), &["\"-endpoints\" is no option; did you mean --endpoints?"]),
+        (good(&["-v"]), &["\"-v\" is no option; did you mean --verbose?"]),
+        (own(&["help"]), &["\"help\" is no option; did you mean --help?"]),
+        (good(&["http://me:Planted-Swordfish@h"]), &["--endpoints", "with commas"]),
+        (good(&["--api", "3"]), &["--api is \"3\"; did you mean v3? give v2 or v3"]),
+        (good(&["--api", "V2"]), &["--api is \"V2\"; did you mean v2? give v2 or v3"]),
+        (good(&["--wait", "1.5m"]), &["--wait is \"1.5m\"; did you mean 90? give seconds"]),
+        (good(&["--ttl", "10s"]), &["--ttl is \"10s\"; did you mean 10? give whole seconds"]),
+        (good(&["--renew-ms", "2s"]), &["--renew-ms is \"2s\"; did you mean 2000? give whole milliseconds"]),
     ];
     let refused = |arguments: &[String], command: &[&str], parts: &[&str]| {
         let mut process = Command::new(&programs().plain);
@@ -107,12 +133,17 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
 #[test]
 fn the_manual_has_every_option_and_nothing_else() {
     let story = Story::new();
-    let mut help = Command::new(&programs().plain);
-    help.arg("--help");
-    let mut help = story.start(help, |_| {});
-    help.ends(0);
-    let manual = help.shown();
-    assert_eq!(help.said(), "");
+    let help = |arguments: &[&str]| {
+        let mut help = Command::new(&programs().plain);
+        help.args(arguments);
+        let mut help = story.start(help, |_| {});
+        help.ends(0);
+        assert_eq!(help.said(), "");
+        help.shown()
+    };
+    let manual = help(&["--help"]);
+    assert_eq!(help(&["-h"]), manual);
+    assert_eq!(help(&["--key", "/k", "-h", "--", "true"]), manual);
     assert!(manual.lines().all(|line| line.chars().count() <= 80), "{manual}");
     let listed: BTreeSet<&str> =
         manual.lines().filter_map(|line| line.strip_prefix("  --")?.split(' ').next()).collect();
@@ -180,6 +211,47 @@ fn the_examples_for_systemd_and_kubernetes_are_good() {
             Err(_) => println!("no systemd-analyze here"),
         }
     }
+}
+
+/// The commands in their heads, with `make`, `sudo`, `systemctl` and `kubectl` that only look whether they could.
+#[test]
+fn the_commands_in_the_heads_of_the_examples_for_systemd_and_kubernetes_work_in_a_checkout() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let units = directory.path().join("units");
+    let tools = directory.path().join("tools");
+    fs::create_dir_all(&units).and_then(|()| fs::create_dir_all(&tools)).expect("directories");
+    for (tool, script) in [
+        ("make", "grep -q \"^$1:\\|^$1 .*:\" Makefile"),
+        ("sudo", "exec \"$@\""),
+        ("systemctl", "for unit; do true; done; [ \"$1\" = daemon-reload ] || [ -e \"$UNITS/$unit\" ]"),
+        ("kubectl", "[ \"$1 $2\" = 'apply -f' ] && grep -q '^apiVersion: ' \"$3\""),
+    ] {
+        let file = tools.join(tool);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("a program");
+    }
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("a path"));
+    let mut count = 0;
+    for folder in ["systemd", "kubernetes"] {
+        let files = fs::read_dir(root().join("examples").join(folder)).expect("examples").flatten();
+        for file in files.map(|entry| entry.path()) {
+            let text = fs::read_to_string(&file).expect("an example");
+            let head = text.lines().take_while(|line| line.starts_with('#'));
+            let set_in = head.filter_map(|line| line.strip_prefix("#     "));
+            // The lines of a Dockerfile are for another place.
+            for command in set_in.filter(|line| !line.starts_with(|one: char| one.is_ascii_uppercase())) {
+                let here = command.replace("/etc/systemd/system/", &format!("{}/", units.display()));
+                let mut shell = Command::new("sh");
+                shell.args(["-e", "-c", &here]).env("PATH", &path).env("UNITS", &units).current_dir(root());
+                let output = shell.output().expect("sh");
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{}: {command}: {said}", file.display());
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 8, "only {count} commands were found");
+    assert!(units.join("nightly-job.timer").exists() && units.join("worker.service").exists());
 }
 
 /// There is none, or it is another namespace's.
