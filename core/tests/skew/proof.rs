@@ -84,8 +84,17 @@ fn lifetime(member: SocketAddr, key: &str, ttl_s: u32) -> Duration {
 const TTL_S: u32 = 8;
 const APART_S: i64 = 4;
 
-/// `moves` says which member's clock is moved, and how far, if this one leads raft.
+/// How often raft may elect another leader meanwhile, as it does when the machine stalls for a second.
+const TRIES: usize = 5;
+
+/// `moves` says which member's clock is moved, and how far, if this one leads raft. What each entry lived, and should.
 fn lifetimes(moves: impl Fn(usize) -> (usize, i64)) -> [(i64, i64); 3] {
+    let found = (0..TRIES).find_map(|_| lifetimes_under_one_leader(&moves));
+    found.expect("raft elects another leader each time")
+}
+
+/// None: raft has elected another leader meanwhile, so that nothing is shown.
+fn lifetimes_under_one_leader(moves: impl Fn(usize) -> (usize, i64)) -> Option<[(i64, i64); 3]> {
     let mut cluster = Cluster::of(3, &["--enable-v2=true"]);
     let members: Vec<SocketAddr> = (0..3).map(|at| cluster.client_address(at)).collect();
     let leader = cluster.raft_leader();
@@ -103,13 +112,16 @@ fn lifetimes(moves: impl Fn(usize) -> (usize, i64)) -> [(i64, i64); 3] {
         };
         [0, 1, 2].map(live).map(|thread| thread.join().expect("a lifetime"))
     });
-    assert_eq!((cluster.raft_leader(), term(members[leader])), (leader, before), "raft noticed nothing");
+    if (cluster.raft_leader(), term(members[leader])) != (leader, before) {
+        println!("raft has elected another leader: once more");
+        return None;
+    }
     println!("leader {leader}, member {moved} moved by {by} s: entries of {TTL_S} s lived {took:.1?} s");
     let whole = |at: usize| {
         let expected = i64::from(TTL_S) + (if at == moved { by } else { 0 }) - (if leader == moved { by } else { 0 });
         (took[at].round() as i64, expected)
     };
-    [whole(0), whole(1), whole(2)]
+    Some([whole(0), whole(1), whole(2)])
 }
 
 fn check(lifetimes: [(i64, i64); 3]) {
