@@ -64,7 +64,8 @@ class Election:
                         nobody can tell you that you do not lead any more. What it raises is raised by `poll()`, or by
                         whatever else took the event.
     library             The path of libetcd_leader.so.1. Otherwise it is the one that the variable ETCD_LEADER_LIBRARY names,
-                        the one in this package's folder, or the one that the system's loader finds.
+                        the one in this package's folder, the one that `make lib` has built if this is the repository, or
+                        the one that the system's loader finds.
     """
 
     def __init__(
