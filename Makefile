@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo test test-bare faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
+.PHONY: help demo check test test-bare faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 PACKAGES = -p etcd-leader-ffi
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
@@ -44,7 +44,10 @@ demo: ## candidates in C, Node.js, Python and a shell on a real etcd, half a min
 	@set -a && . target/demo/etcd && ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
 		NODE_PATH=$(CURDIR)/target/demo/node_modules && exec target/release/demo $(API)
 
-test: ## all tests, with a budget of time for each part (PARTS="c units" runs some)
+check: ## the quick tests, two minutes after a small change: lint, units, layering, the machines' tables, a short simulation
+	@.ci/test check
+
+test: ## all tests, with a budget of time for each part, on Debian's etcd and on 3.6 (PARTS="c units" runs some; ETCD=3.5: the v3 suites there)
 	@.ci/test
 
 test-bare: ## make demo and make test on a bare Debian, bookworm and trixie (an hour; SUITES="bookworm" DOORS="demo" choose)
@@ -64,8 +67,8 @@ bench: target/release/cost ## what a call of the C library costs, beside a look 
 figures: bench ## what it costs, beside what etcd alone costs in the same run (three minutes)
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- --ignored --nocapture
 
-etcd: ## finds etcd, or brings one into .cache
-	@.ci/etcd
+etcd: ## finds etcd, or brings one into .cache (ETCD=3.6: builds that one)
+	@.ci/etcd $(ETCD)
 
 lib: ## the shared and the static library, in target/release
 	@.ci/tools lib
