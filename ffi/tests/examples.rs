@@ -6,7 +6,10 @@ mod support;
 mod library;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use library::{Running, Way, Workshop, root};
 use nix::sys::signal::Signal;
@@ -28,6 +31,82 @@ fn token(running: &Running) -> u64 {
     let said = running.said();
     let after = said.split("elected, token ").nth(1).expect("it was elected");
     after.lines().next().expect("a line").parse().expect("a number")
+}
+
+/// The commands in the head of an example: what is set in.
+fn commands(source: &Path) -> Vec<String> {
+    let text = fs::read_to_string(source).expect("an example");
+    let head =
+        text.lines().take_while(|line| line.starts_with("/*") || line.starts_with(" *") || line.starts_with("//"));
+    let set_in = head.filter_map(|line| line.get(2..)?.strip_prefix("     "));
+    set_in.map(|command| command.trim().to_string()).collect()
+}
+
+#[test]
+fn the_commands_in_the_heads_run_the_examples_in_a_checkout() {
+    let folders = ["examples/c", "examples/cpp"].map(|folder| fs::read_dir(root().join(folder)).expect("the examples"));
+    let files = folders.into_iter().flatten().flatten().map(|entry| entry.path());
+    let sources: Vec<PathBuf> = files.filter(|path| path.extension().is_some()).collect();
+    assert!(sources.len() >= 4, "{sources:?}");
+    let mut make = Command::new("make");
+    // As in a shell: nothing of cargo's, nor of the make that may run all tests.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["CARGO_", "RUST_", "MAKE", "MFLAGS"].iter().any(|start| name.starts_with(start)) {
+            make.env_remove(name);
+        }
+    }
+    let made = make.args(["--silent", "examples"]).current_dir(root()).output().expect("make");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (cluster, workshop) = (Cluster::single(), Workshop::new());
+    for source in sources {
+        let [build, command] = &commands(&source)[..] else { panic!("{}: {:?}", source.display(), commands(&source)) };
+        assert_eq!(build, "make examples", "{}", source.display());
+        let shown = "http://127.0.0.1:2379";
+        assert!(command.starts_with("target/release/") && command.contains(shown), "{command}");
+        let script = format!("cd '{}' && exec {}", root().display(), command.replace(shown, &cluster.urls()[0]));
+        let mut running = workshop.start(Path::new("sh"), Way::Plain, &["-c", &script]);
+        running.says("token ");
+        running.signal(Signal::SIGKILL);
+        running.ends();
+        cluster.etcdctl(&["del", "--prefix", "/jobs"]);
+    }
+}
+
+/// Within the ttl, and as long again in `el_free`.
+#[test]
+fn they_end_on_a_signal_while_etcd_is_frozen() {
+    let workshop = Workshop::new();
+    for (campaign, ttl) in [(C, Some("2")), (CPP, Some("2")), ((["g++", "-std=c++17"], "cpp/lead.cc"), None)] {
+        let program = compile(&workshop, campaign);
+        for leads in [true, false] {
+            let mut cluster = Cluster::single();
+            let url = cluster.urls()[0].clone();
+            let first = compile(&workshop, C);
+            let mut before = workshop.start(&first, Way::Plain, &[&url, "/frozen", "before", "30"]);
+            before.says("elected, token ");
+            if leads {
+                before.signal(Signal::SIGINT);
+                before.ends();
+            }
+            let arguments: Vec<&str> = [url.as_str(), "/frozen", "one"].into_iter().chain(ttl).collect();
+            let mut one = workshop.start(&program, Way::Plain, &arguments);
+            cluster.wait_for_members("/frozen", if leads { 1 } else { 2 });
+            if leads {
+                one.says("token ");
+            }
+            cluster.member(0).freeze();
+            let asked = Instant::now();
+            one.signal(Signal::SIGTERM);
+            let status = one.ends();
+            // The longer ttl, and what a busy machine may take.
+            assert!(asked.elapsed() < Duration::from_secs(2 * 4 + 5), "{:?}: {}", asked.elapsed(), one.said());
+            // lead() that has never led throws.
+            let expected = i32::from(!leads && ttl.is_none());
+            assert_eq!(status.code(), Some(expected), "{}", one.said());
+            cluster.member(0).thaw();
+        }
+    }
 }
 
 /// One leaves, one is killed, the third follows; what it was called with decides the API.

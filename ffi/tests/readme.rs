@@ -6,10 +6,11 @@ mod support;
 mod library;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use library::{Way, Workshop, root};
+use library::{Way, Workshop, built, root};
 use nix::sys::signal::Signal;
 use support::Cluster;
 
@@ -23,13 +24,25 @@ fn the_program_in_the_readme_compiles_and_elects() {
     let shown = "http://127.0.0.1:2379";
     assert!(program.contains(shown));
     let directory = tempfile::tempdir().expect("a directory");
-    let source = directory.path().join("readme.c");
+    let source = directory.path().join("prog.c");
     let unbuffered = "int main(void) {\n    setvbuf(stdout, NULL, _IONBF, 0);";
     let program = program.replace(shown, &cluster.urls()[0]).replace("int main(void) {", unbuffered);
     fs::write(&source, program).expect("written");
 
     let workshop = Workshop::new();
-    let mut running = workshop.start(&workshop.compile(&source, Way::Plain), Way::Plain, &[]);
+    workshop.compile(&source, Way::Plain);
+    // The line for those who have installed nothing, where all is as `make lib` leaves it.
+    let line = readme.split('`').find(|part| part.starts_with("cc prog.c -Iinclude ")).expect("the line");
+    let built_to = directory.path().join("target/release");
+    fs::create_dir_all(&built_to).expect("a directory");
+    for name in ["libetcd_leader.so", "libetcd_leader.so.1"] {
+        symlink(built().join("libetcd_leader.so"), built_to.join(name)).expect("a link");
+    }
+    symlink(root().join("include"), directory.path().join("include")).expect("a link");
+    let compiled = Command::new("sh").args(["-c", line]).current_dir(directory.path()).status().expect("sh");
+    assert!(compiled.success(), "{line}");
+    let program = directory.path().join("a.out");
+    let mut running = workshop.start(&program, Way::Plain, &[]);
     running.says("leading, token ");
     running.says("the leader is host-1");
     running.signal(Signal::SIGINT);
@@ -46,6 +59,9 @@ fn the_line_that_starts_an_etcd_starts_one() {
     // The flags for the container, too: they are etcd's own.
     let flags = section.split('`').find(|part| part.starts_with("--listen-client-urls")).expect("the flags");
     for more in ["", "--enable-v2=true", flags] {
+        if more.contains("v2") && !support::has_v2() {
+            continue;
+        }
         let line = line.split("    #").next().expect("the command");
         let script = format!(
             "ip link set lo up
