@@ -10,7 +10,7 @@ use etcd_leader::{Api, Config, Election, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::support::{freeze, spawn::spawn};
+use super::support::{Cluster, Waits, freeze, spawn::spawn};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -193,6 +193,11 @@ impl Drop for Candidate {
 
 pub(crate) fn now_ms() -> u64 {
     clock::now().as_nanos() / 1_000_000
+}
+
+/// Counts how long etcd and these candidates wait for a processor from now on.
+pub(crate) fn waits(cluster: &Cluster, line: &[Candidate]) -> Waits {
+    Waits::of(cluster.pids().into_iter().chain(line.iter().map(|one| one.pid().as_raw().unsigned_abs())))
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -7,7 +7,7 @@ use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 use super::store::{Store, on_v2_and_v3, single};
 use super::support::{Cluster, wait_for};
 
-const SOON: Option<Duration> = Some(Duration::from_secs(20));
+const SOON: Option<Duration> = Some(Duration::from_secs(60));
 
 fn config(cluster: &Cluster, key: &str, name: &str) -> Config {
     Config { endpoints: cluster.urls(), key: key.into(), name: name.into(), ttl_s: 5, ..Config::default() }

@@ -149,6 +149,11 @@ impl Cluster {
         self.members.len()
     }
 
+    /// The processes of those that run.
+    pub fn pids(&self) -> Vec<u32> {
+        self.members.iter().filter_map(Member::pid).collect()
+    }
+
     /// One of the members, counted from 0.
     pub fn member(&mut self, at: usize) -> &mut Member {
         &mut self.members[at]

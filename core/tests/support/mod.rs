@@ -14,6 +14,7 @@ use std::{env, thread};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub mod busy;
 pub mod etcd;
 pub mod forwarder;
 pub mod gateway;
@@ -25,6 +26,7 @@ pub mod raft;
 pub mod spawn;
 pub mod v2;
 
+pub use busy::Waits;
 pub use etcd::Cluster;
 pub use member::Member;
 pub use port::Port;
