@@ -37,10 +37,12 @@ help: ## what can be made
 DEMO_PACKAGES = $(PACKAGES) -p etcd-leader-node -p etcd-leader-demo
 demo: ## candidates in C, Node.js, Python and a shell on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
 	@.ci/tools demo
-	@$(MAKE) --silent --no-print-directory PACKAGES="$(DEMO_PACKAGES)" target/release/campaign target/release/lead
-	@node node/build.js $(DEMO_PACKAGES)
 	@mkdir -p target/demo/node_modules && ln -sfn ../../../node target/demo/node_modules/etcd-leader
 	@.ci/whole "bringing etcd" .ci/etcd >target/demo/etcd
+	@. target/demo/etcd && found=$$("$$ETCD_BIN" --version | sed -n 's/^etcd Version: //p'); [[ $(API) = v3 || $$found =~ ^3\.[0-5]\. ]] || \
+		{ echo "API v2 ended with etcd 3.5, and $$ETCD_BIN is $$found: set ETCD_BIN and ETCDCTL_BIN to an older one" >&2; exit 2; }
+	@$(MAKE) --silent --no-print-directory PACKAGES="$(DEMO_PACKAGES)" target/release/campaign target/release/lead
+	@node node/build.js $(DEMO_PACKAGES)
 	@set -a && . target/demo/etcd && ETCD_LEADER_LIBRARY=$(CURDIR)/target/release/libetcd_leader.so \
 		NODE_PATH=$(CURDIR)/target/demo/node_modules && exec target/release/demo $(API)
 

@@ -244,24 +244,6 @@ impl Drop for Stage {
     }
 }
 
-/// Whether this etcd has API v2: 3.5 was the last minor version with it.
-fn has_v2(etcd: &Path) -> Outcome<()> {
-    let output =
-        Command::new(etcd).arg("--version").output().map_err(|error| format!("{}: {error}", etcd.display()))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let version = said.lines().find_map(|line| line.strip_prefix("etcd Version: ")).unwrap_or_default();
-    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if (major, minor) >= (3, 6) => {
-            let etcd = etcd.display();
-            Err(format!(
-                "API v2 ended with etcd 3.5, and {etcd} is {version}: set ETCD_BIN and ETCDCTL_BIN to an older one"
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// What is left of the election in etcd.
 fn left_behind(cluster: &Cluster, is_v2: bool) -> Outcome<String> {
     if !is_v2 {
@@ -286,11 +268,6 @@ fn main() -> ExitCode {
         eprintln!("there is no {}: run `make demo`, which builds it", missing.display());
         return ExitCode::from(2);
     }
-    let etcd = support::etcd_binary();
-    if let Some(why) = is_v2.then(|| has_v2(&etcd).err()).flatten() {
-        eprintln!("{why}");
-        return ExitCode::from(2);
-    }
     // Blocked everywhere and waited for by one thread, so that everything is cleaned up on the way out.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
     if let Err(error) = signals.thread_block() {
@@ -307,7 +284,11 @@ fn main() -> ExitCode {
     let cluster = Cluster::on(&[host], if is_v2 { &["--enable-v2=true"] } else { &[] });
     let url = cluster.urls().remove(0);
     let api = if is_v2 { "v2" } else { "v3" };
-    println!("etcd: {} on {url}, API {api}, ttl {} s; this takes half a minute", etcd.display(), TTL.as_secs());
+    println!(
+        "etcd: {} on {url}, API {api}, ttl {} s; this takes half a minute",
+        support::etcd_binary().display(),
+        TTL.as_secs()
+    );
     let (voice, heard) = channel();
     let begun = Instant::now();
     let mut stage = Stage {
