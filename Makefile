@@ -50,6 +50,7 @@ check: ## the quick tests, two minutes after a small change: lint, units, layeri
 	@.ci/test check
 
 test: ## all tests, with a budget of time for each part, on Debian's etcd and on 3.6 (PARTS="c units" runs some; ETCD=3.5: the v3 suites there)
+	@.ci/tools test
 	@.ci/test
 
 test-bare: ## make demo and make test on a bare Debian, bookworm and trixie (an hour; SUITES="bookworm" DOORS="demo" choose)
