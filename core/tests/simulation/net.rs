@@ -16,6 +16,9 @@ use crate::watchers::{NewWatch, Watcher};
 use crate::words::{outcome, words};
 use crate::world::{ELECTIONS, Ev, Mood, World};
 
+/// After so long without a sign of life the transport gives a connection up.
+const TRANSPORT_PATIENCE: Ns = 8 * SECOND;
+
 /// How a process reaches an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
@@ -176,14 +179,16 @@ impl World {
                 wait += until.saturating_sub(self.now);
                 call.ghost = self.rng.permille(300);
             }
-            Route::Silent(_) => return,
+            Route::Silent(_) => return self.swallowed(&call),
             Route::Fine | Route::Foreign => {}
         }
         if self.chance(odds.lost_request) {
-            self.procs[proc].hindered_at = self.now;
-            return;
+            return self.swallowed(&call);
         }
         call.replies = !self.chance(odds.lost_reply);
+        if !call.replies {
+            self.swallowed(&call);
+        }
         if self.chance(odds.late) {
             self.stats.late_requests += 1;
             call.ghost = self.rng.permille(700);
@@ -231,6 +236,41 @@ impl World {
         self.after(wait, Ev::Exec(Box::new(call)));
     }
 
+    /// A request or its answer is lost for good, so the connection is, too: the transport says so after a while. An
+    /// opening fails, and so does a single request of v2, where the machines hear of no connections; a link of v3 breaks.
+    fn swallowed(&mut self, call: &Call) {
+        self.procs[call.proc].hindered_at = self.now;
+        let wait = self.rng.range(TRANSPORT_PATIENCE / 2, TRANSPORT_PATIENCE);
+        let failure = Failure::new(ErrorKind::Unreachable, "nothing has arrived for too long");
+        let (proc, inc, link) = (call.proc, call.inc, call.link);
+        self.after(
+            wait,
+            Ev::Lost {
+                proc,
+                inc,
+                link,
+                id: call.id,
+                failure: Box::new(failure),
+                is_open: matches!(call.op, Op::Open { .. }),
+            },
+        );
+    }
+
+    /// The transport gives up a connection on which something was lost.
+    pub(crate) fn lost(&mut self, proc: usize, inc: u32, link: LinkId, id: RequestId, failure: Failure, is_open: bool) {
+        if self.procs[proc].inc != inc || self.procs[proc].link(link).is_none() {
+            return;
+        }
+        self.procs[proc].hindered_at = self.now;
+        self.last_trouble = self.last_trouble.max(self.now);
+        if is_open || self.is_v2() {
+            let input = Box::new(Input::Reply { id, result: Err(failure) });
+            self.after(0, Ev::Deliver { proc, inc, link: Some(link), input });
+        } else {
+            self.break_links(proc, |on| on.id == link, failure.kind);
+        }
+    }
+
     /// A request arrives, perhaps for the second time of asking.
     pub(crate) fn exec(&mut self, mut call: Box<Call>) {
         let now = self.now;
@@ -276,7 +316,22 @@ impl World {
                         return;
                     }
                 }
+                if waited > TRANSPORT_PATIENCE && is_frozen && !call.ghost {
+                    // What is frozen answers no ping.
+                    self.lost(
+                        call.proc,
+                        call.inc,
+                        call.link,
+                        call.id,
+                        Failure::new(ErrorKind::Unreachable, "frozen"),
+                        matches!(call.op, Op::Open { .. }),
+                    );
+                    call.ghost = true;
+                }
                 if waited > 3 * self.ttl() + 8 * SECOND {
+                    if call.replies {
+                        self.swallowed(&call);
+                    }
                     return;
                 }
                 let wait = self.rng.range(40 * MS, 200 * MS);
@@ -347,7 +402,7 @@ impl World {
         }
         match self.routes[call.proc][call.endpoint] {
             Route::Silent(until) if self.rng.permille(500) => wait += until.saturating_sub(self.now),
-            Route::Silent(_) => return,
+            Route::Silent(_) => return self.swallowed(call),
             _ => {}
         }
         let input = Box::new(Input::Reply { id: call.id, result });

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use etcd_leader::config::{Api, Config, OnStoreReset, SessionSettings};
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Input, LinkId, Trouble};
+use etcd_leader::machine::{Failure, Input, LinkId, RequestId, Trouble};
 
 use crate::chores::Chore;
 use crate::cluster::Cluster;
@@ -26,6 +26,8 @@ pub(crate) enum Ev {
     Deliver { proc: usize, inc: u32, link: Option<LinkId>, input: Box<Input> },
     /// A request reaches a member.
     Exec(Box<Call>),
+    /// The transport gives up a connection on which this request, or its answer, was lost.
+    Lost { proc: usize, inc: u32, link: LinkId, id: RequestId, failure: Box<Failure>, is_open: bool },
     /// A request for a watch reaches a member.
     NewWatch(Box<NewWatch>),
     /// A member hears that a watch, or a link with all its watches, is not wanted any more.
@@ -247,6 +249,7 @@ impl World {
             Ev::Wake { proc, inc, due } => self.wake(proc, inc, due),
             Ev::Deliver { proc, inc, link, input } => self.deliver(proc, inc, link, *input),
             Ev::Exec(call) => self.exec(call),
+            Ev::Lost { proc, inc, link, id, failure, is_open } => self.lost(proc, inc, link, id, *failure, is_open),
             Ev::NewWatch(new) => self.new_watch(new),
             Ev::Forget { proc, inc, link, watch } => {
                 for watchers in &mut self.watchers {
