@@ -1,7 +1,7 @@
 //! The contract between the election and one of etcd's tongues.
 //!
-//! A backend only translates: requests to bytes, bytes to inputs. It keeps no deadline, retries nothing and decides
-//! nothing; the machines do. Each link leads to one member (in v3 by one connection, in v2 by connections to one
+//! A backend only translates: requests to bytes, bytes to inputs. It decides nothing; the machines do. It gives up only
+//! what the transport gives up: a connection that is not taken, a handshake that does not end, silence after a ping. Each link leads to one member (in v3 by one connection, in v2 by connections to one
 //! address) and is never mended: when it breaks, the backend says so ([`Input::Broken`], or a failed reply) and the
 //! session closes it and opens another.
 //!
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::machine::{Input, Request};
 
 mod dial;
-mod hosts;
+mod resolve;
 mod said;
 mod shell;
 mod tasks;
@@ -22,6 +22,13 @@ pub mod v3;
 
 /// Where a backend puts what it hears.
 pub type Inbox = mpsc::UnboundedSender<Input>;
+
+/// What all backends of an engine share: where hosts are, and the tokens of users. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Commons {
+    resolver: resolve::Resolver,
+    logins: v3::Logins,
+}
 
 /// Carries out requests, and reports to the [`Inbox`] it was made with. Runs on the engine's runtime.
 pub trait Backend: Send {

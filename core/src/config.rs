@@ -53,12 +53,13 @@ pub struct Config {
     pub name: String,
     /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
     pub ttl_s: u32,
-    /// How often the lease is renewed, in milliseconds; default ttl/2, at most 100,000.
+    /// How often a follower renews its lease, in milliseconds; default ttl/2, at most 100,000. In API v3 the leader and the next
+    /// in line renew twice as often.
     pub renew_ms: u32,
     /// How long before the lease's certain end leading ends by itself, in milliseconds; default ttl/5.
     pub step_down_ms: u32,
-    /// How long one attempt (connect, renew, confirm) may take, in milliseconds; default as much as lets two attempts
-    /// fit between renewal and step-down, at most 5,000.
+    /// How long a server may be silent, at most, before another one is asked too, in milliseconds. Nothing is given up for it.
+    /// Default as much as fits twice between renewal and step-down, at most 5,000.
     pub request_timeout_ms: u32,
     /// How long a stop waits for the user to hear of it, and for etcd to take the key away, in milliseconds;
     /// default ttl.
@@ -110,11 +111,11 @@ pub struct SessionSettings {
     pub access: Access,
     /// The lease we ask for, in whole seconds.
     pub ttl_s: u32,
-    /// How often it is renewed.
+    /// How often a follower renews it.
     pub renew_every: Duration,
     /// How long before its end leading ends.
     pub margin: Duration,
-    /// How long one attempt (connect, renew, confirm) may take.
+    /// How long a server may be silent, at most, before another one is asked too.
     pub attempt: Duration,
     /// What to do when the store went back in time.
     pub on_store_reset: OnStoreReset,

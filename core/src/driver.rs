@@ -1,7 +1,8 @@
 //! Machine <-> backend, for one session: replies in, requests out, reports to the mailboxes. One future.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +35,42 @@ struct Member {
 #[derive(Default)]
 struct Alarms {
     /// A trouble that was held back may be told.
-    troubles: BTreeMap<CandidateId, Time>,
+    troubles: Times,
     /// After a stop: the end is no longer waited for.
-    ends: BTreeMap<CandidateId, Time>,
+    ends: Times,
+}
+
+/// A time for each of some elections, the earliest at hand.
+#[derive(Default)]
+struct Times {
+    of: BTreeMap<CandidateId, Time>,
+    sorted: BTreeSet<(Time, CandidateId)>,
+}
+
+impl Times {
+    fn set(&mut self, id: CandidateId, time: Option<Time>) {
+        if let Some(before) = self.of.remove(&id) {
+            self.sorted.remove(&(before, id));
+        }
+        if let Some(time) = time {
+            self.of.insert(id, time);
+            self.sorted.insert((time, id));
+        }
+    }
+
+    fn first(&self) -> Time {
+        self.sorted.first().map_or(Time::NEVER, |(time, _)| *time)
+    }
+
+    /// Takes out what is due.
+    fn take_past(&mut self, now: Time) -> Vec<CandidateId> {
+        let mut due = Vec::new();
+        while let Some((_, id)) = self.sorted.first().copied().filter(|(time, _)| *time <= now) {
+            self.set(id, None);
+            due.push(id);
+        }
+        due
+    }
 }
 
 /// A session in the engine. Its parts are borrowed only between two awaits, by the engine and by its own future.
@@ -44,6 +78,9 @@ pub(crate) struct Driver {
     pub(crate) settings: SessionSettings,
     crew: RefCell<Crew>,
     members: RefCell<BTreeMap<CandidateId, Member>>,
+    /// Which elections ring with which slot, and those that have rung.
+    slots: RefCell<HashMap<usize, Vec<CandidateId>>>,
+    rung: RefCell<Vec<CandidateId>>,
     alarms: RefCell<Alarms>,
     backend: RefCell<Box<dyn Backend>>,
     wall: Arc<WallWatch>,
@@ -57,6 +94,8 @@ impl Driver {
         Driver {
             crew: RefCell::new(Crew::new(settings.clone(), entropy, clock::now())),
             members: RefCell::new(BTreeMap::new()),
+            slots: RefCell::default(),
+            rung: RefCell::default(),
             alarms: RefCell::default(),
             backend: RefCell::new(backend),
             wall: Arc::new(WallWatch::new(settings.margin)),
@@ -75,6 +114,9 @@ impl Driver {
         let settings = &shared.settings;
         let mut crew = self.crew.borrow_mut();
         let id = crew.add(&settings.key, &settings.name, settings.stop_timeout, clock::now());
+        self.slots.borrow_mut().entry(shared.slot()).or_default().push(id);
+        // It may have rung before it was here.
+        self.rung.borrow_mut().push(id);
         let member = Member { shared, has_stopped: false, has_entered: false, has_acknowledged: false };
         self.members.borrow_mut().insert(id, member);
         self.wake.notify_one();
@@ -84,8 +126,14 @@ impl Driver {
         self.has_died.get() || self.crew.borrow().is_over()
     }
 
-    /// Somebody rang, or the wall clock was set: the driver looks for itself.
+    /// The wall clock was set: the driver looks for itself.
     pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The handle of this slot has rung.
+    pub(crate) fn ring(&self, slot: usize) {
+        self.rung.borrow_mut().extend(self.slots.borrow().get(&slot).into_iter().flatten());
         self.wake.notify_one();
     }
 
@@ -140,8 +188,10 @@ impl Driver {
     /// Handles may have been stopped, acknowledged or closed.
     fn look_at_handles(&self, now: Time) {
         let (mut crew, mut alarms) = (self.crew.borrow_mut(), self.alarms.borrow_mut());
-        for (id, member) in self.members.borrow_mut().iter_mut() {
-            for input in member.look(*id, now, &mut alarms.ends) {
+        let mut members = self.members.borrow_mut();
+        for id in self.rung.take() {
+            let Some(member) = members.get_mut(&id) else { continue };
+            for input in member.look(id, now, &mut alarms.ends) {
                 crew.handle(input, now);
             }
         }
@@ -160,14 +210,18 @@ impl Driver {
         while let Some((id, report)) = crew.poll_report() {
             let has_ended = report.ended;
             if let Some(member) = members.get(&id) {
-                let held_back = member.shared.set(report);
-                alarms.troubles.remove(&id);
-                alarms.troubles.extend(held_back.map(|until| (id, until)));
+                alarms.troubles.set(id, member.shared.set(report));
             }
-            if has_ended {
-                members.remove(&id);
-                alarms.troubles.remove(&id);
-                alarms.ends.remove(&id);
+            if has_ended && let Some(member) = members.remove(&id) {
+                let mut slots = self.slots.borrow_mut();
+                if let Entry::Occupied(mut ids) = slots.entry(member.shared.slot()) {
+                    ids.get_mut().retain(|other| *other != id);
+                    if ids.get().is_empty() {
+                        ids.remove();
+                    }
+                }
+                alarms.troubles.set(id, None);
+                alarms.ends.set(id, None);
             }
         }
     }
@@ -175,7 +229,7 @@ impl Driver {
     fn next_time(&self) -> Time {
         let crew = self.crew.borrow().poll_timeout().unwrap_or(Time::NEVER);
         let alarms = self.alarms.borrow();
-        let first = alarms.troubles.values().chain(alarms.ends.values()).copied().fold(crew, Time::min);
+        let first = crew.min(alarms.troubles.first()).min(alarms.ends.first());
         // The runtime's clock does not count sleep: never trust it for long.
         first.min(clock::now() + MAX_SLEEP)
     }
@@ -183,25 +237,20 @@ impl Driver {
     /// Tells those for whom time alone made something due.
     fn remind(&self, now: Time) {
         let (members, mut alarms) = (self.members.borrow(), self.alarms.borrow_mut());
-        for id in take_past(&mut alarms.ends, now) {
+        for id in alarms.ends.take_past(now) {
             members.get(&id).inspect(|member| member.shared.mailbox().end());
-            alarms.troubles.insert(id, now);
+            alarms.troubles.set(id, Some(now));
         }
-        for id in take_past(&mut alarms.troubles, now) {
+        for id in alarms.troubles.take_past(now) {
             members.get(&id).inspect(|member| member.shared.alert());
         }
     }
 }
 
-/// Takes out what is due.
-fn take_past(alarms: &mut BTreeMap<CandidateId, Time>, now: Time) -> Vec<CandidateId> {
-    alarms.extract_if(.., |_, time| now >= *time).map(|(id, _)| id).collect()
-}
-
 impl Member {
     /// What the handle wants that the machine does not know yet.
-    fn look(&mut self, id: CandidateId, now: Time, ends: &mut BTreeMap<CandidateId, Time>) -> Vec<Input> {
-        if !self.shared.take_ring() || !self.shared.is_stopped() {
+    fn look(&mut self, id: CandidateId, now: Time, ends: &mut Times) -> Vec<Input> {
+        if !self.shared.is_stopped() {
             return Vec::new();
         }
         let mut inputs = Vec::new();
@@ -210,18 +259,18 @@ impl Member {
         let mailbox = self.shared.mailbox();
         if !self.has_stopped {
             self.has_stopped = true;
-            ends.insert(id, now + stop_timeout);
+            ends.set(id, Some(now + stop_timeout));
             let led = (mailbox.believes_to_lead() || mailbox.has_entered_farewell()) && !is_closed;
             inputs.push(Input::Stop { candidate: id, led });
         }
         if mailbox.has_entered_farewell() && !self.has_entered {
             self.has_entered = true;
-            ends.remove(&id);
+            ends.set(id, None);
             inputs.push(Input::Entered { candidate: id });
         }
         if (mailbox.has_acknowledged() || is_closed) && !self.has_acknowledged {
             self.has_acknowledged = true;
-            ends.insert(id, now + stop_timeout);
+            ends.set(id, Some(now + stop_timeout));
             inputs.push(Input::Acknowledged { candidate: id });
         }
         let is_due = mailbox.is_due(now);
@@ -253,7 +302,7 @@ mod tests {
         let endpoints = vec!["http://127.0.0.1:1".into()];
         let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
         let settings = config.validate().expect("a good config");
-        let shared = Arc::new(Shared::new(settings.clone(), Arc::new(Bell::new().expect("a pipe").0)));
+        let shared = Arc::new(Shared::new(settings.clone(), Arc::new(Bell::new().expect("a pipe").0), 0));
         let driver = Driver::new(settings.session, Box::new(Faulty), 1);
         driver.add(shared.clone());
         let (_inbox, inputs) = mpsc::unbounded_channel();

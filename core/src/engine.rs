@@ -1,6 +1,6 @@
 //! One thread and one current-thread runtime for all elections of the process; gone with the last of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::backend::{Backend, v2, v3};
+use crate::backend::{Backend, Commons, v2, v3};
 use crate::clock::JumpWatch;
 use crate::config::{Api, Endpoint, Settings};
 use crate::driver::Driver;
@@ -34,6 +34,8 @@ struct Engine {
     generation: u32,
     starts: mpsc::UnboundedSender<Arc<Shared>>,
     life: Arc<Life>,
+    /// How many elections were started.
+    started: usize,
     /// The keys of running elections, with the API and the endpoints of each (law 9).
     keys: BTreeMap<String, Vec<(Api, Vec<Endpoint>)>>,
 }
@@ -71,7 +73,8 @@ pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Arc<Life>), Erro
     };
     engine.check_nesting(&settings)?;
     engine.keys.entry(settings.key.clone()).or_default().push(place_of(&settings));
-    let shared = Arc::new(Shared::new(settings, engine.life.bell.clone()));
+    engine.started += 1;
+    let shared = Arc::new(Shared::new(settings, engine.life.bell.clone(), engine.started));
     engine.life.take_handle();
     if engine.starts.send(shared.clone()).is_err() {
         return Err(Error::new(ErrorKind::Internal, "the engine's thread has died"));
@@ -186,7 +189,7 @@ fn launch() -> std::io::Result<Engine> {
         }
     })?;
     *life.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-    Ok(Engine { generation: life.generation, starts, life, keys: BTreeMap::new() })
+    Ok(Engine { generation: life.generation, starts, life, started: 0, keys: BTreeMap::new() })
 }
 
 /// Starts the thread with every signal blocked: the host's handlers run on the host's threads, and a peer that resets
@@ -205,6 +208,9 @@ fn spawn_quietly(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHan
     std::thread::Builder::new().name("etcd-leader".into()).spawn(run)
 }
 
+/// In which session each handle's election is, by the slot that it rings with.
+type Handles = HashMap<usize, Vec<Rc<Driver>>>;
+
 /// The engine's own task: places new elections, and tells the drivers who rang.
 async fn run(
     life: &Arc<Life>,
@@ -213,17 +219,30 @@ async fn run(
     mut jumps: JumpWatch,
 ) {
     let mut drivers: Vec<Rc<Driver>> = Vec::new();
+    let mut handles = Handles::new();
+    let commons = Commons::default();
     let (over_sender, mut over) = mpsc::unbounded_channel::<()>();
     loop {
         while let Ok(shared) = started.try_recv() {
-            place(shared, &mut drivers, &over_sender);
+            let slot = shared.slot();
+            handles.entry(slot).or_default().push(place(shared, &mut drivers, &over_sender, &commons));
         }
-        drivers.retain(|driver| !driver.is_over());
+        if drivers.iter().any(|driver| driver.is_over()) {
+            drivers.retain(|driver| !driver.is_over());
+            handles.retain(|_, drivers| {
+                drivers.retain(|driver| !driver.is_over());
+                !drivers.is_empty()
+            });
+        }
         if drivers.is_empty() && retire(life, &started) {
             return;
         }
         tokio::select! {
-            () = listener.rung() => drivers.iter().for_each(|driver| driver.wake()),
+            () = listener.rung() => {
+                for slot in life.bell.take_rung() {
+                    handles.get(&slot).into_iter().flatten().for_each(|driver| driver.ring(slot));
+                }
+            }
             () = jumps.jumped() => drivers.iter().for_each(|driver| driver.wake()),
             _ = over.recv() => {}
         }
@@ -241,12 +260,17 @@ fn retire(life: &Arc<Life>, started: &mpsc::UnboundedReceiver<Arc<Shared>>) -> b
 }
 
 /// Gives an election to the session that it can share, or to a new one.
-fn place(shared: Arc<Shared>, drivers: &mut Vec<Rc<Driver>>, over: &mpsc::UnboundedSender<()>) {
+fn place(
+    shared: Arc<Shared>,
+    drivers: &mut Vec<Rc<Driver>>,
+    over: &mpsc::UnboundedSender<()>,
+    commons: &Commons,
+) -> Rc<Driver> {
     let settings = &shared.settings;
     let fits = |driver: &&Rc<Driver>| driver.settings == settings.session && driver.accepts(&settings.key);
     let driver = drivers.iter().find(fits).cloned().unwrap_or_else(|| {
         let (inbox, inputs) = mpsc::unbounded_channel();
-        let driver = Rc::new(Driver::new(settings.session.clone(), backend(settings, inbox), seed()));
+        let driver = Rc::new(Driver::new(settings.session.clone(), backend(settings, inbox, commons), seed()));
         let over = over.clone();
         tokio::task::spawn_local({
             let driver = driver.clone();
@@ -259,14 +283,15 @@ fn place(shared: Arc<Shared>, drivers: &mut Vec<Rc<Driver>>, over: &mpsc::Unboun
         driver
     });
     driver.add(shared);
+    driver
 }
 
 /// The only place that asks which API an election uses.
-fn backend(settings: &Settings, inbox: crate::backend::Inbox) -> Box<dyn Backend> {
+fn backend(settings: &Settings, inbox: crate::backend::Inbox, commons: &Commons) -> Box<dyn Backend> {
     let session = &settings.session;
     match session.api {
-        Api::V2 => Box::new(v2::V2::new(session, inbox)),
-        Api::V3 => Box::new(v3::V3::new(session, inbox)),
+        Api::V2 => Box::new(v2::V2::new(session, inbox, commons)),
+        Api::V3 => Box::new(v3::V3::new(session, inbox, commons)),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod mailbox;
 pub mod member;
 mod process;
 mod random;
+mod rung;
 mod shared;
 pub mod time;
 mod wake;

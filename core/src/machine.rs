@@ -19,7 +19,8 @@
 //! 2. **Only facts make a leader:** (a) a linearizable look, taken after our join, that shows us first; or (b) a
 //!    committed delete of the one member that our last look showed ahead of us, delivered by the one watch that covers
 //!    both it and us, live, in a response that does not also end us. After (b) a look follows at once; if it
-//!    disagrees, or does not come in time, we step down. A watch of v2 covers one key: there only (a) counts.
+//!    disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2 covers one key: there
+//!    only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
 //!    out, say so, and join again. A waiter without news looks again every ttl.
 //! 4. **Tokens of successive leaders grow within one history of the store.** A store that went back is reported, and
@@ -28,9 +29,12 @@
 //!    ([`crate::mailbox`]).
 //! 6. **The user first, the key afterwards.** After a stop the place is kept until the user has heard of it, or the
 //!    stop's time is over.
-//! 7. **Transient is the rule.** Errors mean "look again", with jittered backoff, for ever. Fatal is only what every
-//!    reachable endpoint says before the first join (and where others share the session, a join that etcd denies: that
-//!    is decided when it is applied, on every member alike). Only a definite refusal settles a request; all else is in doubt.
+//! 7. **Transient is the rule, and slow is not dead.** Errors mean "look again", with jittered backoff, for ever. A
+//!    request ends when it is answered, when its link breaks, or when nobody needs the answer: a late answer counts, and
+//!    only `until` has consequences. While the link that serves owes an answer for longer than usual, others are opened
+//!    beside it, and the first that answers takes its place. Fatal is only what every reachable endpoint says before the
+//!    first join (and where others share the session, a join that etcd denies: that is decided when it is applied, on
+//!    every member alike). Only a definite refusal settles a request; all else is in doubt.
 //! 8. **What is in doubt is owned until it is settled.** The session watches a key whose join may still arrive, and
 //!    deletes what appears, until the lease has ended. A revision for which a leave was sent is never adopted again; a
 //!    lease is never used again after a revoke was tried. In v2, where a wipe gives names out again, an entry that we
@@ -49,13 +53,13 @@ use crate::time::Time;
 pub mod candidate;
 pub mod crew;
 mod entropy;
-mod outbox;
+mod in_flight;
 pub mod session;
 mod verbs;
 
 pub use entropy::Entropy;
 pub use verbs::{
-    Answer, Change, Failure, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, Written,
+    Answer, Change, Failure, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, Step, WatchId, WatchNews, Written,
 };
 
 /// One election of the crew; never used again.
@@ -71,6 +75,13 @@ pub enum Input {
         id: RequestId,
         /// How.
         result: Result<Reply, Failure>,
+    },
+    /// The opening of a link has come so far.
+    Opening {
+        /// Which.
+        link: LinkId,
+        /// What is waited for now.
+        step: Step,
     },
     /// A watch has news.
     Watch {
@@ -190,6 +201,8 @@ pub struct Place {
     pub asked_at: Time,
     /// The revision of the first entry in the candidate's view.
     pub leader: Option<Revision>,
+    /// It leads, or is next in line: its lease is renewed twice as often, so that a server that fails costs nobody the lead.
+    pub is_near: bool,
 }
 
 /// The places of a session's candidates, in the order in which they are checked.

@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::machine::Report;
 use crate::mailbox::Mailbox;
 use crate::member::Revision;
+use crate::rung::Rung;
 use crate::time::Time;
 use crate::wake::Bell;
 
@@ -61,6 +62,8 @@ type Hook = Arc<dyn Fn() + Send + Sync>;
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     bell: Arc<Bell>,
+    /// Which handle it is that rings.
+    slot: usize,
     wall: std::sync::OnceLock<Arc<WallWatch>>,
     /// Until when we lead, in nanoseconds; 0 if we do not.
     until: AtomicU64,
@@ -68,25 +71,24 @@ pub(crate) struct Shared {
     /// When the end was asked for, in nanoseconds; 0 if it was not.
     stopped_at: AtomicU64,
     is_closed: AtomicBool,
-    /// The handle has rung, and the driver has not looked yet: it need not look at the others.
-    has_rung: AtomicBool,
     mailbox: Mutex<Mailbox>,
     news: Condvar,
     hook: Mutex<Option<Hook>>,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, bell: Arc<Bell>) -> Shared {
+    /// `number` counts the handles of the engine whose bell this is.
+    pub(crate) fn new(settings: Settings, bell: Arc<Bell>, number: usize) -> Shared {
         let mailbox = Mailbox::new(&settings.name, settings.session.ttl());
         Shared {
             settings,
             bell,
+            slot: Rung::slot(number),
             wall: std::sync::OnceLock::new(),
             until: AtomicU64::new(0),
             token: AtomicU64::new(0),
             stopped_at: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
-            has_rung: AtomicBool::new(false),
             mailbox: Mutex::new(mailbox),
             news: Condvar::new(),
             hook: Mutex::new(None),
@@ -206,13 +208,12 @@ impl Shared {
 
     /// The driver should look at the mailbox.
     pub(crate) fn ring(&self) {
-        self.has_rung.store(true, Ordering::SeqCst);
-        self.bell.ring();
+        self.bell.ring_for(self.slot);
     }
 
-    /// Whether the handle has rung since this was last asked.
-    pub(crate) fn take_ring(&self) -> bool {
-        self.has_rung.swap(false, Ordering::SeqCst)
+    /// What the engine finds among those that have rung.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
     }
 }
 
@@ -230,7 +231,7 @@ mod tests {
         let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
         let settings = config.validate().expect("a good config");
         let margin = settings.session.margin;
-        let shared = Shared::new(settings, Arc::new(Bell::new().expect("a pipe").0));
+        let shared = Shared::new(settings, Arc::new(Bell::new().expect("a pipe").0), 0);
         let wall = Arc::new(WallWatch::new(margin));
         shared.join_session(wall.clone());
         let until = clock::now() + Duration::from_secs(60);

@@ -1,10 +1,26 @@
 //! A bell that anyone may ring, also a signal handler; the engine listens.
 
+use crate::rung::Rung;
+
 /// The ringing side. Ringing is async-signal-safe: one write to a descriptor, no lock, no allocation.
 #[cfg(unix)]
 #[derive(Debug)]
 pub(crate) struct Bell {
     write: std::os::fd::OwnedFd,
+    rung: Rung,
+}
+
+impl Bell {
+    /// Rings, and says for which handle.
+    pub(crate) fn ring_for(&self, slot: usize) {
+        self.rung.add(slot);
+        self.ring();
+    }
+
+    /// For which handles it was rung since this was last asked.
+    pub(crate) fn take_rung(&self) -> Vec<usize> {
+        self.rung.take()
+    }
 }
 
 /// The listening side. Needs a tokio runtime.
@@ -21,7 +37,7 @@ impl Bell {
         let (read, write) = (std::os::fd::OwnedFd::from(read), std::os::fd::OwnedFd::from(write));
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Bell { write }, read))
+        Ok((Bell { write, rung: Rung::default() }, read))
     }
 
     /// Rings. A bell that is ringing already stays so.
@@ -54,6 +70,7 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) struct Bell {
     notify: std::sync::Arc<tokio::sync::Notify>,
+    rung: Rung,
 }
 
 /// The listening side.
@@ -67,7 +84,7 @@ impl Bell {
     /// A bell, and what [`Listener::new`] takes.
     pub(crate) fn new() -> std::io::Result<(Bell, std::sync::Arc<tokio::sync::Notify>)> {
         let notify = std::sync::Arc::new(tokio::sync::Notify::new());
-        Ok((Bell { notify: notify.clone() }, notify))
+        Ok((Bell { notify: notify.clone(), rung: Rung::default() }, notify))
     }
 
     /// Rings.

@@ -19,8 +19,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // what the handle and its driver share
     ("process", &[]),
     ("random", &[]),
-    ("wake", &[]),
-    ("shared", &["clock", "config", "machine", "mailbox", "member", "time", "wake"]),
+    ("rung", &[]),
+    ("wake", &["rung"]),
+    ("shared", &["clock", "config", "machine", "mailbox", "member", "rung", "time", "wake"]),
     // contract and tongues: they know the words of the machines, never the machines
     ("backend", &["config", "error", "machine", "member", "random"]),
     // hands: the driver sees the machines and the contract, never a tongue

@@ -1,6 +1,6 @@
 //! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -8,35 +8,51 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::hosts::look_up;
+use super::resolve::Resolver;
 use super::tls;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
-use crate::machine::Failure;
+use crate::machine::{Failure, Step};
 
-/// Connects once within `limit`, trying each address of the host's.
-pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Duration) -> Result<Stream, Failure> {
-    let deadline = Instant::now() + limit;
-    let late =
-        |what: &str| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
+/// A connection that is not taken within this time is asked for again: nothing has been received, so nothing is lost, and
+/// the kernel waits ever longer between its own tries.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
+/// A handshake is given up after this time: its server is frozen, or out of reach.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long one address of a host is tried alone.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How long a server may take to speak first.
+const FIRST_WORD: Duration = Duration::from_millis(200);
+
+/// Connects once: tells `step` how far it is, tries each address of the host's, and gives up only what the transport would.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    tls: &tls::Client,
+    resolver: &Resolver,
+    step: impl Fn(Step),
+) -> Result<Stream, Failure> {
     if !endpoint.is_tls() {
-        let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
+        let stream = connect_tcp(endpoint, resolver, &step).await?;
         return Ok(Stream::new(endpoint, tls, Inner::Plain(stream), Vec::new()));
     }
     // First, so that no server waits for our files.
-    let config = timeout_at(deadline, tls.config()).await;
-    let config = config.map_err(|_| late("the certificate files could not be read"))?;
+    step(Step::ReadingFiles);
+    let config = tls.config().await;
     let config = config.map_err(|failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail)))?;
     let name = tls::server_name(tls.tls(), endpoint)?;
-    let stream = connect_tcp(endpoint, deadline).await?.ok_or_else(|| late("no connection"))?;
-    let shaken = timeout_at(deadline, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
+    let stream = connect_tcp(endpoint, resolver, &step).await?;
+    step(Step::Handshake);
+    let shaken = timeout(HANDSHAKE_PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
     let broken_off = |error: &io::Error| {
         tls::failure(endpoint, tls.tls(), error).unwrap_or_else(|| {
             let remark = "if this port does not speak TLS, write http://";
@@ -44,21 +60,25 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &tls::Client, limit: Durat
             Failure::new(ErrorKind::Unreachable, detail)
         })
     };
-    let mut stream = shaken.map_err(|_| late("no TLS handshake"))?.map_err(|error| broken_off(&error))?;
-    let first = first_word(&mut stream, limit / 8).await.map_err(|error| broken_off(&error))?;
+    let late = |_| {
+        let patience = HANDSHAKE_PATIENCE.as_millis();
+        Failure::new(ErrorKind::Timeout, format!("{endpoint}: no TLS handshake within {patience} ms"))
+    };
+    let mut stream = shaken.map_err(late)?.map_err(|error| broken_off(&error))?;
+    let first = first_word(&mut stream).await.map_err(|error| broken_off(&error))?;
     Ok(Stream::new(endpoint, tls, Inner::Tls(Box::new(stream)), first))
 }
 
 /// In TLS 1.3 the handshake is over for us before the server has looked at our certificate. One that refuses it says so
 /// and goes, and what it said is lost to who writes meanwhile. A server of HTTP/2 may speak first, and etcd does: that is
 /// waited for, though not for long.
-async fn first_word(stream: &mut TlsStream<TcpStream>, patience: Duration) -> io::Result<Vec<u8>> {
+async fn first_word(stream: &mut TlsStream<TcpStream>) -> io::Result<Vec<u8>> {
     if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(Vec::new());
     }
     let mut scratch = [0; 1024];
     let mut buffer = ReadBuf::new(&mut scratch);
-    let heard = timeout(patience, poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer))).await;
+    let heard = timeout(FIRST_WORD, poll_fn(|cx| Pin::new(&mut *stream).poll_read(cx, &mut buffer))).await;
     match heard {
         Ok(Ok(())) if buffer.filled().is_empty() => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(Ok(())) => Ok(buffer.filled().to_vec()),
@@ -67,29 +87,40 @@ async fn first_word(stream: &mut TlsStream<TcpStream>, patience: Duration) -> io
     }
 }
 
-/// `None` if it took too long.
-async fn connect_tcp(endpoint: &Endpoint, deadline: Instant) -> Result<Option<TcpStream>, Failure> {
-    let Ok(addresses) = timeout_at(deadline, look_up(endpoint)).await else { return Ok(None) };
-    let addresses = addresses?;
+/// The first of the host's addresses that takes a connection; the next is tried beside those before it (RFC 8305).
+async fn connect_tcp(endpoint: &Endpoint, resolver: &Resolver, step: &impl Fn(Step)) -> Result<TcpStream, Failure> {
+    step(Step::LookUp);
+    let addresses = resolver.look_up(endpoint).await?;
+    step(Step::Connecting);
+    let is_only = addresses.len() == 1;
+    let mut left = addresses.into_iter();
+    let mut tries = FuturesUnordered::new();
     let mut refusals = Vec::new();
-    for (at, address) in addresses.iter().enumerate() {
-        // An address that swallows everything must leave time for those after it.
-        let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
-        match timeout(share, connect_address(*address)).await {
-            Ok(Ok(stream)) => return Ok(Some(stream)),
-            Ok(Err(error)) if addresses.len() == 1 => refusals.push(error.to_string()),
-            Ok(Err(error)) => refusals.push(format!("{}: {error}", address.ip())),
-            Err(_) => {}
+    loop {
+        match left.next() {
+            Some(address) => tries.push(async move { (address, connect_address(address).await) }),
+            None if tries.is_empty() => break,
+            None => {}
+        }
+        // Nothing follows the last.
+        let next = async { if left.len() > 0 { sleep(NEXT_ADDRESS).await } else { pending().await } };
+        tokio::select! {
+            Some((address, result)) = tries.next() => match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) if is_only => refusals.push(error.to_string()),
+                Err(error) => refusals.push(format!("{}: {error}", address.ip())),
+            },
+            () = next => {}
         }
     }
-    if refusals.is_empty() {
-        return Ok(None);
-    }
+    resolver.refused(endpoint);
     Err(Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot connect: {}", refusals.join("; "))))
 }
 
 async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let late =
+        |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} ms", CONNECT_PATIENCE.as_millis()));
+    let stream = timeout(CONNECT_PATIENCE, TcpStream::connect(address)).await.map_err(late)??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -104,6 +135,8 @@ pub(super) struct Stream {
     tls: tls::Client,
     /// Nothing was received yet.
     is_fresh: bool,
+    /// Told of the first thing that is received.
+    heard: watch::Sender<bool>,
     /// What was received and not yet read.
     received: Vec<u8>,
     inner: Inner,
@@ -121,6 +154,7 @@ impl Stream {
             endpoint: endpoint.clone(),
             tls: tls.clone(),
             is_fresh: true,
+            heard: watch::Sender::new(!received.is_empty()),
             received,
             inner,
         }
@@ -129,6 +163,11 @@ impl Stream {
     /// Why it broke, once it has; where we know it in better words than those who use it.
     pub(super) fn cause(&self) -> Cause {
         self.cause.clone()
+    }
+
+    /// Whether anything was received yet.
+    pub(super) fn heard(&self) -> watch::Receiver<bool> {
+        self.heard.subscribe()
     }
 
     fn note(&self, error: &io::Error) {
@@ -172,7 +211,11 @@ impl AsyncRead for Stream {
             Inner::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
         let result = ready!(read);
-        let was_fresh = std::mem::replace(&mut self.is_fresh, false) && matches!(self.inner, Inner::Plain(_));
+        let was_first = std::mem::replace(&mut self.is_fresh, false);
+        if was_first && buffer.filled().len() > before {
+            self.heard.send_replace(true);
+        }
+        let was_fresh = was_first && matches!(self.inner, Inner::Plain(_));
         match &result {
             Ok(()) if was_fresh && buffer.filled().len() == before && buffer.remaining() > 0 => self.note_silence(),
             Ok(()) => {}

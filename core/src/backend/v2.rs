@@ -11,12 +11,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::resolve::Resolver;
 use super::tasks::Tasks;
-use super::{Backend, Inbox, tls};
+use super::{Backend, Commons, Inbox, tls};
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
@@ -35,7 +35,7 @@ pub use status::role_recipe;
 /// Speaks etcd's v2 API. To be used within a tokio current-thread runtime, which runs its connections.
 pub struct V2 {
     peers: Arc<http::Peers>,
-    connect_timeout: Duration,
+    resolver: Resolver,
     inbox: Inbox,
     links: HashMap<LinkId, Link>,
 }
@@ -47,15 +47,14 @@ struct Link {
 }
 
 impl V2 {
-    /// A backend for the endpoints of these settings, which gives up connecting to one after the time of an attempt,
-    /// and puts what it hears into `inbox`.
-    pub fn new(settings: &SessionSettings, inbox: Inbox) -> V2 {
+    /// A backend for the endpoints of these settings, which puts what it hears into `inbox`.
+    pub fn new(settings: &SessionSettings, inbox: Inbox, commons: &Commons) -> V2 {
         let peers = http::Peers {
             endpoints: settings.endpoints.clone(),
             login: settings.access.login.clone(),
             tls: tls::Client::new(&settings.access.tls, tls::Inside::Http1),
         };
-        V2 { peers: Arc::new(peers), connect_timeout: settings.attempt, inbox, links: HashMap::new() }
+        V2 { peers: Arc::new(peers), resolver: commons.resolver.clone(), inbox, links: HashMap::new() }
     }
 
     fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
@@ -69,11 +68,12 @@ impl V2 {
             link,
             endpoint,
             peers: self.peers.clone(),
+            resolver: self.resolver.clone(),
             inbox: self.inbox.clone(),
             tasks: tasks.clone(),
             broken: Arc::default(),
         };
-        tasks.spawn(life.run(request, key, self.connect_timeout, granted));
+        tasks.spawn(life.run(request, key, granted));
         if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
             before.tasks.end();
         }

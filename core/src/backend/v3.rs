@@ -12,12 +12,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::resolve::Resolver;
 use super::tasks::Tasks;
-use super::{Backend, Inbox, tls};
+use super::{Backend, Commons, Inbox, tls};
 use crate::config::{Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
@@ -36,6 +36,7 @@ mod streams;
 mod watches;
 mod words;
 
+pub(super) use auth::Logins;
 pub use auth::role_recipe;
 
 /// Speaks etcd's v3 API. To be used within a tokio current-thread runtime, which runs its connections.
@@ -43,8 +44,8 @@ pub struct V3 {
     endpoints: Arc<[Endpoint]>,
     tls: tls::Client,
     login: Option<Login>,
-    token: auth::Newest,
-    connect_timeout: Duration,
+    tokens: Arc<auth::Tokens>,
+    resolver: Resolver,
     inbox: Inbox,
     links: HashMap<LinkId, Link>,
 }
@@ -56,9 +57,8 @@ struct Link {
 }
 
 impl V3 {
-    /// A backend for the endpoints of these settings, which gives up connecting to one after the time of an attempt,
-    /// and puts what it hears into `inbox`.
-    pub fn new(settings: &SessionSettings, inbox: Inbox) -> V3 {
+    /// A backend for the endpoints of these settings, which puts what it hears into `inbox`.
+    pub fn new(settings: &SessionSettings, inbox: Inbox, commons: &Commons) -> V3 {
         let endpoints = settings.endpoints.clone().into();
         let tls = tls::Client::new(&settings.access.tls, tls::Inside::Http2);
         let login = settings.access.login.clone();
@@ -66,8 +66,8 @@ impl V3 {
             endpoints,
             tls,
             login,
-            token: auth::Newest::default(),
-            connect_timeout: settings.attempt,
+            tokens: commons.logins.tokens(settings),
+            resolver: commons.resolver.clone(),
             inbox,
             links: HashMap::new(),
         }
@@ -85,11 +85,12 @@ impl V3 {
             endpoint,
             tls: self.tls.clone(),
             login: self.login.clone(),
-            token: self.token.clone(),
+            tokens: self.tokens.clone(),
+            resolver: self.resolver.clone(),
             inbox: self.inbox.clone(),
             tasks: tasks.clone(),
         };
-        tasks.spawn(life.run(request, key, self.connect_timeout, granted));
+        tasks.spawn(life.run(request, key, granted));
         if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
             before.tasks.end();
         }

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::outbox::Outbox;
-use super::{Facts, Failure, LinkId, Op, Plea, Report, RequestId, Trouble, members_of};
+use super::in_flight::InFlight;
+use super::{Facts, LinkId, Op, Plea, Report, RequestId, Trouble, members_of};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
@@ -25,8 +25,6 @@ pub(super) struct Pace {
     pub(super) api: Api,
     /// How long an entry lives without us; without news for this long a waiter looks again.
     pub(super) ttl_s: u32,
-    /// How long a request may take.
-    pub(super) attempt: Duration,
     /// The longest wait between retries.
     pub(super) backoff_cap: Duration,
     /// How long a stop waits for the user.
@@ -55,7 +53,8 @@ enum Wish {
 enum Proof {
     /// A look showed it.
     Looked,
-    /// The delete of the only one ahead of us; a look must agree by then.
+    /// The delete of the only one ahead of us. A look must agree before the end that was certain at that time: renewals
+    /// do not prolong a term that no look has confirmed.
     Watched { agree_by: Time },
 }
 
@@ -72,7 +71,7 @@ enum Verb {
 struct Pending {
     id: RequestId,
     verb: Verb,
-    deadline: Time,
+    sent_at: Time,
 }
 
 /// One election of one process.
@@ -85,6 +84,8 @@ pub struct Candidate {
     link: Option<LinkId>,
     endpoint: Option<usize>,
     lease: Option<LeaseId>,
+    /// Until when leading is certain, as the session said last.
+    until: Time,
     /// Our member key under that lease.
     own: Vec<u8>,
     place: Option<Membership>,
@@ -141,6 +142,7 @@ impl Candidate {
             link: None,
             endpoint: None,
             lease: None,
+            until: Time::ZERO,
             own: Vec::new(),
             place: None,
             joined_at: Time::ZERO,
@@ -223,16 +225,16 @@ impl Candidate {
     }
 
     /// Notices what the session says now, lets times pass, and does what is missing.
-    pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+    pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         if self.ended {
             return;
         }
         self.follow(facts, now, out);
-        self.let_time_pass(facts, now, out);
+        self.let_time_pass(facts, now);
         self.act(now, out);
     }
 
-    fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+    fn let_time_pass(&mut self, facts: &Facts, now: Time) {
         if self.proof.is_some() && now >= facts.until && !self.lapsed {
             self.lapsed = true;
             self.proof = None;
@@ -250,15 +252,6 @@ impl Candidate {
         if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
             self.wish = Wish::Leave;
         }
-        if let Some(pending) = self.pending.take_if(|pending| now >= pending.deadline) {
-            let detail = format!("no answer within {} ms", self.pace.attempt.as_millis());
-            self.failed(pending.verb, Failure::new(ErrorKind::Timeout, detail), now, out);
-        }
-        let is_watch_late = self.watches.iter().any(|watch| watch.is_overdue(now));
-        if let (true, Some(link)) = (is_watch_late, self.link) {
-            let detail = format!("no watch within {} ms", self.pace.attempt.as_millis());
-            self.pleas.push(Plea::LinkFailed(link, Failure::new(ErrorKind::Timeout, detail)));
-        }
         if now >= self.look_at {
             self.must_look = true;
         }
@@ -266,7 +259,7 @@ impl Candidate {
     }
 
     /// Does the next thing that is missing.
-    fn act(&mut self, now: Time, out: &mut Outbox) {
+    fn act(&mut self, now: Time, out: &mut InFlight) {
         if self.wish == Wish::Leave {
             let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl() * 2);
             if self.is_gone() || now >= leave_by {
@@ -314,7 +307,9 @@ impl Candidate {
         } else {
             return;
         };
-        self.pending = Some(Pending { id: out.send(link, op), verb, deadline: now + self.pace.attempt });
+        if let Some(look) = self.pending.replace(Pending { id: out.send(link, op), verb, sent_at: now }) {
+            out.forget(look.id);
+        }
     }
 
     /// When [`Candidate::advance`] wants to be called again.
@@ -332,21 +327,19 @@ impl Candidate {
         let (lapse, quiet, retry) =
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
         let look = if self.must_look { Time::NEVER } else { self.look_at };
-        let request = self.pending.map_or(Time::NEVER, |pending| pending.deadline);
-        let watch = self.watches.iter().map(|watch| watch.created_by()).min().unwrap_or(Time::NEVER);
-        [agree_by, leave_by, told_by, lapse, quiet, retry, look, request, watch]
-            .into_iter()
-            .min()
-            .unwrap_or(Time::NEVER)
+        [agree_by, leave_by, told_by, lapse, quiet, retry, look].into_iter().min().unwrap_or(Time::NEVER)
     }
 
-    fn end(&mut self, now: Time, out: &mut Outbox) {
+    fn end(&mut self, now: Time, out: &mut InFlight) {
         self.report.ended = true;
         self.report.released = self.is_gone() && self.doubts().is_empty() && now >= self.ghost_until;
         self.report.trouble = None;
         self.report.standing = Standing::Out;
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
-        self.pending = None;
+        if let Some(pending) = self.pending.take() {
+            self.join_in_doubt |= pending.verb == Verb::Join;
+            out.forget(pending.id);
+        }
         self.ended = true;
     }
 
@@ -362,8 +355,12 @@ impl Candidate {
         let standing = match (&self.place, self.proof) {
             _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
             (None, _) => Standing::Out,
-            (Some(place), Some(_)) if now >= facts.quiet_until && (led || !facts.is_suspect) => {
-                Standing::Leading { token: place.revision, until: facts.until }
+            (Some(place), Some(proof)) if now >= facts.quiet_until && (led || !facts.is_suspect) => {
+                let until = match proof {
+                    Proof::Looked => facts.until,
+                    Proof::Watched { agree_by } => facts.until.min(agree_by),
+                };
+                Standing::Leading { token: place.revision, until }
             }
             (Some(_), _) => Standing::Following(self.leader()),
         };

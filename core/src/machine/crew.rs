@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::candidate::{Candidate, Pace};
-use super::outbox::{Outbox, Owner};
+use super::in_flight::{InFlight, Owner};
 use super::session::Session;
 use super::{
     CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
@@ -23,7 +23,7 @@ pub struct Crew {
     candidates: BTreeMap<CandidateId, Candidate>,
     /// Where their members live.
     prefixes: BTreeSet<Vec<u8>>,
-    out: Outbox,
+    out: InFlight,
     /// The facts that the candidates know.
     told: Facts,
     /// The session's troubles that their reports show.
@@ -47,7 +47,7 @@ impl Crew {
             settings,
             candidates: BTreeMap::new(),
             prefixes: BTreeSet::new(),
-            out: Outbox::new(entropy),
+            out: InFlight::new(entropy),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -63,7 +63,6 @@ impl Crew {
         let pace = Pace {
             api: self.settings.api,
             ttl_s: self.settings.ttl_s,
-            attempt: self.settings.attempt,
             backoff_cap: super::session::backoff_cap(&self.settings),
             stop_timeout,
         };
@@ -104,6 +103,7 @@ impl Crew {
             Input::Tick => {}
             Input::Jumped => self.session.jumped(now),
             Input::Reply { id, result } => self.reply(id, result, &mut touched, now),
+            Input::Opening { link, step } => self.session.opening(link, step),
             Input::Broken { link, failure } => self.session.link_failed(link, failure, now, &mut self.out),
             Input::Watch { link, watch, news } => {
                 let owner = self.out.watcher(link, watch);
@@ -160,6 +160,9 @@ impl Crew {
             Ok(reply) => self.session.observe(&reply, &booking, now, &mut self.out).map(|()| reply),
             failed => failed,
         };
+        if let Err(failure) = &result {
+            self.session.note_failure(booking.link, failure, now);
+        }
         match booking.owner {
             Owner::Session => self.session.reply(id, result, booking.known, now, &mut self.out),
             Owner::Candidate(owner) => {
@@ -175,7 +178,7 @@ impl Crew {
         &mut self,
         id: CandidateId,
         touched: &mut BTreeSet<CandidateId>,
-        act: impl FnOnce(&mut Candidate, &mut Outbox),
+        act: impl FnOnce(&mut Candidate, &mut InFlight),
     ) {
         if let Some(candidate) = self.candidates.get_mut(&id) {
             self.out.owner = Owner::Candidate(id);
@@ -221,7 +224,7 @@ impl Crew {
                 self.advance(id, &facts, now);
             }
         }
-        self.session_timeout = self.session.timeout(now);
+        self.session_timeout = self.session.timeout(now, &self.out);
     }
 
     fn advance(&mut self, id: CandidateId, facts: &Facts, now: Time) {
@@ -238,7 +241,7 @@ impl Crew {
         self.out.owner = Owner::Session;
         for plea in pleas {
             match plea {
-                Plea::LinkFailed(link, failure) => self.session.link_failed(link, failure, now, &mut self.out),
+                Plea::LinkFailed(link, failure) => self.session.request_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
                 Plea::ClocksDoubted => self.session.doubt_clocks(now),

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
-use super::outbox::{Booking, Outbox};
+use super::in_flight::{Booking, InFlight};
 use super::{
-    Answer, CandidateId, Facts, Failure, LinkId, Place, Places, Reply, RequestId, Stamp, Trouble, WatchId, WatchNews,
+    Answer, CandidateId, Facts, Failure, LinkId, Place, Places, Reply, RequestId, Stamp, Step, Trouble, WatchId,
+    WatchNews,
 };
 use crate::config::{Api, OnStoreReset, SessionSettings};
 use crate::error::{Error, ErrorKind};
@@ -25,6 +26,8 @@ mod lease;
 mod links;
 mod news;
 mod probes;
+mod round;
+mod silence;
 
 use clocks::Clocks;
 use doubts::Doubts;
@@ -34,6 +37,7 @@ use keys::Keys;
 use lease::LeaseKeeper;
 use links::Links;
 use probes::{Probes, probe_every};
+use silence::Waiting;
 
 pub(super) use keeper::Check;
 pub(super) use links::backoff_cap;
@@ -49,6 +53,8 @@ pub struct Session {
     doubts: Doubts,
     /// Where our candidates stand, for the confirming read.
     places: Places,
+    /// How many of them lead or are next in line.
+    near: usize,
     keys: Keys,
     /// Candidates that etcd does not let in, and its words.
     refusals: Vec<(CandidateId, Error)>,
@@ -75,6 +81,7 @@ impl Session {
             probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
             places: Places::new(),
+            near: 0,
             keys: Keys::default(),
             refusals: Vec::new(),
             quiet_until: Time::ZERO,
@@ -97,7 +104,7 @@ impl Session {
     /// A candidate has left.
     pub(super) fn delist(&mut self, candidate: CandidateId) {
         self.keys.remove(candidate);
-        self.places.remove(&candidate);
+        self.place(candidate, None);
     }
 
     /// The last candidate has left.
@@ -108,14 +115,12 @@ impl Session {
 
     /// Notes where a candidate stands now.
     pub(super) fn place(&mut self, candidate: CandidateId, place: Option<Place>) {
-        match place {
-            Some(place) => {
-                self.places.insert(candidate, place);
-            }
-            None => {
-                self.places.remove(&candidate);
-            }
-        }
+        self.near += usize::from(place.as_ref().is_some_and(|place| place.is_near));
+        let before = match place {
+            Some(place) => self.places.insert(candidate, place),
+            None => self.places.remove(&candidate),
+        };
+        self.near -= usize::from(before.is_some_and(|place| place.is_near));
     }
 
     /// Takes over a key whose join may still arrive.
@@ -183,7 +188,7 @@ impl Session {
         reply: &Reply,
         booking: &Booking,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> Result<(), Failure> {
         let link = booking.link;
         if self.links.current() != Some(link) {
@@ -193,6 +198,7 @@ impl Session {
         if self.links.is_foreign(reply.stamp.cluster) {
             return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
         }
+        self.note_answer(&reply.answer, booking.sent_at, now);
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
         self.note_clock(link, reply.stamp, booking.sent_at, now);
         if let (Answer::Posted { .. }, Some(endpoint)) = (&reply.answer, self.links.endpoint()) {
@@ -211,12 +217,31 @@ impl Session {
         Ok(())
     }
 
+    /// An opening has come so far.
+    pub(super) fn opening(&mut self, link: LinkId, step: Step) {
+        self.links.opening(link, step);
+    }
+
+    /// A server that refuses is not silent.
+    pub(super) fn note_failure(&mut self, link: LinkId, failure: &Failure, now: Time) {
+        if self.links.current() == Some(link) && failure.kind != ErrorKind::Unreachable {
+            self.links.heard(None, Some(now));
+        }
+    }
+
+    /// The serving link has answered, so it is not silent. A keepalive proves nothing of that: a member without a majority
+    /// answers it, too.
+    fn note_answer(&mut self, answer: &Answer, sent_at: Time, now: Time) {
+        let is_linearizable = !matches!(answer, Answer::Renewed { .. });
+        self.links.heard(Some(now.since(sent_at)), is_linearizable.then_some(now));
+    }
+
     /// Whoever has shown it proves this revision.
-    pub(super) fn saw(&mut self, revision: Revision, out: &mut Outbox) {
+    pub(super) fn saw(&mut self, revision: Revision, out: &mut InFlight) {
         out.known = out.known.max(revision);
     }
 
-    fn check_history(&mut self, stamp: Stamp, known: Revision, now: Time, out: &mut Outbox) {
+    fn check_history(&mut self, stamp: Stamp, known: Revision, now: Time, out: &mut InFlight) {
         if stamp.revision < known {
             let detail = format!(
                 "the store went back from revision {known} to {}: it was wiped or restored from a backup",
@@ -229,7 +254,7 @@ impl Session {
 
     /// A new history begins: nothing of the old one counts, and nobody of ours leads until all of the old one have
     /// stepped down (law 4).
-    fn reset(&mut self, revision: Revision, detail: String, now: Time, out: &mut Outbox) {
+    fn reset(&mut self, revision: Revision, detail: String, now: Time, out: &mut InFlight) {
         out.begin_history(revision);
         self.quiet_until = now + self.settings.ttl() + self.settings.margin;
         self.drop_lease(now);
@@ -246,7 +271,7 @@ impl Session {
         result: Result<Reply, Failure>,
         known: Revision,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) {
         if self.probes.settle(id, out) {
             self.weigh_clocks(now, out);
@@ -256,7 +281,7 @@ impl Session {
             self.hear_of_links(news, now, out);
         } else if self.doubts.is_waiting_for(id) {
             if let (Err(failure), Some(link)) = (self.doubts.reply(id, result, now, out), self.links.current()) {
-                self.link_failed(link, failure, now, out);
+                self.request_failed(link, failure, now, out);
             }
         } else {
             let (news, checks) = self.keeper.reply(id, result, now, out);
@@ -265,12 +290,23 @@ impl Session {
         }
     }
 
-    pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut Outbox) {
+    pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut InFlight) {
         self.doubts.watch_news(watch, news, now, out);
     }
 
-    /// The link is to blame for a failure: close it and look for another.
-    pub(super) fn link_failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut Outbox) {
+    /// The link is to blame for the failure of a request. A server that says that it cannot serve now may do so soon, and its
+    /// connection stands: others are tried beside it.
+    pub(super) fn request_failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut InFlight) {
+        if matches!(failure.kind, ErrorKind::Timeout | ErrorKind::NoQuorum) {
+            let news = self.links.unwell(link, failure);
+            self.hear_of_links(news, now, out);
+        } else {
+            self.link_failed(link, failure, now, out);
+        }
+    }
+
+    /// The link is broken, or of no use: close it and look for another.
+    pub(super) fn link_failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut InFlight) {
         let news = self.links.failed(link, failure, now, out);
         self.hear_of_links(news, now, out);
     }
@@ -292,7 +328,7 @@ impl Session {
         self.keeper.suspect(now);
     }
 
-    pub(super) fn advance(&mut self, now: Time, out: &mut Outbox) {
+    pub(super) fn advance(&mut self, now: Time, out: &mut InFlight) {
         if !self.has_users {
             self.drop_lease(now);
         }
@@ -305,36 +341,40 @@ impl Session {
             return;
         }
         let is_urgent = now < self.leading_until();
-        let news = self.links.advance(self.keys.current(), is_urgent, self.has_joined, now, out);
+        let waiting = self.waiting(out);
+        let news = self.links.advance(self.keys.current(), is_urgent, self.has_joined, waiting, now, out);
         self.hear_of_links(news, now, out);
         self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {
             let wants_lease = self.has_users && self.fatal.is_none();
-            if let Some(failure) = self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out) {
-                self.link_failed(link, failure, now, out);
-                return;
-            }
+            self.keeper.hurry(self.near > 0);
+            self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
             let has_settled = self.keeper.has_settled();
-            if let Err(failure) = self.doubts.advance(link, self.keys.current(), has_settled, now, out) {
-                self.link_failed(link, failure, now, out);
-            }
+            self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
-            self.keeper.give_up_late(now);
+            self.keeper.unlinked(now);
             self.doubts.give_up_late(now);
         }
     }
 
-    pub(super) fn timeout(&self, now: Time) -> Time {
+    /// What the serving link has not answered yet.
+    fn waiting(&self, out: &InFlight) -> Waiting {
+        let any = self.links.current().and_then(|link| out.oldest(link));
+        Waiting { renewal: self.keeper.waiting_since(), any }
+    }
+
+    pub(super) fn timeout(&self, now: Time, out: &InFlight) -> Time {
         if self.is_over() {
             return Time::NEVER;
         }
         let served = self.links.current().is_some();
-        let links = self.links.timeout().min(self.probes.timeout(served));
+        let links = self.links.timeout(&self.waiting(out)).min(self.probes.timeout(served));
         links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
     }
 
     fn drop_lease(&mut self, now: Time) {
         self.keeper.retire(now);
         self.places.clear();
+        self.near = 0;
     }
 }

@@ -142,6 +142,34 @@ pub enum Op {
     },
 }
 
+/// The steps of an opening, for people: one that is slow is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Files with certificates are read.
+    ReadingFiles,
+    /// The host's name is looked up.
+    LookUp,
+    /// The server has not taken the connection yet.
+    Connecting,
+    /// The TLS handshake.
+    Handshake,
+    /// The login, or the first read.
+    Reading,
+}
+
+impl Step {
+    /// What is slow, at the beginning of a sentence.
+    pub fn words(self) -> &'static str {
+        match self {
+            Step::ReadingFiles => "reading the certificate files",
+            Step::LookUp => "the look-up of the host's name",
+            Step::Connecting => "connecting",
+            Step::Handshake => "the TLS handshake",
+            Step::Reading => "the login, or the first read,",
+        }
+    }
+}
+
 /// What every etcd answer says of the store it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Stamp {

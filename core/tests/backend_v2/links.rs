@@ -53,7 +53,7 @@ async fn a_refused_connection_names_the_member_and_the_cause() {
 }
 
 #[tokio::test]
-async fn an_address_that_swallows_everything_is_given_up_in_time() {
+async fn an_address_that_swallows_everything_is_asked_again_after_a_while() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     // SAFETY: the descriptor is open; all that changes is how many connections it lets wait.
     #[allow(unsafe_code)]
@@ -63,11 +63,10 @@ async fn an_address_that_swallows_everything_is_given_up_in_time() {
     let _waiting = TcpStream::connect(address).expect("the one that may wait");
     let settings = session(&[format!("http://{address}")]);
     let mut bench = Bench::with(&settings);
-    let begun = Instant::now();
     let failure = bench.open(0).await.expect_err("nobody accepts");
-    let late = format!("http://{address}: no connection within {} ms", settings.attempt.as_millis());
-    assert_eq!((failure.kind, failure.detail), (ErrorKind::Timeout, late));
-    assert!(begun.elapsed() < settings.attempt * 3, "{:?}", begun.elapsed());
+    let late = format!("http://{address}: no connection in time");
+    assert_eq!(failure.kind, ErrorKind::Timeout);
+    assert!(failure.detail.starts_with(&late), "{}", failure.detail);
 }
 
 /// As etcd drops it while raft has no leader: another read, later, is answered.

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use etcd_leader::config::Secret;
 use etcd_leader::{Api, Config, Election, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -39,11 +40,13 @@ pub(crate) struct Setup<'a> {
     pub(crate) api: Api,
     /// What stands before the command, for a namespace.
     pub(crate) enter: &'a [String],
+    /// A user of etcd's, and the password; none if they are empty.
+    pub(crate) user: [&'a str; 2],
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn new(urls: &'a [String], key: &'a str, ttl_s: u32) -> Setup<'a> {
-        Setup { urls, key, ttl_s, api: Api::V3, enter: &[] }
+        Setup { urls, key, ttl_s, api: Api::V3, enter: &[], user: [""; 2] }
     }
 
     /// The same on this API.
@@ -63,7 +66,14 @@ impl<'a> Setup<'a> {
         };
         command.args(["--exact", "candidate::process", "--ignored", "--nocapture", "--test-threads=1"]).env(
             "EL_TEST_CANDIDATE",
-            format!("{}\n{}\n{name}\n{}\n{:?}", self.urls.join(","), self.key, self.ttl_s, self.api),
+            format!(
+                "{}\n{}\n{name}\n{}\n{:?}\n{}",
+                self.urls.join(","),
+                self.key,
+                self.ttl_s,
+                self.api,
+                self.user.join("\n")
+            ),
         );
         Candidate::run(name, command)
     }
@@ -242,15 +252,18 @@ fn say(words: &str) {
 #[ignore = "runs only in the processes that other tests start"]
 fn process() {
     let setup = std::env::var("EL_TEST_CANDIDATE").expect("started by another test");
-    let [urls, key, name, ttl_s, api] = setup.split('\n').collect::<Vec<_>>()[..] else {
-        panic!("five lines: {setup:?}")
+    let [urls, key, name, ttl_s, api, username, password] = setup.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("seven lines: {setup:?}")
     };
+    let given = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
     let config = Config {
         endpoints: urls.split(',').map(str::to_string).collect(),
         key: key.into(),
         name: name.into(),
         ttl_s: ttl_s.parse().expect("a ttl"),
         api: if api == "V2" { Api::V2 } else { Api::V3 },
+        username: given(username),
+        password: given(password).map(Secret::new),
         ..Config::default()
     };
     let election = Arc::new(Election::start(&config).expect("a good config"));

@@ -14,6 +14,7 @@ mod denied;
 mod failover;
 mod keys;
 mod outages;
+mod patience;
 mod peers;
 mod sessions;
 mod start;

@@ -7,6 +7,18 @@ use crate::{Do, Stage, check, with};
 
 pub(crate) const LEADING: &[Do] = &[Opened(0), Granted, Joined(&[]), Created];
 pub(crate) const WAITING: &[Do] = &[Opened(0), Granted, Joined(&[7]), Created];
+/// Three renewals, each confirmed: those of one that leads or is next in line.
+pub(crate) const RENEWED: &[Do] = &[
+    At(2500),
+    Renewed(10),
+    Confirmed(1, true),
+    At(5000),
+    Renewed(10),
+    Confirmed(1, true),
+    At(7500),
+    Renewed(10),
+    Confirmed(1, true),
+];
 const THIRD: &[Do] = &[Opened(0), Granted, Joined(&[7, 8]), Created];
 
 #[test]
@@ -79,20 +91,24 @@ fn taking_over() {
                 "leading 20 until 8000",
             ),
             ("the look disagrees", with(&[WAITING, &[Gone(&[(30, "7")]), Looked(30, &[7])]]), "", "following other7"),
+            ("the look does not come", with(&[WAITING, &[Gone(&[(30, "7")])], RENEWED]), "", "leading 20 until 8000"),
             (
-                "the look does not come",
-                with(&[WAITING, &[Gone(&[(30, "7")]), At(1500)]]),
-                "close open0",
+                "then the term ends when it would have ended without renewals",
+                with(&[WAITING, &[Gone(&[(30, "7")])], RENEWED, &[At(8000)]]),
+                "",
+                "following other7",
+            ),
+            (
+                "what the ended one's key does later proves nothing",
+                with(&[WAITING, &[Gone(&[(30, "7")])], RENEWED, &[At(8000), Gone(&[(31, "7")])]]),
+                "",
                 "following other7",
             ),
             (
                 "a look from before does not count",
-                with(&[
-                    WAITING,
-                    &[At(5000), Renewed(10), Confirmed(1, true), At(10_000), Gone(&[(30, "7")]), Looked(29, &[7])],
-                ]),
+                with(&[WAITING, RENEWED, &[At(10_000), Gone(&[(30, "7")]), Looked(29, &[7])]]),
                 "look",
-                "leading 20 until 13000",
+                "leading 20 until 15500",
             ),
             (
                 "not if the same response ends us",
@@ -111,7 +127,7 @@ fn taking_over() {
             ("a change of others says nothing", with(&[WAITING, &[Gone(&[(30, "99")])]]), "", "following other7"),
             (
                 "without news a waiter looks again after a ttl",
-                with(&[WAITING, &[At(5000), Renewed(10), Confirmed(1, true), At(10_000)]]),
+                with(&[WAITING, RENEWED, &[At(10_000)]]),
                 "renew look",
                 "following other7",
             ),
@@ -147,7 +163,7 @@ fn our_own_key() {
             ("deleted while we wait", with(&[WAITING, &[Gone(&[(30, "own")])]]), "unwatch join", "out"),
             (
                 "the confirming read misses it",
-                with(&[LEADING, &[At(5000), Renewed(10), Confirmed(1, false)]]),
+                with(&[LEADING, &[At(2500), Renewed(10), Confirmed(1, false)]]),
                 "unwatch join",
                 "out",
             ),
@@ -168,67 +184,82 @@ fn the_lease() {
         1,
         OnStoreReset::Continue,
         vec![
-            ("renewed after half a ttl", with(&[LEADING, &[At(5000)]]), "renew", "leading 20 until 8000"),
+            ("renewed after a quarter of the ttl", with(&[LEADING, &[At(2500)]]), "renew", "leading 20 until 8000"),
+            ("so is that of the next in line", with(&[WAITING, &[At(2500)]]), "renew", "following other7"),
+            ("those behind it renew after half the ttl", with(&[THIRD, &[At(4999)]]), "", "following other7"),
+            ("", with(&[THIRD, &[At(5000)]]), "renew", "following other7"),
             (
                 "an answer alone moves nothing",
-                with(&[LEADING, &[At(5000), Renewed(10)]]),
+                with(&[LEADING, &[At(2500), Renewed(10)]]),
                 "confirm1",
                 "leading 20 until 8000",
             ),
             (
                 "the confirming read moves the end, from when the renewal was sent",
-                with(&[LEADING, &[At(5000), Renewed(10), At(5900), Confirmed(1, true)]]),
+                with(&[LEADING, &[At(2500), Renewed(10), At(3400), Confirmed(1, true)]]),
                 "",
-                "leading 20 until 13000",
+                "leading 20 until 10500",
             ),
             (
                 "a shorter ttl counts",
-                with(&[LEADING, &[At(5000), Renewed(4), Confirmed(1, true)]]),
+                with(&[LEADING, &[At(2500), Renewed(4), Confirmed(1, true)]]),
                 "",
-                "leading 20 until 7000",
+                "leading 20 until 4500",
             ),
             (
                 "and is renewed sooner",
-                with(&[LEADING, &[At(5000), Renewed(8), Confirmed(1, true), At(9000)]]),
+                with(&[LEADING, &[At(2500), Renewed(8), Confirmed(1, true), At(4500)]]),
                 "renew",
-                "leading 20 until 11000",
+                "leading 20 until 8500",
             ),
             (
                 "a longer one does not",
-                with(&[LEADING, &[At(5000), Renewed(60), Confirmed(1, true)]]),
+                with(&[LEADING, &[At(2500), Renewed(60), Confirmed(1, true)]]),
                 "",
-                "leading 20 until 13000",
+                "leading 20 until 10500",
             ),
             (
                 "another raft term proves nothing",
-                with(&[LEADING, &[At(5000), Renewed(10), Confirmed(2, true)]]),
+                with(&[LEADING, &[At(2500), Renewed(10), Confirmed(2, true)]]),
                 "",
                 "leading 20 until 8000",
             ),
             (
                 "gone: out, and a new one",
-                with(&[LEADING, &[At(5000), Renewed(0)]]),
+                with(&[LEADING, &[At(2500), Renewed(0)]]),
                 "revoke grant unwatch leave20",
                 "out",
             ),
             (
-                "not renewed in time: out at the margin",
-                with(&[LEADING, &[At(7999)]]),
-                "renew close open0",
+                "no answer to the renewal: another connection beside it",
+                with(&[LEADING, &[At(4000)]]),
+                "renew open0",
                 "leading 20 until 8000",
             ),
-            ("", with(&[LEADING, &[At(8000)]]), "renew close open0 close", "out"),
+            (
+                "the answer comes after all: it counts, and the other one is not needed",
+                with(&[LEADING, &[At(4500), Renewed(10)]]),
+                "close confirm1",
+                "leading 20 until 8000",
+            ),
+            (
+                "the other one is there first: it takes over",
+                with(&[LEADING, &[At(4500), Opened(0)]]),
+                "close renew look",
+                "leading 20 until 8000",
+            ),
+            (
+                "not renewed in time: out at the margin",
+                with(&[LEADING, &[At(7999)]]),
+                "renew open0",
+                "leading 20 until 8000",
+            ),
+            ("", with(&[LEADING, &[At(8000)]]), "renew open0 look", "out"),
             (
                 "renewed late: a look shows that we are still first",
                 with(&[LEADING, &[At(9000), Opened(0), Renewed(10), Confirmed(1, true), Looked(30, &[])]]),
                 "watch31",
                 "leading 20 until 17000",
-            ),
-            (
-                "no answer to the renewal: another link",
-                with(&[LEADING, &[At(6500)]]),
-                "renew close open0",
-                "leading 20 until 8000",
             ),
             ("a jump of the wall clock: renew at once", with(&[LEADING, &[Jump]]), "renew", "leading 20 until 1500"),
             ("", with(&[LEADING, &[Jump, Renewed(10), Confirmed(1, true)]]), "", "leading 20 until 8000"),
@@ -333,7 +364,7 @@ fn a_store_that_went_back() {
         stage.play(&step);
     }
     assert_eq!(stage.stand(), "following");
-    for at in [5000, 10_000] {
+    for at in [2500, 5000, 7500, 10_000] {
         for step in [At(at), Renewed(10), Confirmed(1, true)] {
             stage.play(&step);
         }

@@ -6,7 +6,7 @@ use etcd_leader::time::Time;
 use etcd_leader::{ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
-use crate::tables::{LEADING, WAITING};
+use crate::tables::{LEADING, RENEWED, WAITING};
 use crate::{Stage, check, with};
 
 #[test]
@@ -19,17 +19,17 @@ fn stopping() {
             ("a waiter leaves at once", with(&[WAITING, &[Stop(false)]]), "unwatch leave20", "out"),
             ("then the lease goes", with(&[WAITING, &[Stop(false), Left]]), "revoke", "released"),
             ("a leader's place is kept until the user has heard", with(&[LEADING, &[Stop(true)]]), "", "out"),
-            ("and is renewed meanwhile", with(&[LEADING, &[Stop(true), At(5000)]]), "renew", "out"),
+            ("and is renewed meanwhile", with(&[LEADING, &[Stop(true), At(2500)]]), "renew", "out"),
             ("the user has heard", with(&[LEADING, &[Stop(true), Entered, Acknowledged]]), "unwatch leave20", "out"),
             (
                 "the user does not listen",
-                with(&[LEADING, &[Stop(true), At(5000), Renewed(10), Confirmed(1, true), At(10_000)]]),
+                with(&[LEADING, &[Stop(true)], RENEWED, &[At(10_000)]]),
                 "renew unwatch leave20",
                 "out",
             ),
             (
                 "the user is being told: no hurry",
-                with(&[LEADING, &[Stop(true), Entered, At(5000), Renewed(10), Confirmed(1, true), At(10_000)]]),
+                with(&[LEADING, &[Stop(true), Entered], RENEWED, &[At(10_000)]]),
                 "renew",
                 "out",
             ),

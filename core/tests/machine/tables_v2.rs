@@ -78,7 +78,7 @@ fn the_entry() {
         (
             "no answer: the lead ends by itself",
             with(&[LEADING, &[At(5000), Fails(Kind::Server), At(8000)]]),
-            "show close open0",
+            "show open0 look",
             "out",
         ),
         ("it is gone", with(&[LEADING, &[At(5000), NoEntry]]), "unwatch post", "out"),

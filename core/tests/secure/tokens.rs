@@ -63,7 +63,11 @@ impl Hand {
     async fn on(guarded: &Guarded) -> Hand {
         let (inbox, heard) = unbounded_channel();
         let settings = guarded.config("/hand", "hand").validate().expect("good").session;
-        let mut hand = Hand { backend: V3::new(&settings, inbox), inbox: heard, last: 0 };
+        let mut hand = Hand {
+            backend: V3::new(&settings, inbox, &etcd_leader::backend::Commons::default()),
+            inbox: heard,
+            last: 0,
+        };
         let reply = hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec() }).await;
         assert_eq!(reply.answer, Answer::Opened);
         hand

@@ -374,8 +374,7 @@ impl World {
                 self.has_looked(proc, election);
             }
             (Verb::Join(election), Answer::Joined { created, seen }) => {
-                // An answer that comes after its time is not heard.
-                books.has_joined |= now < call.at + self.settings.attempt;
+                books.has_joined = true;
                 self.stats.else_joins += u64::from(!created);
                 if let Some(own) = &seen.own {
                     self.stats.burnt_refused +=

@@ -14,7 +14,7 @@ use crate::trace::{note, text};
 use crate::words::report_words;
 use crate::world::{ELECTIONS, Ev, Mood, World};
 
-/// Who leads by its watch must have looked by then (law 2).
+/// Who leads by its watch must have looked by the end that this term had when it began (law 2).
 pub(crate) struct Agreement {
     proc: usize,
     inc: u32,
@@ -99,7 +99,7 @@ impl World {
         ours.for_each(|cand| cand.looked_at = now);
     }
 
-    /// After (b) a look follows at once; if it does not come in time, the leader steps down.
+    /// After (b) a look follows at once; no renewal prolongs a term that no look has confirmed.
     pub(crate) fn agree(&mut self, check: Agreement) {
         let Agreement { proc, inc, cand, token, since } = check;
         let this = &self.procs[proc];
@@ -284,7 +284,7 @@ impl World {
             self.referee.claims(claim, truth, history, self.now);
         }
         if agree {
-            let by = self.procs[proc].clock.truly(now + self.settings.attempt) + TIMER;
+            let by = until_truly + TIMER;
             let since = self.now;
             self.at(by, Ev::Agree(Agreement { proc, inc, cand, token, since }));
         }

@@ -166,6 +166,8 @@ impl World {
                 let life = self.clusters[0].store.lives.get_mut(key);
                 let by = life.map(|life| {
                     life.is_doubled = call.is_second;
+                    // After a wipe two who share a name may take one entry for theirs: see "API v2" in the README.
+                    life.is_tampered |= life.by != Some((call.proc, call.inc));
                     life.by
                 });
                 if by != Some(Some((call.proc, call.inc))) {

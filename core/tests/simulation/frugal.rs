@@ -51,7 +51,8 @@ impl Frugal {
             active: mood == Mood::Quiet,
             was_active: false,
             heard: Vec::new(),
-            renew_every: settings.renew_every.as_nanos() as Ns,
+            // Whoever leads or is next in line renews twice as often.
+            renew_every: settings.renew_every.as_nanos() as Ns / if settings.api == Api::V2 { 1 } else { 2 },
             is_v2: settings.api == Api::V2,
             renewals: 0,
             confirms: 0,

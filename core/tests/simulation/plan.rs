@@ -163,7 +163,7 @@ impl Plan {
                     cancel_watch: odd(30),
                     lost_delete: odd(100),
                     short_grant: odd(300),
-                    stop_at_join: odd(300),
+                    stop_at_join: odd(700),
                     repeated: 0,
                     put_over: 0,
                 };

@@ -16,6 +16,8 @@ use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
 use crate::member::{OWN_TTL, Revision};
 
+/// After so long a link's first read is asked for a second time.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Of a directory's list: far above any election.
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Of the answer about one entry.
@@ -72,15 +74,17 @@ impl Calls {
     }
 
     /// The first read of a link. etcd drops one that comes while raft has no leader, and admits it after many seconds
-    /// only; when raft has one again, our time is short. So it is asked for anew each time `again` has passed.
-    pub(super) async fn open(&self, key: &[u8], again: Duration) -> Result<Reply, Fault> {
+    /// only. So it is asked for again beside the first, after ever longer times: each may cost etcd the check of a password.
+    pub(super) async fn open(&self, key: &[u8]) -> Result<Reply, Fault> {
         let directory = Key::new(key).map_err(Fault::answered)?;
         let mut reads = FuturesUnordered::from_iter([self.list(&directory)]);
+        let mut wait = READ_AGAIN;
         loop {
             tokio::select! {
                 Some(read) = reads.next() => return read.map(|(stamp, _)| Reply { stamp, answer: Answer::Opened }),
-                () = sleep(again) => reads.push(self.list(&directory)),
+                () = sleep(wait) => reads.push(self.list(&directory)),
             }
+            wait *= 2;
         }
     }
 

@@ -17,6 +17,11 @@ use crate::machine::Failure;
 
 /// Proxies close connections that were idle for a minute; a request must not be sent on one that is just closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that is not taken within this time is asked for again: nothing has been received, so nothing is lost.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
+/// A connection on which nothing is acknowledged any more is given up after this time. HTTP/1 knows no sign of life of its
+/// own; a server that is frozen is noticed by the session.
+const SILENCE: Duration = Duration::from_secs(12);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One member, on the address that it is pinned to. Clones share its connections.
@@ -90,11 +95,10 @@ pub(super) struct Incoming {
 }
 
 impl Http {
-    /// Connections to `endpoint` at `address` only, each of them made within `limit`.
+    /// Connections to `endpoint` at `address` only.
     pub(super) fn new(
         endpoint: Endpoint,
         address: SocketAddr,
-        limit: Duration,
         tls: ClientConfig,
         peers: Arc<Peers>,
     ) -> Result<Http, Failure> {
@@ -106,9 +110,13 @@ impl Http {
             .referer(false)
             .retry(reqwest::retry::never())
             .http1_only()
-            .connect_timeout(limit)
+            .connect_timeout(CONNECT_PATIENCE)
+            .tcp_keepalive(SILENCE / 2)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .resolve(endpoint.host(), address)
+            .resolve(endpoint.host(), address);
+        #[cfg(target_os = "linux")]
+        let client = client.tcp_user_timeout(SILENCE);
+        let client = client
             .build()
             .map_err(|error| Failure::new(ErrorKind::Internal, format!("{endpoint}: {}", status::causes(&error))))?;
         Ok(Http { client, endpoint, peers })

@@ -1,12 +1,15 @@
 //! What is under way on one link.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::calls::Calls;
 use super::http::{Http, Peers};
@@ -14,15 +17,15 @@ use super::keys::Key;
 use super::status::{Extent, Fault};
 use super::watch::watch;
 use crate::backend::Inbox;
-use crate::backend::hosts::look_up;
+use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
-use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, WatchId};
+use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, Step, WatchId};
 use crate::member::Revision;
 
-/// How often a link's first read is asked for within the time that it has.
-const READS: u32 = 4;
+/// How long one address of a host is tried alone.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
 pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
@@ -32,6 +35,7 @@ pub(super) struct Life {
     pub(super) link: LinkId,
     pub(super) endpoint: Endpoint,
     pub(super) peers: Arc<Peers>,
+    pub(super) resolver: Resolver,
     pub(super) inbox: Inbox,
     pub(super) tasks: Tasks,
     /// Why it is broken, once it is.
@@ -55,8 +59,8 @@ pub(super) fn tell(inbox: &Inbox, input: Input) {
 
 impl Life {
     /// Performs `opening` on the first address that answers, and then every wish, until the task is ended.
-    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, limit: Duration, mut wishes: Wishes) {
-        match self.open(key, limit).await {
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, mut wishes: Wishes) {
+        match self.open(key).await {
             Ok((calls, reply)) => {
                 self.reply(opening, Ok(reply));
                 let (over, ended) = mpsc::unbounded_channel();
@@ -73,34 +77,54 @@ impl Life {
         }
     }
 
-    async fn open(&self, key: Vec<u8>, limit: Duration) -> Result<(Calls, Reply), Failure> {
+    async fn open(&self, key: Vec<u8>) -> Result<(Calls, Reply), Failure> {
         let endpoint = &self.endpoint;
-        let late =
-            |what| Failure::new(ErrorKind::Timeout, format!("{endpoint}: {what} within {} ms", limit.as_millis()));
-        let deadline = Instant::now() + limit;
-        let tls = timeout_at(deadline, self.peers.tls(endpoint)).await;
-        let tls = tls.map_err(|_| late("the certificate files could not be read"))??;
-        let addresses = timeout_at(deadline, look_up(endpoint)).await.map_err(|_| late("no connection"))??;
+        self.at(Step::ReadingFiles);
+        let tls = self.peers.tls(endpoint).await?;
+        self.at(Step::LookUp);
+        let addresses = self.resolver.look_up(endpoint).await?;
+        self.at(Step::Reading);
         let mut failures = Vec::new();
-        for (at, address) in addresses.iter().enumerate() {
-            // An address that swallows everything must leave time for those after it.
-            let share = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - at) as u32;
-            let http = Http::new(endpoint.clone(), *address, share, tls.clone(), self.peers.clone())?;
-            let calls = Calls::new(http);
-            match calls.open(&key, limit / READS).await {
-                Ok(reply) => return Ok((calls, reply)),
-                Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
-                // What etcd does on a port that speaks TLS with somebody who does not.
-                Err(Fault { failure, extent: Extent::Wire }) if !endpoint.is_tls() => {
-                    let detail = format!("{}; if this port speaks TLS, write https://", failure.detail);
-                    return Err(Failure { detail, ..failure });
+        let mut tries = FuturesUnordered::new();
+        let mut left = addresses.into_iter();
+        // The next address is tried beside those before it (RFC 8305).
+        loop {
+            match left.next() {
+                Some(address) => {
+                    let calls = Calls::new(Http::new(endpoint.clone(), address, tls.clone(), self.peers.clone())?);
+                    let key = &key;
+                    tries.push(async move {
+                        let result = calls.open(key).await;
+                        (calls, result)
+                    });
                 }
-                Err(fault) => return Err(fault.failure),
+                None if tries.is_empty() => break,
+                None => {}
+            }
+            let next = async { if left.len() > 0 { sleep(NEXT_ADDRESS).await } else { pending().await } };
+            tokio::select! {
+                Some((calls, result)) = tries.next() => match result {
+                    Ok(reply) => return Ok((calls, reply)),
+                    Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
+                    // What etcd does on a port that speaks TLS with somebody who does not.
+                    Err(Fault { failure, extent: Extent::Wire }) if !endpoint.is_tls() => {
+                        let detail = format!("{}; if this port speaks TLS, write https://", failure.detail);
+                        return Err(Failure { detail, ..failure });
+                    }
+                    Err(fault) => return Err(fault.failure),
+                },
+                () = next => {}
             }
         }
+        self.resolver.refused(endpoint);
         // One that refuses says more than one that is silent.
-        let telling = failures.iter().position(|failure| failure.kind != ErrorKind::Timeout);
-        Err(telling.map_or_else(|| late("no connection"), |at| failures.swap_remove(at)))
+        let telling = failures.iter().position(|failure| failure.kind != ErrorKind::Timeout).unwrap_or(0);
+        Err(failures.swap_remove(telling))
+    }
+
+    /// How far the opening is.
+    fn at(&self, step: Step) {
+        tell(&self.inbox, Input::Opening { link: self.link, step });
     }
 
     fn reply(&self, id: RequestId, result: Result<Reply, Failure>) {

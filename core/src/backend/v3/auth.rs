@@ -3,11 +3,10 @@
 //! A call that is refused for its token was not applied, for certain. It is repeated once with a new token: the one
 //! repetition that a backend makes, since the machines know nothing of tokens.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
@@ -18,12 +17,43 @@ use super::proto::auth_client::AuthClient;
 use super::status;
 use crate::backend::said::fit;
 use crate::backend::shell::quoted;
-use crate::config::{Endpoint, Login};
+use crate::config::{Access, Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
-/// The newest token, shared by the links of a backend: every member of a cluster knows it.
-pub(super) type Newest = Arc<Mutex<Option<Token>>>;
+/// The tokens of one user of one cluster: every member knows the newest, so the links of all sessions share it.
+#[derive(Default)]
+pub(super) struct Tokens {
+    newest: Mutex<Option<Token>>,
+    /// Held by the one who authenticates; the others wait for what it brings.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Tokens {
+    fn newest(&self) -> MutexGuard<'_, Option<Token>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The users of an engine. Clones are the same.
+#[derive(Clone, Default)]
+pub(in crate::backend) struct Logins {
+    users: Arc<Mutex<HashMap<(Vec<Endpoint>, Access), Weak<Tokens>>>>,
+}
+
+impl Logins {
+    /// The tokens of the user and the cluster of these settings.
+    pub(super) fn tokens(&self, settings: &SessionSettings) -> Arc<Tokens> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        users.retain(|_, tokens| tokens.strong_count() > 0);
+        let tokens = users.entry((settings.endpoints.clone(), settings.access.clone())).or_default();
+        tokens.upgrade().unwrap_or_else(|| {
+            let fresh = Arc::new(Tokens::default());
+            *tokens = Arc::downgrade(&fresh);
+            fresh
+        })
+    }
+}
 
 /// What a call shows.
 #[derive(Clone)]
@@ -45,24 +75,20 @@ impl Token {
 pub(super) struct Auth {
     endpoint: Endpoint,
     login: Option<Login>,
-    newest: Newest,
+    tokens: Arc<Tokens>,
     client: AuthClient<Channel>,
     channel: Channel,
-    limit: Duration,
-    /// Held by the one who authenticates; the others wait for what it brings.
-    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Auth {
     pub(super) fn new(
         endpoint: Endpoint,
         login: Option<Login>,
-        newest: Newest,
+        tokens: Arc<Tokens>,
         (channel, origin): (Channel, http::Uri),
-        limit: Duration,
     ) -> Auth {
         let client = AuthClient::with_origin(channel.clone(), origin).max_decoding_message_size(MAX_SHORT_BYTES);
-        Auth { endpoint, login, newest, client, channel, limit, turn: Arc::default() }
+        Auth { endpoint, login, tokens, client, channel }
     }
 
     pub(super) fn login(&self) -> Option<&Login> {
@@ -75,24 +101,22 @@ impl Auth {
 
     /// The newest token.
     pub(super) fn token(&self) -> Option<Token> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tokens.newest().clone()
     }
 
     /// A newer token than the one that was refused; of many who ask at once, one authenticates.
     pub(super) async fn renew(&self, refused: Option<Token>) -> Result<Option<Token>, Failure> {
         let Some(login) = &self.login else { return Ok(None) };
-        let _turn = self.turn.lock().await;
+        // A server that is frozen must not keep the others waiting.
+        self.channel.heard().await;
+        let _turn = self.tokens.turn.lock().await;
         let newest = self.token();
         if newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref()) {
             return Ok(newest);
         }
         let request =
             AuthenticateRequest { name: login.username.clone(), password: login.password.expose().to_string() };
-        let asked = timeout(self.limit, self.client.clone().authenticate(request)).await.map_err(|_| {
-            let detail = format!("{}: no token within {} ms", self.endpoint, self.limit.as_millis());
-            Failure::new(ErrorKind::Timeout, detail)
-        })?;
-        let text = match asked {
+        let text = match self.client.clone().authenticate(request).await {
             Ok(answer) => Some(
                 as_metadata(answer.into_inner().token)
                     .ok_or_else(|| status::garbled(&self.endpoint, "a token that cannot be sent back"))?,
@@ -100,7 +124,7 @@ impl Auth {
             Err(refusal) if refusal.message().contains("authentication is not enabled") => None,
             Err(refusal) => return Err(self.failure(&refusal, None)),
         };
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = self.tokens.newest();
         let serial = newest.as_ref().map_or(0, |token| token.serial) + 1;
         *newest = Some(Token { serial, text });
         Ok(newest.clone())

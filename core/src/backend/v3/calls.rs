@@ -1,6 +1,11 @@
 //! The verbs that are one call each. Each is one request and one atomic step of the store, never two.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::sleep;
 
 use super::auth::Auth;
 use super::channel::Channel;
@@ -15,6 +20,9 @@ use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
 use crate::member::{LeaseId, Member, Revision};
 
+/// After so long a link's first read is asked for a second time, and so seldom at last.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+const MAX_READ_AGAIN: Duration = Duration::from_secs(2);
 /// Far above any answer to our requests; a foreign entry of an election may hold up to etcd's 1.5 MiB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
@@ -39,10 +47,7 @@ impl Calls {
     /// Performs one of the verbs that are calls.
     pub(super) async fn perform(self, op: Op) -> Result<Reply, Failure> {
         match op {
-            Op::Open { key, .. } => {
-                let stamp = self.touch(key).await?;
-                Ok(Reply { stamp, answer: Answer::Opened })
-            }
+            Op::Open { key, .. } => self.open(key).await,
             Op::Grant { lease, ttl_s } => self.grant(lease, ttl_s).await,
             Op::Confirm { key, keys } => self.confirm(key, keys).await,
             Op::Revoke { lease } => self.revoke(lease).await,
@@ -55,6 +60,20 @@ impl Calls {
             Op::Post { .. } | Op::Refresh { .. } | Op::Withdraw { .. } => {
                 Err(Failure::new(ErrorKind::Internal, "this verb is one of v2"))
             }
+        }
+    }
+
+    /// The first read of a link. etcd 3.4 may let one wait in vain that came while raft had no leader: it is asked for again
+    /// beside the first, after ever longer times.
+    async fn open(&self, key: Vec<u8>) -> Result<Reply, Failure> {
+        let mut reads = FuturesUnordered::from_iter([self.touch(key.clone())]);
+        let mut wait = READ_AGAIN;
+        loop {
+            tokio::select! {
+                Some(read) = reads.next() => return read.map(|stamp| Reply { stamp, answer: Answer::Opened }),
+                () = sleep(wait) => reads.push(self.touch(key.clone())),
+            }
+            wait = (wait * 2).min(MAX_READ_AGAIN);
         }
     }
 

@@ -10,17 +10,20 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::watch;
 
 use super::status::{NotGrpc, failed};
 use crate::backend::dial::{self, Cause, Stream};
+use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::backend::tls;
 use crate::config::Endpoint;
-use crate::machine::Failure;
+use crate::machine::{Failure, Step};
 
-/// etcd closes connections that ping more often than every 5 s. The session's own deadlines are shorter than this.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection on which something is awaited and nothing arrives is asked for a sign of life, and given up if there is
+/// none. etcd closes connections that ping more often than every 5 s.
+const PING_EVERY: Duration = Duration::from_secs(6);
+const PING_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// Of the headers of one answer, names and values together, in whichever frames they come.
 const MAX_HEADER_BYTES: u32 = 16 << 10;
@@ -36,25 +39,33 @@ type Connection = http2::Connection<TokioIo<Stream>, tonic::body::Body, Tasks>;
 pub(super) struct Channel {
     sender: http2::SendRequest<tonic::body::Body>,
     cause: Cause,
+    heard: watch::Receiver<bool>,
 }
 
 impl Channel {
+    /// Waits until the server has said anything at all. One that is frozen takes connections, and says nothing.
+    pub(super) async fn heard(&self) {
+        // An error means that the connection has ended, which calls on it say better.
+        let _ = self.heard.clone().wait_for(|heard| *heard).await;
+    }
+
     /// Why the connection broke, where that is known in better words than a call's.
     pub(super) fn cause(&self) -> Option<Failure> {
         self.cause.get().cloned()
     }
 }
 
-/// Connects once within `limit`. The future beside the channel is the connection;
+/// Connects once. The future beside the channel is the connection;
 /// it runs as long as it is polled, and ends when the connection has.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     tls: &tls::Client,
-    limit: Duration,
+    resolver: &Resolver,
     tasks: Tasks,
+    step: impl Fn(Step),
 ) -> Result<(Channel, Connection), Failure> {
-    let stream = dial::connect(endpoint, tls, limit).await?;
-    let cause = stream.cause();
+    let stream = dial::connect(endpoint, tls, resolver, step).await?;
+    let (cause, heard) = (stream.cause(), stream.heard());
     let (sender, connection) = http2::Builder::new(tasks)
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
@@ -66,7 +77,7 @@ pub(super) async fn connect(
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| cause.get().cloned().unwrap_or_else(|| failed(endpoint, None, &error)))?;
-    Ok((Channel { sender, cause }, connection))
+    Ok((Channel { sender, cause, heard }, connection))
 }
 
 impl tower_service::Service<http::Request<tonic::body::Body>> for Channel {

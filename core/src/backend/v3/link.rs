@@ -1,25 +1,26 @@
 //! What is under way on one link.
 
 use std::future::{Future, pending};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
-use super::auth::{Auth, Newest};
+use super::auth::{Auth, Tokens};
 use super::calls::Calls;
 use super::channel::{self, Channel};
 use super::renewals::Renewal;
 use super::status;
 use super::streams::{Said, Streams};
 use super::watches::{News, Wanted};
+use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::backend::{Inbox, tls};
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
-use crate::machine::{Answer, Failure, Input, LinkId, Op, Reply, RequestId};
+use crate::machine::{Answer, Failure, Input, LinkId, Op, Reply, RequestId, Step};
 
 pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
@@ -29,7 +30,8 @@ pub(super) struct Life {
     pub(super) endpoint: Endpoint,
     pub(super) tls: tls::Client,
     pub(super) login: Option<Login>,
-    pub(super) token: Newest,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) resolver: Resolver,
     pub(super) inbox: Inbox,
     pub(super) tasks: Tasks,
 }
@@ -53,11 +55,11 @@ pub(super) fn tell(inbox: &Inbox, input: Input) {
 
 impl Life {
     /// Connects, performs `opening` and then every wish, until the task is ended.
-    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, limit: Duration, mut wishes: Wishes) {
-        match self.connect(limit).await {
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, mut wishes: Wishes) {
+        match self.connect().await {
             Ok((channel, origin, over)) => {
                 let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
-                let auth = Auth::new(endpoint.clone(), self.login.clone(), self.token.clone(), way, limit);
+                let auth = Auth::new(endpoint.clone(), self.login.clone(), self.tokens.clone(), way);
                 let calls = Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone());
                 let mut live = Live {
                     life: self,
@@ -67,6 +69,7 @@ impl Life {
                     opened: false,
                     broken: None,
                 };
+                live.life.at(Step::Reading);
                 live.start(opening, Op::Open { endpoint: 0, key });
                 live.run(wishes, over).await;
             }
@@ -81,11 +84,13 @@ impl Life {
         }
     }
 
-    async fn connect(&self, limit: Duration) -> Result<(Channel, http::Uri, oneshot::Receiver<Failure>), Failure> {
+    async fn connect(&self) -> Result<(Channel, http::Uri, oneshot::Receiver<Failure>), Failure> {
         let origin = self.endpoint.to_string().parse::<http::Uri>().map_err(|error| {
             Failure::new(ErrorKind::Invalid, format!("{} cannot be the name of a server: {error}", self.endpoint))
         })?;
-        let (channel, connection) = channel::connect(&self.endpoint, &self.tls, limit, self.tasks.clone()).await?;
+        let (channel, connection) =
+            channel::connect(&self.endpoint, &self.tls, &self.resolver, self.tasks.clone(), |step| self.at(step))
+                .await?;
         let (end, over) = oneshot::channel();
         let (endpoint, login, broken) = (self.endpoint.clone(), self.login.clone(), channel.clone());
         self.tasks.spawn(async move {
@@ -96,6 +101,11 @@ impl Life {
             let _ = end.send(broken.cause().unwrap_or(failure));
         });
         Ok((channel, origin, over))
+    }
+
+    /// How far the opening is.
+    fn at(&self, step: Step) {
+        tell(&self.inbox, Input::Opening { link: self.link, step });
     }
 
     fn reply(&self, id: RequestId, result: Result<Reply, Failure>) {

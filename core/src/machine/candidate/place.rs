@@ -3,7 +3,7 @@
 use super::{Candidate, Verb};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Facts, Finding, Place, Plea, member_key};
 use crate::member::{Member, Membership, OWN_TTL, Revision};
 use crate::time::Time;
@@ -16,6 +16,7 @@ impl Candidate {
             name: self.name.clone(),
             asked_at: self.joined_at,
             leader: self.view.as_ref().map(|view| view.first.revision),
+            is_near: self.proof.is_some() || self.view.as_ref().is_some_and(|view| view.next_in_line),
         })
     }
 
@@ -31,7 +32,7 @@ impl Candidate {
     }
 
     /// What became of our entry, which we held at `revision`, as the session found out (law 3).
-    pub(in crate::machine) fn checked(&mut self, revision: Revision, finding: &Finding, out: &mut Outbox) {
+    pub(in crate::machine) fn checked(&mut self, revision: Revision, finding: &Finding, out: &mut InFlight) {
         if self.place.as_ref().is_none_or(|place| place.revision != revision) {
             return;
         }
@@ -42,7 +43,7 @@ impl Candidate {
     }
 
     /// A new lease or a new link: what hung on the old one is gone.
-    pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut Outbox) {
+    pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         if self.lease != facts.lease {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
@@ -64,10 +65,13 @@ impl Candidate {
             }
             self.forget_place(out);
             self.lease = facts.lease;
-            self.pending.take_if(|pending| pending.verb != Verb::Clear);
+            if let Some(pending) = self.pending.take_if(|pending| pending.verb != Verb::Clear) {
+                // A join under a lease that is given up must not be sent any more (law 8).
+                out.forget(pending.id);
+            }
             (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
         }
-        self.session_has_joined = facts.has_joined;
+        (self.session_has_joined, self.until) = (facts.has_joined, facts.until);
         if self.link != facts.link {
             if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
                 self.join_in_doubt = true;
@@ -84,7 +88,7 @@ impl Candidate {
     }
 
     /// Our entry is not ours any more. What is left under our key, and would stay, is deleted before we join again.
-    pub(super) fn lose(&mut self, left: Option<&Member>, out: &mut Outbox) {
+    pub(super) fn lose(&mut self, left: Option<&Member>, out: &mut InFlight) {
         let Some(place) = self.place.clone() else { return };
         if self.proof.is_some() {
             self.why
@@ -106,7 +110,7 @@ impl Candidate {
         self.forget_place(out);
     }
 
-    pub(super) fn forget_place(&mut self, out: &mut Outbox) {
+    pub(super) fn forget_place(&mut self, out: &mut InFlight) {
         (self.place, self.view, self.proof) = (None, None, None);
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
         self.must_look = false;

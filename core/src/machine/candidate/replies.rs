@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Candidate, Proof, Verb};
 use crate::error::{Error, ErrorKind};
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
 use crate::member::{Member, Membership, Revision, View};
 use crate::time::Time;
@@ -15,10 +15,10 @@ impl Candidate {
         id: RequestId,
         result: Result<Reply, Failure>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) {
         let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
-        let sent_at = pending.deadline - self.pace.attempt;
+        let sent_at = pending.sent_at;
         match result {
             Err(failure) => self.failed(pending.verb, failure, now, out),
             Ok(reply) => {
@@ -53,7 +53,7 @@ impl Candidate {
         }
     }
 
-    fn joined(&mut self, created: bool, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
+    fn joined(&mut self, created: bool, seen: Seen, at: Revision, now: Time, out: &mut InFlight) {
         let Some(own) = seen.own.clone() else {
             self.must_look = true;
             return;
@@ -76,7 +76,7 @@ impl Candidate {
         self.place = Some(Membership { key: own.key, revision: own.revision });
     }
 
-    fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut Outbox) {
+    fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut InFlight) {
         let Some(place) = self.place.clone() else { return };
         if at < self.seen {
             self.must_look = true;
@@ -106,10 +106,10 @@ impl Candidate {
             self.look_at = now + self.pace.ttl();
         }
         self.view = Some(View { at, first, before: before.cloned(), next_in_line });
-        self.watch_view(now, out);
+        self.watch_view(out);
     }
 
-    pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut Outbox) {
+    pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut InFlight) {
         let is_definite = failure.kind.is_definite_refusal();
         match verb {
             Verb::Join => {

@@ -2,7 +2,7 @@
 
 use super::{Candidate, Proof};
 use crate::config::Api;
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, WatchId, WatchNews};
 use crate::member::{Member, Revision, View};
 use crate::time::Time;
@@ -14,25 +14,13 @@ pub(super) struct Watching {
     from: Vec<u8>,
     to: Vec<u8>,
     start: Revision,
-    /// `None` once the server has confirmed the watch: from then on it is live.
-    created_by: Option<Time>,
+    /// The server has confirmed it.
+    is_live: bool,
 }
 
 impl Watching {
     pub(super) fn id(&self) -> WatchId {
         self.id
-    }
-
-    pub(super) fn created_by(&self) -> Time {
-        self.created_by.unwrap_or(Time::NEVER)
-    }
-
-    pub(super) fn is_overdue(&self, now: Time) -> bool {
-        now >= self.created_by()
-    }
-
-    fn is_live(&self) -> bool {
-        self.created_by.is_none()
     }
 
     fn covers(&self, key: &[u8]) -> bool {
@@ -42,7 +30,7 @@ impl Watching {
 
 impl Candidate {
     /// Makes the watches fit the view; one that fits already goes on.
-    pub(super) fn watch_view(&mut self, now: Time, out: &mut Outbox) {
+    pub(super) fn watch_view(&mut self, out: &mut InFlight) {
         let (Some(link), Some(view)) = (self.link, &self.view) else { return };
         let start = view.at + 1;
         let wanted = self.ranges(view);
@@ -56,7 +44,7 @@ impl Candidate {
         for (from, to) in wanted {
             if !self.watches.iter().any(|ours| ours.from == from && ours.to == to) {
                 let id = out.watch(link, from.clone(), to.clone(), start);
-                self.watches.push(Watching { id, from, to, start, created_by: Some(now + self.pace.attempt) });
+                self.watches.push(Watching { id, from, to, start, is_live: false });
             }
         }
     }
@@ -77,28 +65,28 @@ impl Candidate {
         ranges
     }
 
-    pub(in crate::machine) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut Outbox) {
+    pub(in crate::machine) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut InFlight) {
         let Some(ours) = self.watches.iter_mut().find(|ours| ours.id == watch) else { return };
         match news {
             // A start that the server has not reached would be silent, perhaps for ever: look where we are.
             WatchNews::Created { revision } if revision + 1 < ours.start => self.drop_watch(watch, now, out),
             WatchNews::Created { .. } => {
-                ours.created_by = None;
+                ours.is_live = true;
                 self.cancels = 0;
             }
             WatchNews::Canceled { .. } => self.drop_watch(watch, now, out),
             WatchNews::Changes { changes } => {
                 let start = ours.start;
                 // Between two watches there is no order: only one that covers our key too proves anything (law 2b).
-                let is_proof = ours.is_live() && ours.covers(&self.own);
+                let is_proof = ours.is_live && ours.covers(&self.own);
                 let changes: Vec<Change> = changes.into_iter().filter(|change| change.at >= start).collect();
-                self.changed(&changes, is_proof, now, out);
+                self.changed(&changes, is_proof, out);
             }
         }
     }
 
     /// Takes in the changes of one response. `is_proof` says that it came on a live watch that covers our key.
-    fn changed(&mut self, changes: &[Change], is_proof: bool, now: Time, out: &mut Outbox) {
+    fn changed(&mut self, changes: &[Change], is_proof: bool, out: &mut InFlight) {
         let (Some(place), Some(view)) = (self.place.clone(), self.view.clone()) else { return };
         let mut before_is_gone = false;
         for change in changes {
@@ -120,7 +108,11 @@ impl Candidate {
             }
         }
         if before_is_gone && is_proof && view.next_in_line && self.proof.is_none() && !self.lapsed {
-            self.proof = Some(Proof::Watched { agree_by: now + self.pace.attempt });
+            self.proof = Some(Proof::Watched { agree_by: self.until });
+        }
+        // The one that was ahead has ended. What its key does from now on proves nothing before a look.
+        if let Some(view) = self.view.as_mut().filter(|_| before_is_gone) {
+            view.next_in_line = false;
         }
     }
 
@@ -131,7 +123,7 @@ impl Candidate {
         }
     }
 
-    fn drop_watch(&mut self, watch: WatchId, now: Time, out: &mut Outbox) {
+    fn drop_watch(&mut self, watch: WatchId, now: Time, out: &mut InFlight) {
         out.unwatch(watch);
         self.watches.retain(|ours| ours.id != watch);
         self.must_look = true;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, WatchNews};
 use crate::member::Revision;
 use crate::time::Time;
@@ -14,12 +14,12 @@ use crate::time::Time;
 enum Step {
     /// Read the key, not before this time.
     Read(Time),
-    /// Read; a reply is due by then. `is_last`: sent when no lease was left under which anything could still appear.
-    Reading { request: RequestId, by: Time, is_last: bool },
+    /// Read. `is_last`: sent when no lease was left under which anything could still appear.
+    Reading { request: RequestId, is_last: bool },
     /// Delete the entry with this revision.
     Delete(Revision),
-    /// Deleting; a reply is due by then.
-    Deleting(RequestId, Time),
+    /// Deleting.
+    Deleting(RequestId),
     /// Nothing there at this revision: watch from the next one on.
     Watch(Revision),
     /// Watched.
@@ -61,7 +61,7 @@ impl Doubts {
     }
 
     /// The lease has ended: each doubt is looked at once more, until `over_at` at the latest.
-    pub(super) fn lease_ended(&mut self, over_at: Time, out: &mut Outbox) {
+    pub(super) fn lease_ended(&mut self, over_at: Time, out: &mut InFlight) {
         for doubt in self.doubts.iter_mut().filter(|doubt| doubt.over_at.is_none()) {
             doubt.over_at = Some(over_at);
             if let Step::Watching(watch, _) = doubt.step {
@@ -87,48 +87,33 @@ impl Doubts {
         self.doubts.iter().any(|doubt| doubt.waits_for(id))
     }
 
-    /// Does what is due; `Err` if the link has missed a deadline. `has_settled`: no lease of ours is left whose end is
-    /// not known.
-    pub(super) fn advance(
-        &mut self,
-        link: LinkId,
-        key: &[u8],
-        has_settled: bool,
-        now: Time,
-        out: &mut Outbox,
-    ) -> Result<(), Failure> {
+    /// Does what is due. `has_settled`: no lease of ours is left whose end is not known.
+    pub(super) fn advance(&mut self, link: LinkId, key: &[u8], has_settled: bool, now: Time, out: &mut InFlight) {
         self.give_up_late(now);
-        let by = now + self.attempt;
         for doubt in &mut self.doubts {
             doubt.step = match doubt.step {
                 Step::Read(at) if now >= at => {
                     let op = Op::Confirm { key: key.to_vec(), keys: vec![doubt.key.clone()] };
                     let is_last = doubt.over_at.is_some() && has_settled;
-                    Step::Reading { request: out.send(link, op), by, is_last }
+                    Step::Reading { request: out.send_at_leisure(link, op), is_last }
                 }
                 Step::Delete(revision) => {
-                    Step::Deleting(out.send(link, Op::Leave { key: doubt.key.clone(), revision }), by)
+                    Step::Deleting(out.send(link, Op::Leave { key: doubt.key.clone(), revision }))
                 }
                 Step::Watch(at) => {
                     let end = [doubt.key.as_slice(), b"\0"].concat();
                     Step::Watching(out.watch(link, doubt.key.clone(), end, at + 1), at + 1)
                 }
-                Step::Reading { by, .. } | Step::Deleting(_, by) if now >= by => {
-                    let detail = "no answer about a key in doubt in time";
-                    return Err(Failure::new(crate::error::ErrorKind::Timeout, detail));
-                }
                 _ => continue,
             };
         }
-        Ok(())
     }
 
     pub(super) fn timeout(&self, is_served: bool, now: Time) -> Time {
         let due = |doubt: &Doubt| match doubt.step {
             Step::Read(at) => at.max(now),
-            Step::Reading { by, .. } | Step::Deleting(_, by) => by,
             Step::Delete(_) | Step::Watch(_) => now,
-            Step::Watching(..) => Time::NEVER,
+            Step::Reading { .. } | Step::Deleting(_) | Step::Watching(..) => Time::NEVER,
         };
         let due = |doubt: &Doubt| {
             let over_at = doubt.over_at.unwrap_or(Time::NEVER);
@@ -143,7 +128,7 @@ impl Doubts {
         id: RequestId,
         result: Result<Reply, Failure>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> Result<(), Failure> {
         let Some(at) = self.doubts.iter().position(|doubt| doubt.waits_for(id)) else { return Ok(()) };
         let doubt = &mut self.doubts[at];
@@ -172,7 +157,7 @@ impl Doubts {
         }
     }
 
-    pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut Outbox) {
+    pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut InFlight) {
         for doubt in &mut self.doubts {
             let Step::Watching(ours, start) = doubt.step else { continue };
             if ours != watch {
@@ -192,6 +177,6 @@ impl Doubts {
 
 impl Doubt {
     fn waits_for(&self, id: RequestId) -> bool {
-        matches!(self.step, Step::Reading { request: ours, .. } | Step::Deleting(ours, _) if ours == id)
+        matches!(self.step, Step::Reading { request: ours, .. } | Step::Deleting(ours) if ours == id)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::keeper::{Check, Keeper, KeeperNews};
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Place, Places, Reply, RequestId, Written};
 use crate::member::{LeaseId, OWN_TTL, Revision};
 use crate::time::Time;
@@ -156,7 +156,7 @@ impl EntryKeeper {
         }
     }
 
-    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> KeeperNews {
+    fn failed(&mut self, failure: Failure, now: Time, out: &mut InFlight) -> KeeperNews {
         self.failures = self.failures.saturating_add(1);
         let wait = out.entropy.backoff(self.failures, self.attempt / 2);
         if let Some(held) = &mut self.held {
@@ -212,7 +212,7 @@ impl Keeper for EntryKeeper {
         self.doubt_all(now);
     }
 
-    fn give_up_late(&mut self, _: Time) {
+    fn unlinked(&mut self, _: Time) {
         if self.under_way.take().is_some()
             && let Some(held) = &mut self.held
         {
@@ -220,25 +220,12 @@ impl Keeper for EntryKeeper {
         }
     }
 
-    fn advance(
-        &mut self,
-        link: LinkId,
-        is_wanted: bool,
-        _: &[u8],
-        places: &Places,
-        now: Time,
-        out: &mut Outbox,
-    ) -> Option<Failure> {
+    fn advance(&mut self, link: LinkId, is_wanted: bool, _: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         if is_wanted && !self.is_active {
             self.is_active = true;
             self.incarnation += 1;
         }
         self.follow(places, now);
-        if self.under_way.as_ref().is_some_and(|refresh| now >= refresh.sent_at + self.attempt) {
-            self.give_up_late(now);
-            let detail = format!("no answer to a refresh within {} ms", self.attempt.as_millis());
-            return Some(Failure::new(ErrorKind::Timeout, detail));
-        }
         if let (Some(held), None) = (&self.held, &self.under_way)
             && !held.is_lost
             && now >= held.refresh_at
@@ -253,13 +240,19 @@ impl Keeper for EntryKeeper {
             };
             self.under_way = Some(Refreshing { request: out.send(link, op), sent_at: now, is_void: false, shows });
         }
-        None
+    }
+
+    /// Each refresh is a write: as often as the members of 2015, and no more.
+    fn hurry(&mut self, _: bool) {}
+
+    fn waiting_since(&self) -> Option<Time> {
+        self.under_way.as_ref().map(|refresh| refresh.sent_at)
     }
 
     fn timeout(&self, is_served: bool, now: Time) -> Time {
         match (&self.under_way, &self.held) {
             _ if !is_served => Time::NEVER,
-            (Some(refresh), _) => refresh.sent_at + self.attempt,
+            (Some(_), _) => Time::NEVER,
             (None, Some(held)) if !held.is_lost => held.refresh_at.max(now),
             (None, _) => Time::NEVER,
         }
@@ -270,7 +263,7 @@ impl Keeper for EntryKeeper {
         id: RequestId,
         result: Result<Reply, Failure>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
         let Some(refresh) = self.under_way.take_if(|refresh| refresh.request == id) else {
             return (KeeperNews::Nothing, Vec::new());

@@ -1,7 +1,7 @@
 //! What keeps our places in etcd: a lease that all share ([`super::lease`], v3), or each entry's own time to live
 //! ([`super::entry`], v2).
 
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{CandidateId, Failure, Finding, LinkId, Places, Reply, RequestId};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
@@ -51,19 +51,17 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// The wall clock jumped ahead.
     fn suspect(&mut self, now: Time);
 
-    /// Forgets what can no longer be done in time while no link serves.
-    fn give_up_late(&mut self, now: Time);
+    /// No link serves: what was under way is in doubt.
+    fn unlinked(&mut self, now: Time);
 
-    /// Does what is due; `Some` if the link has missed a deadline. `key` is one that we may read.
-    fn advance(
-        &mut self,
-        link: LinkId,
-        is_wanted: bool,
-        key: &[u8],
-        places: &Places,
-        now: Time,
-        out: &mut Outbox,
-    ) -> Option<Failure>;
+    /// Since when a request that prolongs our certainty is not answered, if there is one.
+    fn waiting_since(&self) -> Option<Time>;
+
+    /// Whether somebody leads or is next in line, so that what is held is worth twice as many renewals.
+    fn hurry(&mut self, is_near: bool);
+
+    /// Does what is due. `key` is one that we may read.
+    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight);
 
     fn timeout(&self, is_served: bool, now: Time) -> Time;
 
@@ -72,6 +70,6 @@ pub(super) trait Keeper: std::fmt::Debug {
         id: RequestId,
         result: Result<Reply, Failure>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>);
 }

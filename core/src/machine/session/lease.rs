@@ -7,7 +7,7 @@ use super::keeper::{Check, Keeper, KeeperNews};
 use super::links::backoff_cap;
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Places, Reply, RequestId};
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;
@@ -48,6 +48,7 @@ enum Step {
         ttl: Duration,
         term: u64,
         places: Vec<(CandidateId, Revision)>,
+        since: Time,
     },
 }
 
@@ -57,7 +58,7 @@ struct Retired {
     id: LeaseId,
     over_at: Time,
     ask_at: Time,
-    asked: Option<(RequestId, Time)>,
+    asked: Option<RequestId>,
 }
 
 /// Keeps the lease that all places of a session hang on.
@@ -85,6 +86,8 @@ pub(super) struct LeaseKeeper {
     places: usize,
     /// Somebody wants a lease to be held.
     is_wanted: bool,
+    /// Somebody leads under it, or is next in line.
+    is_near: bool,
     retired: Vec<Retired>,
 }
 
@@ -106,6 +109,7 @@ impl LeaseKeeper {
             denied_reads: 0,
             places: 0,
             is_wanted: false,
+            is_near: false,
             retired: Vec::new(),
         }
     }
@@ -171,36 +175,26 @@ impl Keeper for LeaseKeeper {
         }
     }
 
-    fn give_up_late(&mut self, now: Time) {
+    fn unlinked(&mut self, now: Time) {
         self.step = Step::Idle;
         self.retired.retain(|retired| now < retired.over_at);
     }
 
-    fn advance(
-        &mut self,
-        link: LinkId,
-        is_wanted: bool,
-        key: &[u8],
-        places: &Places,
-        now: Time,
-        out: &mut Outbox,
-    ) -> Option<Failure> {
+    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         self.is_wanted = is_wanted;
-        if let Some(failure) = self.check_deadlines(now) {
-            return Some(failure);
-        }
+        self.retired.retain(|retired| now < retired.over_at);
         for retired in self.retired.iter_mut().filter(|retired| retired.asked.is_none() && now >= retired.ask_at) {
-            retired.asked = Some((out.send(link, Op::Revoke { lease: retired.id }), now + self.attempt));
+            retired.asked = Some(out.send(link, Op::Revoke { lease: retired.id }));
         }
         if let Step::Renewed { ttl, term } = self.step {
             let places = self.next_places(places);
             let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
             let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
             let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
-            self.step = Step::Confirming { request, ttl, term, places };
+            self.step = Step::Confirming { request, ttl, term, places, since: now };
         }
         if now < self.next_at || !matches!(self.step, Step::Idle) {
-            return None;
+            return;
         }
         if let Some(held) = &self.held {
             self.sent_at = now;
@@ -213,7 +207,23 @@ impl Keeper for LeaseKeeper {
             self.step =
                 Step::Granting { request: out.send(link, Op::Grant { lease: id, ttl_s: self.asked_ttl_s }), id };
         }
-        None
+    }
+
+    fn hurry(&mut self, is_near: bool) {
+        let begins = is_near && !self.is_near;
+        self.is_near = is_near;
+        if let (true, Some(held)) = (begins, &self.held) {
+            self.next_at = self.next_at.min(self.sent_at + self.pause(held.ttl));
+        }
+    }
+
+    fn waiting_since(&self) -> Option<Time> {
+        match self.step {
+            Step::Renewing { .. } => Some(self.sent_at),
+            Step::Confirming { since, .. } => Some(since),
+            // It waits for a disk, as long as that takes; another server's is not faster.
+            Step::Granting { .. } | Step::Idle | Step::Renewed { .. } => None,
+        }
     }
 
     fn timeout(&self, is_served: bool, now: Time) -> Time {
@@ -223,10 +233,9 @@ impl Keeper for LeaseKeeper {
         }
         let step = match self.step {
             Step::Idle if self.held.is_some() || self.is_wanted => self.next_at.max(now),
-            Step::Idle => Time::NEVER,
-            _ => self.sent_at + self.attempt,
+            _ => Time::NEVER,
         };
-        let revoke = self.retired.iter().map(|retired| retired.asked.map_or(retired.ask_at, |(_, by)| by));
+        let revoke = self.retired.iter().filter(|retired| retired.asked.is_none()).map(|retired| retired.ask_at);
         let revoke = revoke.min().unwrap_or(Time::NEVER);
         step.min(over).min(revoke)
     }
@@ -236,9 +245,9 @@ impl Keeper for LeaseKeeper {
         id: RequestId,
         result: Result<Reply, Failure>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
-        if let Some(at) = self.retired.iter().position(|retired| retired.asked.is_some_and(|(asked, _)| asked == id)) {
+        if let Some(at) = self.retired.iter().position(|retired| retired.asked == Some(id)) {
             return (self.revoked(at, result, now), Vec::new());
         }
         let is_ours = match &self.step {
@@ -281,19 +290,6 @@ impl Keeper for LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    fn check_deadlines(&mut self, now: Time) -> Option<Failure> {
-        self.retired.retain(|retired| now < retired.over_at);
-        let is_late = !matches!(self.step, Step::Idle) && now >= self.sent_at + self.attempt;
-        let is_revoke_late = self.retired.iter().any(|retired| retired.asked.is_some_and(|(_, by)| now >= by));
-        if !is_late && !is_revoke_late {
-            return None;
-        }
-        self.step = Step::Idle;
-        let what = if is_late { "a renewal" } else { "a revoke" };
-        let detail = format!("no answer to {what} within {} ms", self.attempt.as_millis());
-        Some(Failure::new(ErrorKind::Timeout, detail))
-    }
-
     fn granted(&mut self, id: LeaseId, ttl_s: i64) -> KeeperNews {
         let ttl = self.certain_ttl(ttl_s);
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
@@ -320,7 +316,7 @@ impl LeaseKeeper {
         places: &[(CandidateId, Revision)],
         found: Vec<Option<Member>>,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
         let checks =
             places.iter().zip(found).map(|((candidate, at), found)| (*candidate, *at, Finding::Entry(found))).collect();
@@ -355,7 +351,7 @@ impl LeaseKeeper {
         }
     }
 
-    fn failed(&mut self, failure: Failure, now: Time, out: &mut Outbox) -> KeeperNews {
+    fn failed(&mut self, failure: Failure, now: Time, out: &mut InFlight) -> KeeperNews {
         if failure.kind == ErrorKind::LeaseLost {
             return KeeperNews::Gone;
         }
@@ -375,7 +371,8 @@ impl LeaseKeeper {
     /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for.
     /// Never at once: one that gives none would be asked in a loop.
     fn pause(&self, ttl: Duration) -> Duration {
-        self.renew_every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
+        let every = if self.is_near { self.renew_every / 2 } else { self.renew_every };
+        every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
 
     fn may_read_alone(&self, denied: usize) -> bool {

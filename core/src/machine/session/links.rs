@@ -1,18 +1,23 @@
-//! Which endpoint serves us (laws 7 and 10): one at a time, and on any failure the first of all that answers.
+//! Which endpoint serves us (laws 7 and 10): one at a time. While none does, all are tried until one answers; while one does
+//! but is silent for longer than usual, the others are tried beside it, and the first that answers takes over.
+//!
+//! A try runs to its end: it ends when it is answered, when its transport gives up, or when it is not needed any more.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::round::{Round, Serving, Try, clusters_of, verdict};
+use super::silence::{Silence, Waiting};
 use crate::config::SessionSettings;
 use crate::error::{Error, ErrorKind};
-use crate::machine::outbox::Outbox;
-use crate::machine::{Failure, LinkId, Op, RequestId, Stamp};
+use crate::machine::in_flight::InFlight;
+use crate::machine::{Failure, LinkId, Op, RequestId, Stamp, Step};
 use crate::member::Revision;
 use crate::time::Time;
 
 /// At first contact: how long the first endpoint that answered waits for the others, to find two clusters in one list.
 const FIRST_CONTACT: Duration = Duration::from_millis(500);
-/// The longest wait between two rounds, and the shortest limit on it.
+/// The longest wait between two tries of an endpoint, and the shortest limit on it.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MIN_BACKOFF_CAP: Duration = Duration::from_millis(250);
 
@@ -33,36 +38,19 @@ pub(super) enum LinkNews {
     Fatal(Error),
 }
 
-#[derive(Debug)]
-struct Try {
-    link: LinkId,
-    id: RequestId,
-    endpoint: usize,
-    outcome: Option<Result<(Stamp, Revision), Failure>>,
-}
-
-impl Try {
-    /// What its first read gave, and what was known when that was asked for; if it has answered, for this cluster.
-    fn read(&self, cluster: Option<u64>) -> Option<(Stamp, Revision)> {
-        let read = self.outcome.as_ref()?.as_ref().ok()?;
-        cluster.is_none_or(|ours| ours == read.0.cluster).then_some(*read)
-    }
-}
-
-#[derive(Debug)]
-enum State {
-    Down { retry_at: Time },
-    Opening { tries: Vec<Try>, deadline: Time, first_answer: Option<Time> },
-    Up { link: LinkId, endpoint: usize },
-}
-
 /// The search for an endpoint that serves.
 #[derive(Debug)]
 pub(super) struct Links {
     endpoints: usize,
     attempt: Duration,
     backoff_cap: Duration,
-    state: State,
+    /// The limit on waits between tries just now.
+    longest_wait: Duration,
+    serving: Option<Serving>,
+    round: Option<Round>,
+    /// Before this no endpoint is tried that has failed.
+    retry_at: Time,
+    silence: Silence,
     /// The cluster we belong to, once known (law 10).
     cluster: Option<u64>,
     /// Endpoints that refused us for good on a link of theirs, and how; asked again when all others failed.
@@ -76,7 +64,11 @@ impl Links {
             endpoints: settings.endpoints.len(),
             attempt: settings.attempt,
             backoff_cap: backoff_cap(settings),
-            state: State::Down { retry_at: Time::ZERO },
+            longest_wait: backoff_cap(settings),
+            serving: None,
+            round: None,
+            retry_at: Time::ZERO,
+            silence: Silence::new(settings.attempt),
             cluster: None,
             refused: BTreeMap::new(),
             failures: 0,
@@ -85,21 +77,22 @@ impl Links {
 
     /// The link that serves us.
     pub(super) fn current(&self) -> Option<LinkId> {
-        if let State::Up { link, .. } = self.state { Some(link) } else { None }
+        self.serving.as_ref().map(|serving| serving.link)
     }
 
     /// The endpoint that serves us.
     pub(super) fn endpoint(&self) -> Option<usize> {
-        if let State::Up { endpoint, .. } = self.state { Some(endpoint) } else { None }
+        self.serving.as_ref().map(|serving| serving.endpoint)
     }
 
     /// The endpoint that a link leads to, or is being opened to.
     pub(super) fn endpoint_of(&self, link: LinkId) -> Option<usize> {
-        match &self.state {
-            State::Up { link: ours, endpoint } if *ours == link => Some(*endpoint),
-            State::Opening { tries, .. } => tries.iter().find(|one| one.link == link).map(|one| one.endpoint),
-            _ => None,
-        }
+        let serving = self.serving.as_ref().filter(|serving| serving.link == link).map(|serving| serving.endpoint);
+        serving.or_else(|| self.tries().find(|one| one.link == link).map(|one| one.endpoint))
+    }
+
+    fn tries(&self) -> impl Iterator<Item = &Try> {
+        self.round.iter().flat_map(|round| &round.tries)
     }
 
     pub(super) fn is_foreign(&self, cluster: u64) -> bool {
@@ -107,13 +100,13 @@ impl Links {
     }
 
     pub(super) fn is_waiting_for(&self, id: RequestId) -> bool {
-        matches!(&self.state, State::Opening { tries, .. } if tries.iter().any(|one| one.id == id))
+        self.tries().any(|one| one.id == id)
     }
 
     /// While none serves us: there is another key to ask for, at once.
     pub(super) fn hurry(&mut self, now: Time) {
-        if let State::Down { retry_at } = &mut self.state {
-            *retry_at = now;
+        if self.serving.is_none() {
+            self.retry_at = now;
         }
     }
 
@@ -121,64 +114,149 @@ impl Links {
     pub(super) fn serve_well(&mut self) {
         self.failures = 0;
         self.refused.clear();
-    }
-
-    pub(super) fn timeout(&self) -> Time {
-        match &self.state {
-            State::Down { retry_at } => *retry_at,
-            State::Opening { deadline, first_answer, .. } => {
-                first_answer.map_or(*deadline, |first| (first + FIRST_CONTACT).min(*deadline))
-            }
-            State::Up { .. } => Time::NEVER,
+        self.silence.served();
+        if let Some(serving) = &mut self.serving {
+            (serving.is_unwell, serving.is_told) = (false, false);
         }
     }
 
-    /// Opens links when it is time to, and closes the round when its time is over. `is_urgent`: a lease is at stake.
+    /// The serving link has answered: what that took; and when, if only a member with a majority can have given that answer.
+    pub(super) fn heard(&mut self, took: Option<Duration>, at: Option<Time>) {
+        if let (Some(serving), Some(at)) = (&mut self.serving, at) {
+            serving.heard_at = at;
+        }
+        if let Some(took) = took {
+            self.silence.answered(took);
+        }
+    }
+
+    /// When the serving link is silent for too long, if nothing of this is answered by then.
+    fn late_at(&self, waiting: &Waiting) -> Time {
+        match &self.serving {
+            None => Time::NEVER,
+            Some(serving) if serving.is_unwell => Time::ZERO,
+            Some(serving) => self.silence.late_at(waiting, serving.heard_at, self.endpoints > 1),
+        }
+    }
+
+    /// When it is told that the serving link is silent.
+    fn told_at(&self, waiting: &Waiting) -> Time {
+        match &self.serving {
+            Some(serving) if !serving.is_told => self.silence.told_at(waiting, serving.heard_at),
+            _ => Time::NEVER,
+        }
+    }
+
+    pub(super) fn timeout(&self, waiting: &Waiting) -> Time {
+        let late_at = self.late_at(waiting);
+        match &self.round {
+            None if self.serving.is_none() => self.retry_at,
+            None if late_at == Time::NEVER => Time::NEVER,
+            None => late_at.max(self.retry_at).min(self.told_at(waiting)),
+            // It ends with an answer, of one of them or of the serving link.
+            Some(round) if self.serving.is_some() => {
+                let retry_at = if round.has_failed() { self.retry_at } else { Time::NEVER };
+                retry_at.min(self.told_at(waiting))
+            }
+            Some(round) => {
+                let first = round.first_answer.map_or(Time::NEVER, |first| first + FIRST_CONTACT);
+                let retry = if round.judge_at == Time::NEVER { self.retry_at } else { Time::NEVER };
+                first.min(round.judge_at).min(retry)
+            }
+        }
+    }
+
+    /// Tries endpoints when it is time to. `is_urgent`: a lease is at stake.
     pub(super) fn advance(
         &mut self,
         key: &[u8],
         is_urgent: bool,
         has_joined: bool,
+        waiting: Waiting,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> Vec<LinkNews> {
-        match &mut self.state {
-            State::Down { retry_at } if now >= *retry_at => {
-                let mut asked: Vec<usize> = (0..self.endpoints).filter(|at| !self.refused.contains_key(at)).collect();
-                // The earliest link wins a tie: drawn by lot, so that a fleet spreads over the members.
-                asked.sort_by_cached_key(|_| out.entropy.draw());
-                let tries = asked.into_iter().map(|endpoint| {
-                    let link = LinkId(out.fresh());
-                    let id = out.send(link, Op::Open { endpoint, key: key.to_vec() });
-                    Try { link, id, endpoint, outcome: None }
-                });
-                let tries: Vec<Try> = tries.collect();
-                let is_empty = tries.is_empty();
-                self.state = State::Opening { tries, deadline: now + self.attempt, first_answer: None };
-                // When each has refused us already, that is the answer.
-                if is_empty { self.judge(has_joined, now, out) } else { Vec::new() }
-            }
-            State::Down { retry_at } if is_urgent => {
-                // Never wait beyond what the deadline needs.
-                *retry_at = (*retry_at).min(now + self.attempt / 2);
-                Vec::new()
-            }
-            State::Opening { tries, deadline, .. } if now >= *deadline => {
-                let late = format!("no answer within {} ms", self.attempt.as_millis());
-                let mut news = Vec::new();
-                for one in tries.iter_mut().filter(|one| one.outcome.is_none()) {
-                    let failure = Failure::new(ErrorKind::Timeout, late.clone());
-                    news.push(LinkNews::Failed { endpoint: one.endpoint, failure: failure.clone() });
-                    one.outcome = Some(Err(failure));
-                }
-                news.extend(self.judge(has_joined, now, out));
-                news
-            }
-            State::Opening { first_answer: Some(first), .. } if now >= *first + FIRST_CONTACT => {
-                self.judge(has_joined, now, out)
-            }
-            _ => Vec::new(),
+        // Never wait beyond what a deadline needs.
+        self.longest_wait = if is_urgent { self.backoff_cap.min(self.attempt / 2) } else { self.backoff_cap };
+        if self.serving.is_some() {
+            let mut news = self.try_beside(key, has_joined, &waiting, now, out);
+            let is_lost = now >= self.told_at(&waiting);
+            news.extend(self.serving.as_mut().filter(|_| is_lost).map(|serving| serving.silent(now)));
+            return news;
         }
+        match &mut self.round {
+            None if now >= self.retry_at => return self.try_all(key, has_joined, now, out),
+            None => self.retry_at = self.retry_at.min(now + self.longest_wait),
+            Some(round) if now >= round.judge_at => {
+                let slow = round.tries.iter_mut().filter(|one| one.outcome.is_none() && !one.is_told);
+                let mut news: Vec<LinkNews> = slow.map(|one| one.slow(now)).collect();
+                news.extend(self.judge(has_joined, now, out));
+                return news;
+            }
+            Some(round) if round.first_answer.is_some_and(|first| now >= first + FIRST_CONTACT) => {
+                return self.judge(has_joined, now, out);
+            }
+            Some(round) if round.judge_at == Time::NEVER && now >= self.retry_at => {
+                return self.try_all(key, has_joined, now, out);
+            }
+            Some(_) => {}
+        }
+        Vec::new()
+    }
+
+    /// While a link serves: others are tried as long as it is silent, and the first that answers takes over.
+    fn try_beside(
+        &mut self,
+        key: &[u8],
+        has_joined: bool,
+        waiting: &Waiting,
+        now: Time,
+        out: &mut InFlight,
+    ) -> Vec<LinkNews> {
+        let is_late = now >= self.late_at(waiting);
+        let Some(round) = &mut self.round else {
+            let is_due = is_late && now >= self.retry_at;
+            return if is_due { self.try_all(key, has_joined, now, out) } else { Vec::new() };
+        };
+        if !is_late {
+            // It has answered after all.
+            self.close_round(out);
+        } else if round.tries.iter().any(|one| one.read(self.cluster).is_some()) || round.is_known() {
+            return self.judge(has_joined, now, out);
+        } else if round.has_failed() && now >= self.retry_at {
+            // Those that have failed are not kept waiting by one that says nothing.
+            round.tries.extract_if(.., |one| one.outcome.is_some()).for_each(|one| out.close(one.link));
+            return self.try_all(key, has_joined, now, out);
+        }
+        Vec::new()
+    }
+
+    /// Tries each endpoint that is not being tried already; beside a link that serves, the others if there are any.
+    fn try_all(&mut self, key: &[u8], has_joined: bool, now: Time, out: &mut InFlight) -> Vec<LinkNews> {
+        let serving = self.endpoint().filter(|_| self.endpoints > 1);
+        let mut round = self.round.take().unwrap_or_default();
+        let is_asked = |at: &usize| {
+            Some(*at) != serving && !self.refused.contains_key(at) && round.tries.iter().all(|one| one.endpoint != *at)
+        };
+        let mut asked: Vec<usize> = (0..self.endpoints).filter(is_asked).collect();
+        // The earliest link wins a tie: drawn by lot, so that a fleet spreads over the members.
+        asked.sort_by_cached_key(|_| out.entropy.draw());
+        round.tries.extend(asked.into_iter().map(|endpoint| {
+            let link = LinkId(out.fresh());
+            let id = out.send(link, Op::Open { endpoint, key: key.to_vec() });
+            Try { link, id, endpoint, begun: now, step: Step::Connecting, is_told: false, outcome: None }
+        }));
+        round.judge_at = now + self.attempt;
+        let is_empty = round.tries.is_empty();
+        self.round = Some(round);
+        // When each has refused us already, that is the answer.
+        if is_empty { self.judge(has_joined, now, out) } else { Vec::new() }
+    }
+
+    /// The opening of a link has come so far.
+    pub(super) fn opening(&mut self, link: LinkId, step: Step) {
+        let tries = self.round.iter_mut().flat_map(|round| &mut round.tries);
+        tries.filter(|one| one.link == link).for_each(|one| one.step = step);
     }
 
     /// An endpoint has answered, or failed to.
@@ -189,78 +267,103 @@ impl Links {
         known: Revision,
         has_joined: bool,
         now: Time,
-        out: &mut Outbox,
+        out: &mut InFlight,
     ) -> Vec<LinkNews> {
         let cluster = self.cluster;
-        let State::Opening { tries, first_answer, .. } = &mut self.state else { return Vec::new() };
-        let Some(one) = tries.iter_mut().find(|one| one.id == id) else { return Vec::new() };
+        let is_served = self.serving.is_some();
+        let Some(round) = &mut self.round else { return Vec::new() };
+        let Some(one) = round.tries.iter_mut().find(|one| one.id == id) else { return Vec::new() };
         let mut news = Vec::new();
         match &result {
             Ok(stamp) => {
                 if cluster.is_none() {
-                    first_answer.get_or_insert(now);
+                    round.first_answer.get_or_insert(now);
                 } else if cluster != Some(stamp.cluster) {
                     let detail = "it belongs to another etcd cluster; it is put aside";
                     let failure = Failure::new(ErrorKind::ClusterMismatch, detail);
                     news.push(LinkNews::Failed { endpoint: one.endpoint, failure });
                 }
             }
-            Err(failure) if failure.is_of_key => {}
+            // What is tried beside a link that serves is nobody's trouble.
+            Err(failure) if failure.is_of_key || is_served => {}
             Err(failure) => news.push(LinkNews::Failed { endpoint: one.endpoint, failure: failure.clone() }),
         }
+        let has_failed = result.is_err();
         one.outcome = Some(result.map(|stamp| (stamp, known)));
-        let all_known = tries.iter().all(|one| one.outcome.is_some());
-        let one_serves = cluster.is_some() && tries.iter().any(|one| one.read(cluster).is_some());
-        if all_known || one_serves {
+        if has_failed && (is_served || has_joined) {
+            // Nothing depends on what all of them say together.
+            self.failures = self.failures.saturating_add(1);
+            let retry_at = now + out.entropy.backoff(self.failures, self.longest_wait);
+            if is_served {
+                self.retry_at = retry_at;
+            } else {
+                round.judge_at = round.judge_at.min(retry_at);
+            }
+        }
+        let one_serves = cluster.is_some() && round.tries.iter().any(|one| one.read(cluster).is_some());
+        // Beside a link that serves, that one may have answered in this very moment.
+        if !is_served && (round.is_known() || one_serves) {
             news.extend(self.judge(has_joined, now, out));
         }
         news
     }
 
+    /// The server says that it cannot serve us just now, on a connection that stands: others are tried beside it.
+    pub(super) fn unwell(&mut self, link: LinkId, failure: Failure) -> Vec<LinkNews> {
+        let Some(serving) = self.serving.as_mut().filter(|serving| serving.link == link) else { return Vec::new() };
+        serving.is_unwell = self.endpoints > 1;
+        vec![LinkNews::Failed { endpoint: serving.endpoint, failure }]
+    }
+
     /// The link failed us: close it, and look for another at once.
-    pub(super) fn failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut Outbox) -> Vec<LinkNews> {
-        match &mut self.state {
-            State::Up { link: ours, endpoint } if *ours == link => {
-                let endpoint = *endpoint;
-                if failure.kind.is_fatal_before_join() || failure.kind == ErrorKind::ClockSkew {
-                    self.refused.insert(endpoint, failure.clone());
-                }
-                out.close(link);
+    pub(super) fn failed(&mut self, link: LinkId, failure: Failure, now: Time, out: &mut InFlight) -> Vec<LinkNews> {
+        if let Some(serving) = self.serving.take_if(|serving| serving.link == link) {
+            let endpoint = serving.endpoint;
+            if failure.kind.is_fatal_before_join() || failure.kind == ErrorKind::ClockSkew {
+                self.refused.insert(endpoint, failure.clone());
+            }
+            out.close(link);
+            self.failures = self.failures.saturating_add(1);
+            match &mut self.round {
+                // What was tried beside it goes on.
+                Some(round) => round.judge_at = now,
                 // The first failure of a link that served is answered at once.
-                self.failures = self.failures.saturating_add(1);
-                let wait = if self.failures == 1 { Duration::ZERO } else { self.backoff(out) };
-                self.state = State::Down { retry_at: now + wait };
-                vec![LinkNews::Failed { endpoint, failure }]
+                None if self.failures == 1 => self.retry_at = now,
+                None => self.retry_at = now + out.entropy.backoff(self.failures, self.longest_wait),
             }
-            State::Opening { tries, deadline, .. } => {
-                let Some(one) = tries.iter_mut().find(|one| one.link == link) else { return Vec::new() };
-                one.outcome = Some(Err(failure.clone()));
-                let endpoint = one.endpoint;
-                if tries.iter().all(|one| one.outcome.is_some()) {
-                    *deadline = now;
-                }
-                vec![LinkNews::Failed { endpoint, failure }]
-            }
-            _ => Vec::new(),
+            return vec![LinkNews::Failed { endpoint, failure }];
         }
+        let Some(round) = &mut self.round else { return Vec::new() };
+        let Some(one) = round.tries.iter_mut().find(|one| one.link == link) else { return Vec::new() };
+        one.outcome = Some(Err(failure.clone()));
+        let endpoint = one.endpoint;
+        if round.is_known() {
+            round.judge_at = now;
+        }
+        vec![LinkNews::Failed { endpoint, failure }]
     }
 
-    pub(super) fn close(&mut self, out: &mut Outbox) {
-        match std::mem::replace(&mut self.state, State::Down { retry_at: Time::NEVER }) {
-            State::Up { link, .. } => out.close(link),
-            State::Opening { tries, .. } => tries.iter().for_each(|one| out.close(one.link)),
-            State::Down { .. } => {}
+    pub(super) fn close(&mut self, out: &mut InFlight) {
+        if let Some(serving) = self.serving.take() {
+            out.close(serving.link);
         }
+        self.close_round(out);
+        self.retry_at = Time::NEVER;
     }
 
-    /// Ends a round: takes the first good endpoint, or none.
-    fn judge(&mut self, has_joined: bool, now: Time, out: &mut Outbox) -> Vec<LinkNews> {
-        let retry = State::Down { retry_at: now };
-        let State::Opening { tries, .. } = std::mem::replace(&mut self.state, retry) else { return Vec::new() };
+    fn close_round(&mut self, out: &mut InFlight) {
+        let tries = self.round.take().into_iter().flat_map(|round| round.tries);
+        tries.for_each(|one| out.close(one.link));
+    }
+
+    /// Takes the first good endpoint; if there is none, those that failed are tried again later, and those that have not
+    /// answered are waited for.
+    fn judge(&mut self, has_joined: bool, now: Time, out: &mut InFlight) -> Vec<LinkNews> {
+        let Some(Round { tries, .. }) = self.round.take() else { return Vec::new() };
         let clusters = clusters_of(&tries);
         if self.cluster.is_none() && clusters.len() > 1 {
             tries.iter().for_each(|one| out.close(one.link));
-            self.state = State::Down { retry_at: Time::NEVER };
+            self.retry_at = Time::NEVER;
             let endpoints: Vec<usize> = clusters.values().copied().collect();
             return vec![LinkNews::Fatal(Error::new(
                 ErrorKind::ClusterMismatch,
@@ -272,74 +375,69 @@ impl Links {
         }
         let mut news = Vec::new();
         // All that are configured, not one less: a stranger in the list must not take over when ours is down.
-        let is_unanimous = tries.len() == self.endpoints && tries.iter().all(|one| matches!(one.outcome, Some(Ok(_))));
+        let is_unanimous = self.serving.is_none()
+            && tries.len() == self.endpoints
+            && tries.iter().all(|one| matches!(one.outcome, Some(Ok(_))));
         if is_unanimous && clusters.len() == 1 && self.cluster.is_some_and(|ours| !clusters.contains_key(&ours)) {
             self.cluster = None;
             news.push(LinkNews::Rebuilt);
         }
         let cluster = self.cluster;
         let chosen = tries.iter().filter(|one| one.read(cluster).is_some()).min_by_key(|one| one.link);
-        tries
-            .iter()
-            .filter(|one| chosen.is_none_or(|chosen| chosen.link != one.link))
-            .for_each(|one| out.close(one.link));
-        match chosen.and_then(|one| Some((one, one.read(cluster)?))) {
-            Some((one, (stamp, known))) => {
-                self.cluster = Some(stamp.cluster);
-                self.state = State::Up { link: one.link, endpoint: one.endpoint };
-                // After a rebuild what was known before means nothing.
-                let known = if news.is_empty() { known } else { 0 };
-                let seen = tries.iter().filter_map(|one| one.read(self.cluster)).map(|(stamp, _)| stamp.revision);
-                let seen = seen.max().unwrap_or(0);
-                news.push(LinkNews::Up { stamp, known, seen });
+        if let Some((one, (stamp, known))) = chosen.and_then(|one| Some((one, one.read(cluster)?))) {
+            tries.iter().filter(|other| other.link != one.link).for_each(|other| out.close(other.link));
+            if let Some(mut before) = self.serving.take() {
+                news.push(before.silent(now));
+                out.close(before.link);
+                self.silence.changed();
             }
-            _ => {
-                self.failures = self.failures.saturating_add(1);
-                self.state = State::Down { retry_at: now + self.backoff(out) };
-                let verdict = if has_joined { None } else { self.verdict(&tries) };
-                let is_final = verdict.is_some();
-                let denied = tries.iter().find_map(|one| {
-                    let failure = one.outcome.as_ref()?.as_ref().err().filter(|failure| failure.is_of_key)?;
-                    Some(LinkNews::Denied { endpoint: one.endpoint, failure: failure.clone(), is_final })
-                });
-                if let (None, Some(error)) = (&denied, verdict) {
-                    self.state = State::Down { retry_at: Time::NEVER };
-                    news.push(LinkNews::Fatal(error));
-                }
-                news.extend(denied);
-                self.refused.clear();
-            }
+            self.cluster = Some(stamp.cluster);
+            self.serving = Some(Serving {
+                link: one.link,
+                endpoint: one.endpoint,
+                heard_at: now,
+                is_unwell: false,
+                is_told: false,
+            });
+            self.retry_at = now;
+            // After a rebuild what was known before means nothing.
+            let known = if news.contains(&LinkNews::Rebuilt) { 0 } else { known };
+            let seen = tries.iter().filter_map(|one| one.read(self.cluster)).map(|(stamp, _)| stamp.revision);
+            let seen = seen.max().unwrap_or(0);
+            news.push(LinkNews::Up { stamp, known, seen });
+            return news;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now + out.entropy.backoff(self.failures, self.longest_wait);
+        let (waiting, failed): (Vec<Try>, Vec<Try>) = tries.into_iter().partition(|one| one.outcome.is_none());
+        failed.iter().for_each(|one| out.close(one.link));
+        if self.serving.is_some() {
+            // Nobody does better than the one that is silent.
+            waiting.iter().for_each(|one| out.close(one.link));
+            return news;
+        }
+        let verdict = if has_joined { None } else { verdict(&failed, &self.refused) };
+        let is_final = verdict.is_some();
+        let denied = failed.iter().find_map(|one| {
+            let failure = one.outcome.as_ref()?.as_ref().err().filter(|failure| failure.is_of_key)?;
+            Some(LinkNews::Denied { endpoint: one.endpoint, failure: failure.clone(), is_final })
+        });
+        if let (None, Some(error)) = (&denied, verdict) {
+            waiting.iter().for_each(|one| out.close(one.link));
+            self.retry_at = Time::NEVER;
+            news.push(LinkNews::Fatal(error));
+            return news;
+        }
+        news.extend(denied);
+        self.refused.clear();
+        if !waiting.is_empty() {
+            self.round = Some(Round { tries: waiting, judge_at: Time::NEVER, first_answer: None });
         }
         news
-    }
-
-    /// Fatal is what every reachable endpoint says (law 7).
-    fn verdict(&self, tries: &[Try]) -> Option<Error> {
-        let unreachable = |kind| matches!(kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::NoQuorum);
-        let failures = tries.iter().filter_map(|one| one.outcome.as_ref()?.as_ref().err());
-        let mut said = failures.filter(|failure| !unreachable(failure.kind)).chain(self.refused.values());
-        let first = said.next()?;
-        let all_agree = first.kind.is_fatal_before_join() && said.all(|other| other.kind == first.kind);
-        all_agree.then(|| Error::new(first.kind, first.detail.clone()))
-    }
-
-    fn backoff(&self, out: &mut Outbox) -> Duration {
-        out.entropy.backoff(self.failures, self.backoff_cap)
     }
 }
 
 /// The longest wait between retries: in proportion to the ttl, so that a healed fault is noticed well within one.
 pub(in crate::machine) fn backoff_cap(settings: &SessionSettings) -> Duration {
     (settings.ttl() / 4).clamp(MIN_BACKOFF_CAP, MAX_BACKOFF)
-}
-
-/// Each cluster that answered, with one endpoint of it.
-fn clusters_of(tries: &[Try]) -> BTreeMap<u64, usize> {
-    let mut clusters = BTreeMap::new();
-    for one in tries {
-        if let Some(Ok((stamp, _))) = &one.outcome {
-            clusters.entry(stamp.cluster).or_insert(one.endpoint);
-        }
-    }
-    clusters
 }

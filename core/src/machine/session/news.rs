@@ -7,12 +7,12 @@ use super::Session;
 use super::keeper::KeeperNews;
 use super::links::LinkNews;
 use crate::error::{Error, ErrorKind};
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Stamp, Trouble};
 use crate::time::Time;
 
 impl Session {
-    pub(super) fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut Outbox) {
+    pub(super) fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut InFlight) {
         for news in news {
             match news {
                 LinkNews::Up { stamp, known, seen } => {
@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    pub(super) fn hear_of_lease(&mut self, news: KeeperNews, now: Time, out: &mut Outbox) {
+    pub(super) fn hear_of_lease(&mut self, news: KeeperNews, now: Time, out: &mut InFlight) {
         match news {
             KeeperNews::Nothing => {}
             KeeperNews::Kept => {
@@ -58,7 +58,7 @@ impl Session {
             KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };
                 if failure.blames_link() {
-                    self.link_failed(link, failure, now, out);
+                    self.request_failed(link, failure, now, out);
                 } else if failure.is_of_key {
                     self.key_denied(self.links.endpoint(), failure, false, now);
                 } else {
@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// Warns of a clock that is behind, and leaves a member by whose clock nobody could lead.
-    pub(super) fn weigh_clocks(&mut self, now: Time, out: &mut Outbox) {
+    pub(super) fn weigh_clocks(&mut self, now: Time, out: &mut InFlight) {
         let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
         self.clocks.may_write(endpoint, now);
         let behind = self.clocks.behind(endpoint, now);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::config::{Api, SessionSettings};
-use crate::machine::outbox::Outbox;
+use crate::machine::in_flight::InFlight;
 use crate::machine::{LinkId, Op, RequestId};
 use crate::time::Time;
 
@@ -28,7 +28,6 @@ pub(super) struct Probes {
     /// How many endpoints there are to ask; none where clocks do not matter.
     endpoints: usize,
     every: Duration,
-    attempt: Duration,
     ask_at: Time,
     end_at: Time,
     under_way: Vec<Probe>,
@@ -39,7 +38,6 @@ impl Probes {
         Probes {
             endpoints: if settings.api == Api::V2 { settings.endpoints.len() } else { 0 },
             every: probe_every(settings),
-            attempt: settings.attempt,
             ask_at: Time::NEVER,
             end_at: Time::NEVER,
             under_way: Vec::new(),
@@ -61,7 +59,7 @@ impl Probes {
     }
 
     /// `serving` is the endpoint that serves us, if one does.
-    pub(super) fn advance(&mut self, serving: Option<usize>, key: &[u8], now: Time, out: &mut Outbox) {
+    pub(super) fn advance(&mut self, serving: Option<usize>, key: &[u8], now: Time, out: &mut InFlight) {
         if now >= self.end_at || serving.is_none() {
             self.close(out);
         }
@@ -69,7 +67,7 @@ impl Probes {
         if now < self.ask_at {
             return;
         }
-        (self.ask_at, self.end_at) = (now + out.entropy.jitter(self.every), now + self.attempt);
+        (self.ask_at, self.end_at) = (now + out.entropy.jitter(self.every), now + self.every / 2);
         for endpoint in (0..self.endpoints).filter(|endpoint| *endpoint != serving) {
             let link = LinkId(out.fresh());
             let request = out.send(link, Op::Open { endpoint, key: key.to_vec() });
@@ -82,7 +80,7 @@ impl Probes {
     }
 
     /// Whether this was the answer to one of them; its link has served its purpose.
-    pub(super) fn settle(&mut self, id: RequestId, out: &mut Outbox) -> bool {
+    pub(super) fn settle(&mut self, id: RequestId, out: &mut InFlight) -> bool {
         let Some(at) = self.under_way.iter().position(|probe| probe.request == id) else { return false };
         out.close(self.under_way.swap_remove(at).link);
         true
@@ -93,7 +91,7 @@ impl Probes {
         if is_served { self.ask_at.min(end_at) } else { end_at }
     }
 
-    pub(super) fn close(&mut self, out: &mut Outbox) {
+    pub(super) fn close(&mut self, out: &mut InFlight) {
         self.under_way.drain(..).for_each(|probe| out.close(probe.link));
         self.end_at = Time::NEVER;
     }

@@ -1,0 +1,280 @@
+//! Every outstanding request and watch of a crew, in one table: whose it is, on which link, since when, how urgent.
+//!
+//! The table holds requests back: of those that candidates send, a link carries a [`WINDOW`] at a time. A server that is
+//! asked ten thousand things at once answers the renewals among them too late.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{CandidateId, Entropy, LinkId, Op, Request, RequestId, WatchId};
+use crate::member::Revision;
+use crate::time::Time;
+
+/// How many of the candidates' requests may be unanswered on one link. Measured with 10,000 elections of one process: 64, 128
+/// and 256 are as good, 512 is worse.
+const WINDOW: usize = 128;
+
+/// Which machine a request or a watch belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The session.
+    Session,
+    /// This candidate.
+    Candidate(CandidateId),
+}
+
+/// What goes out first when not all may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Priority {
+    /// Openings, the lease and what confirms it: never held back.
+    Session,
+    /// What lets another one lead: leaves.
+    HandOver,
+    /// Joins.
+    Join,
+    /// Looks, and keys in doubt.
+    Rest,
+}
+
+impl Priority {
+    const HELD: usize = 3;
+
+    fn of(op: &Op) -> Priority {
+        match op {
+            Op::Leave { .. } | Op::Withdraw { .. } => Priority::HandOver,
+            Op::Join { .. } | Op::Post { .. } => Priority::Join,
+            Op::Look { .. } => Priority::Rest,
+            _ => Priority::Session,
+        }
+    }
+
+    /// Its place among the queues of what is held back.
+    fn queue(self) -> Option<usize> {
+        match self {
+            Priority::Session => None,
+            Priority::HandOver => Some(0),
+            Priority::Join => Some(1),
+            Priority::Rest => Some(2),
+        }
+    }
+}
+
+/// An outstanding request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Booking {
+    pub(super) owner: Owner,
+    pub(super) link: LinkId,
+    /// When it was sent, or, while it is held back, when it was asked for.
+    pub(super) sent_at: Time,
+    /// The highest revision known when it was sent: a linearizable answer from the same history is not below it.
+    pub(super) known: Revision,
+    /// Whether it takes a place in the link's window.
+    is_counted: bool,
+}
+
+/// Hands out ids and requests, keeps the table, and draws random numbers for all machines of a crew.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) entropy: Entropy,
+    /// What time it is, for the table.
+    pub(super) now: Time,
+    /// In whose name [`InFlight::send`] and [`InFlight::watch`] act.
+    pub(super) owner: Owner,
+    /// The highest revision seen so far.
+    pub(super) known: Revision,
+    /// To be handed out at once.
+    requests: VecDeque<Request>,
+    /// To be handed out when the window of their link has room, by priority.
+    held: [VecDeque<Request>; Priority::HELD],
+    last_id: u64,
+    under_way: BTreeMap<RequestId, Booking>,
+    /// How many counted requests are unanswered on each link.
+    load: BTreeMap<LinkId, usize>,
+    watches: BTreeMap<WatchId, (Owner, LinkId)>,
+}
+
+impl InFlight {
+    pub(super) fn new(entropy: Entropy) -> InFlight {
+        InFlight {
+            entropy,
+            now: Time::ZERO,
+            owner: Owner::Session,
+            known: 0,
+            requests: VecDeque::new(),
+            held: Default::default(),
+            last_id: 0,
+            under_way: BTreeMap::new(),
+            load: BTreeMap::new(),
+            watches: BTreeMap::new(),
+        }
+    }
+
+    /// A number that no request, link, watch or candidate of this crew had before.
+    pub(super) fn fresh(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Takes in a request that gets a reply.
+    pub(super) fn send(&mut self, link: LinkId, op: Op) -> RequestId {
+        let priority = Priority::of(&op);
+        self.enter(link, op, priority)
+    }
+
+    /// The same for one that can wait.
+    pub(super) fn send_at_leisure(&mut self, link: LinkId, op: Op) -> RequestId {
+        self.enter(link, op, Priority::Rest)
+    }
+
+    fn enter(&mut self, link: LinkId, op: Op, priority: Priority) -> RequestId {
+        let id = RequestId(self.fresh());
+        let (owner, sent_at, known) = (self.owner, self.now, self.known);
+        self.under_way.insert(id, Booking { owner, link, sent_at, known, is_counted: false });
+        let queue = priority.queue().map_or(&mut self.requests, |queue| &mut self.held[queue]);
+        queue.push_back(Request { id, link, op });
+        id
+    }
+
+    /// Starts a watch of the keys from `from` up to, not including, `to`.
+    pub(super) fn watch(&mut self, link: LinkId, from: Vec<u8>, to: Vec<u8>, start: Revision) -> WatchId {
+        let watch = WatchId(self.fresh());
+        self.watches.insert(watch, (self.owner, link));
+        self.post(link, Op::Watch { watch, from, to, start });
+        watch
+    }
+
+    /// Ends a watch.
+    pub(super) fn unwatch(&mut self, watch: WatchId) {
+        if let Some((_, link)) = self.watches.remove(&watch) {
+            self.post(link, Op::Unwatch { watch });
+        }
+    }
+
+    /// Nobody waits for this answer any more: the request is not sent if it was held back, and its place is free.
+    pub(super) fn forget(&mut self, id: RequestId) {
+        self.settle(id);
+    }
+
+    /// Closes a link: what is under way on it is forgotten, and so in doubt.
+    pub(super) fn close(&mut self, link: LinkId) {
+        self.under_way.retain(|_, booking| booking.link != link);
+        self.watches.retain(|_, (_, on)| *on != link);
+        self.requests.retain(|request| request.link != link);
+        self.held.iter_mut().for_each(|held| held.retain(|request| request.link != link));
+        self.load.remove(&link);
+        self.post(link, Op::Close);
+    }
+
+    /// The store went back to this revision: answers to what is under way are not measured by the old history.
+    pub(super) fn begin_history(&mut self, revision: Revision) {
+        self.known = revision;
+        self.under_way.values_mut().for_each(|booking| booking.known = 0);
+    }
+
+    /// Takes a reply out of the table; `None` if nobody waits for it any more.
+    pub(super) fn settle(&mut self, id: RequestId) -> Option<Booking> {
+        let booking = self.under_way.remove(&id)?;
+        if let Some(load) = self.load.get_mut(&booking.link).filter(|_| booking.is_counted) {
+            *load -= 1;
+        }
+        Some(booking)
+    }
+
+    /// When the oldest request on this link was sent that is not answered.
+    pub(super) fn oldest(&self, link: LinkId) -> Option<Time> {
+        let on_it = self.under_way.values().find(|booking| booking.link == link);
+        on_it.map(|booking| booking.sent_at)
+    }
+
+    /// Whose watch this is, if it is one of this link.
+    pub(super) fn watcher(&self, link: LinkId, watch: WatchId) -> Option<Owner> {
+        self.watches.get(&watch).filter(|(_, on)| *on == link).map(|(owner, _)| *owner)
+    }
+
+    /// The next request to carry out; [`InFlight::now`] is when it is sent.
+    pub(super) fn pop(&mut self) -> Option<Request> {
+        self.requests.pop_front().or_else(|| (0..Priority::HELD).find_map(|queue| self.pop_held(queue)))
+    }
+
+    fn pop_held(&mut self, queue: usize) -> Option<Request> {
+        while let Some(request) = self.held[queue].front() {
+            let (id, link) = (request.id, request.link);
+            let Some(booking) = self.under_way.get_mut(&id) else {
+                self.held[queue].pop_front();
+                continue;
+            };
+            let load = self.load.entry(link).or_default();
+            if *load >= WINDOW {
+                return None;
+            }
+            *load += 1;
+            (booking.sent_at, booking.known, booking.is_counted) = (self.now, self.known.max(booking.known), true);
+            return self.held[queue].pop_front();
+        }
+        None
+    }
+
+    fn post(&mut self, link: LinkId, op: Op) {
+        let id = RequestId(self.fresh());
+        self.requests.push_back(Request { id, link, op });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: LinkId = LinkId(7);
+
+    fn table() -> InFlight {
+        InFlight::new(Entropy::new(1, 0))
+    }
+
+    fn look() -> Op {
+        Op::Look { prefix: Vec::new(), own: Vec::new(), up_to: 0 }
+    }
+
+    fn leave() -> Op {
+        Op::Leave { key: Vec::new(), revision: 1 }
+    }
+
+    fn pop_all(table: &mut InFlight) -> Vec<RequestId> {
+        std::iter::from_fn(|| table.pop()).map(|request| request.id).collect()
+    }
+
+    #[test]
+    fn a_link_carries_a_window_of_requests_and_the_urgent_go_first() {
+        let mut table = table();
+        let looks: Vec<RequestId> = (0..2 * WINDOW).map(|_| table.send(LINK, look())).collect();
+        assert_eq!(pop_all(&mut table), looks[..WINDOW]);
+        let (leave, renew) = (table.send(LINK, leave()), table.send(LINK, Op::Renew { lease: 1 }));
+        assert_eq!(pop_all(&mut table), [renew], "what keeps the lease is never held back");
+        table.settle(looks[0]);
+        assert_eq!(pop_all(&mut table), [leave]);
+        table.settle(renew);
+        assert!(pop_all(&mut table).is_empty(), "it took no place");
+        table.settle(leave);
+        assert_eq!(pop_all(&mut table), [looks[WINDOW]]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_sent_and_frees_its_place() {
+        let mut table = table();
+        let looks: Vec<RequestId> = (0..WINDOW + 2).map(|_| table.send(LINK, look())).collect();
+        assert_eq!(pop_all(&mut table).len(), WINDOW);
+        table.forget(looks[WINDOW]);
+        table.forget(looks[3]);
+        assert_eq!(pop_all(&mut table), [looks[WINDOW + 1]]);
+    }
+
+    #[test]
+    fn a_request_counts_from_when_it_is_sent() {
+        let mut table = table();
+        let looks: Vec<RequestId> = (0..=WINDOW).map(|_| table.send(LINK, look())).collect();
+        pop_all(&mut table);
+        (table.now, table.known) = (Time::from_nanos(5), 9);
+        table.settle(looks[0]);
+        assert_eq!(pop_all(&mut table), [looks[WINDOW]]);
+        let booking = table.settle(looks[WINDOW]).expect("it is under way");
+        assert_eq!((booking.sent_at, booking.known), (Time::from_nanos(5), 9));
+    }
+}

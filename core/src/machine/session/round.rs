@@ -1,0 +1,105 @@
+//! What is tried in the search for an endpoint: each try of one, and what follows from all of them.
+
+use std::collections::BTreeMap;
+
+use super::links::LinkNews;
+use crate::error::{Error, ErrorKind};
+use crate::machine::{Failure, LinkId, RequestId, Stamp, Step};
+use crate::member::Revision;
+use crate::time::Time;
+
+/// A try of an endpoint.
+#[derive(Debug)]
+pub(super) struct Try {
+    pub(super) link: LinkId,
+    pub(super) id: RequestId,
+    pub(super) endpoint: usize,
+    pub(super) begun: Time,
+    pub(super) step: Step,
+    /// It was told that this one is slow.
+    pub(super) is_told: bool,
+    pub(super) outcome: Option<Result<(Stamp, Revision), Failure>>,
+}
+
+impl Try {
+    /// What its first read gave, and what was known when that was asked for; if it has answered, for this cluster.
+    pub(super) fn read(&self, cluster: Option<u64>) -> Option<(Stamp, Revision)> {
+        let read = self.outcome.as_ref()?.as_ref().ok()?;
+        cluster.is_none_or(|ours| ours == read.0.cluster).then_some(*read)
+    }
+}
+
+/// The link that serves us.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) link: LinkId,
+    pub(super) endpoint: usize,
+    /// When it last answered anything that only a member with a majority can answer.
+    pub(super) heard_at: Time,
+    /// The server itself has said that it cannot serve just now.
+    pub(super) is_unwell: bool,
+    /// It was told that it is silent.
+    pub(super) is_told: bool,
+}
+
+impl Serving {
+    /// That it is silent.
+    pub(super) fn silent(&mut self, now: Time) -> LinkNews {
+        self.is_told = true;
+        let long = now.since(self.heard_at).as_millis();
+        let detail = format!("no answer of the server's for {long} ms; it is waited for, and others are asked too");
+        LinkNews::Failed { endpoint: self.endpoint, failure: Failure::new(ErrorKind::Timeout, detail) }
+    }
+}
+
+/// Tries of endpoints, one of each at a time.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) tries: Vec<Try>,
+    /// When those without an answer count as silent.
+    pub(super) judge_at: Time,
+    pub(super) first_answer: Option<Time>,
+}
+
+impl Try {
+    /// That it is slow.
+    pub(super) fn slow(&mut self, now: Time) -> LinkNews {
+        self.is_told = true;
+        let took = now.since(self.begun).as_millis();
+        let detail = format!("{} has taken {took} ms so far; it goes on", self.step.words());
+        LinkNews::Failed { endpoint: self.endpoint, failure: Failure::new(ErrorKind::Timeout, detail) }
+    }
+}
+
+impl Round {
+    /// Each has been answered, or has failed.
+    pub(super) fn is_known(&self) -> bool {
+        self.tries.iter().all(|one| one.outcome.is_some())
+    }
+
+    /// One has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.tries.iter().any(|one| matches!(one.outcome, Some(Err(_))))
+    }
+}
+
+/// Each cluster that answered, with one endpoint of it.
+pub(super) fn clusters_of(tries: &[Try]) -> BTreeMap<u64, usize> {
+    let mut clusters = BTreeMap::new();
+    for one in tries {
+        if let Some(Ok((stamp, _))) = &one.outcome {
+            clusters.entry(stamp.cluster).or_insert(one.endpoint);
+        }
+    }
+    clusters
+}
+
+/// Fatal is what every reachable endpoint says (law 7): those of which a try has failed, and those that refused us before.
+pub(super) fn verdict(failed: &[Try], refused: &BTreeMap<usize, Failure>) -> Option<Error> {
+    let unreachable = |kind| matches!(kind, ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::NoQuorum);
+    let failures = failed.iter().filter_map(|one| one.outcome.as_ref()?.as_ref().err());
+    let mut said = failures.filter(|failure| !unreachable(failure.kind)).chain(refused.values());
+    let first = said.next()?;
+    let all_agree = first.kind.is_fatal_before_join() && said.all(|other| other.kind == first.kind);
+    all_agree.then(|| Error::new(first.kind, first.detail.clone()))
+}
