@@ -332,7 +332,8 @@ typedef struct el_config {
      */
     uint32_t ttl_s;
     /**
-     * How often the lease is renewed, in milliseconds, up to 100000; default half the ttl, but at most 100000.
+     * How often a follower renews its lease, in milliseconds, up to 100000; default half the ttl, but at most 100000. In
+     * EL_API_V3 the leader and the next in line renew twice as often.
      */
     uint32_t renew_ms;
     /**
@@ -341,8 +342,8 @@ typedef struct el_config {
      */
     uint32_t step_down_ms;
     /**
-     * How long one attempt (connect, renew, confirm) may take, in milliseconds, from 20. Two attempts must fit between
-     * a renewal and stepping down; default as long as they do, but at most 5000.
+     * How long a server may be silent, at most, before another one is asked too, in milliseconds, from 20. Nothing is given
+     * up for it. Twice that must fit between a renewal and stepping down; default as much as fits, but at most 5000.
      */
     uint32_t request_timeout_ms;
     /**

@@ -153,9 +153,9 @@ struct config {
     std::string name{};                   ///< What the others are told when we lead. API v2: each candidate its own.
     etcd_leader::api api = etcd_leader::api::v3;
     std::chrono::seconds ttl{};                  ///< The lease, 1 to 300 s; default 10 s. What a crash costs at most.
-    std::chrono::milliseconds renew{};           ///< How often it is renewed, up to 100 s; default half the ttl.
+    std::chrono::milliseconds renew{};           ///< How often a follower renews it, up to 100 s; default half the ttl.
     std::chrono::milliseconds step_down{};       ///< How long before its certain end leading ends; default ttl / 5.
-    std::chrono::milliseconds request_timeout{}; ///< One attempt, from 20 ms; default what fits, at most 5 s.
+    std::chrono::milliseconds request_timeout{}; ///< Silence before another server is asked too; from 20 ms.
     std::chrono::milliseconds stop_timeout{};    ///< How long a stop waits for you, and for etcd, to 1 h; default ttl.
     etcd_leader::on_store_reset on_store_reset = etcd_leader::on_store_reset::go_on;
     std::optional<std::string> username{};        ///< A user of etcd's, if it asks for one; then `password` too.

@@ -80,13 +80,16 @@ declare namespace etcdLeader {
   interface Options {
     /** The lease in seconds, 1 to 300; default 10. */
     ttl?: number | undefined;
-    /** How often the lease is renewed, in milliseconds, up to 100,000; default half the ttl. */
+    /**
+     * How often a follower renews its lease, in milliseconds, up to 100,000; default half the ttl. On v3 the leader and the
+     * next in line renew twice as often.
+     */
     renewMs?: number | undefined;
     /** How long before the certain end of the lease leading ends by itself, in milliseconds; default a fifth of the ttl. */
     stepDownMs?: number | undefined;
     /**
-     * How long one attempt (connect, renew, confirm) may take, in milliseconds, from 20. Two must fit between a renewal
-     * and stepping down; default as long as they do, at most 5,000.
+     * How long a server may be silent, at most, before another one is asked too, in milliseconds, from 20. Twice that must
+     * fit between a renewal and stepping down; default as much as fits, at most 5,000.
      */
     requestTimeoutMs?: number | undefined;
     /**

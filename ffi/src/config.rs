@@ -46,13 +46,14 @@ pub struct el_config {
     pub api: i32,
     /// The lease in whole seconds, 1 to 300; default 10. After a crash the next in line leads once it has run out.
     pub ttl_s: u32,
-    /// How often the lease is renewed, in milliseconds, up to 100000; default half the ttl, but at most 100000.
+    /// How often a follower renews its lease, in milliseconds, up to 100000; default half the ttl, but at most 100000. In
+    /// EL_API_V3 the leader and the next in line renew twice as often.
     pub renew_ms: u32,
     /// How long before the certain end of the lease leading ends by itself, in milliseconds; default a fifth of the
     /// ttl.
     pub step_down_ms: u32,
-    /// How long one attempt (connect, renew, confirm) may take, in milliseconds, from 20. Two attempts must fit between
-    /// a renewal and stepping down; default as long as they do, but at most 5000.
+    /// How long a server may be silent, at most, before another one is asked too, in milliseconds, from 20. Nothing is given
+    /// up for it. Twice that must fit between a renewal and stepping down; default as much as fits, but at most 5000.
     pub request_timeout_ms: u32,
     /// How long a stop waits for you to hear of it, and then for etcd to take the place away, in milliseconds, up to
     /// 3600000 (one hour); default the ttl.

@@ -45,11 +45,12 @@ const option manual[OPTIONS] = {
         "leading ends by itself. By default a fifth of the\n"
         "ttl, or more if the grace needs it"},
     [RENEW] = {"renew-ms", "MS", NULL,
-        "how often the lease is renewed; by default twice\n"
-        "in a ttl"},
+        "how often a follower renews its lease; by\n"
+        "default twice in a ttl"},
     [REQUEST_TIMEOUT] = {"request-timeout-ms", "MS", NULL,
-        "how long one attempt to renew may take; by default\n"
-        "as long as there is time for two"},
+        "how long a server may be silent before another\n"
+        "is asked too; by default as long as there is\n"
+        "time for twice"},
     [STOP_TIMEOUT] = {"stop-timeout", "SECONDS", NULL,
         "how long to wait at the end for etcd to take the\n"
         "place away; by default the ttl"},

@@ -46,11 +46,11 @@ class Election:
                         give each candidate its own.
     ttl                 The lease in whole seconds, 1 to 300: after a crash the next one leads once it has run out.
     api                 Which of etcd's APIs, "v3" or "v2". They cannot see each other: all members must use the same one.
-    renew_ms            How often the lease is renewed, in milliseconds, up to 100,000; 0: half the ttl. Here and below, 0
-                        stands for the default.
+    renew_ms            How often a follower renews its lease, in milliseconds, up to 100,000; on v3 the leader and the next in
+                        line renew twice as often. 0: half the ttl. Here and below, 0 stands for the default.
     step_down_ms        How long before the certain end of the lease leading ends by itself; 0: a fifth of the ttl.
-    request_timeout_ms  How long one attempt (connect, renew, confirm) may take, from 20. Two must fit between a renewal and
-                        stepping down; 0: as long as they do, at most 5,000.
+    request_timeout_ms  How long a server may be silent before another one is asked too, from 20. Twice that must fit between a
+                        renewal and stepping down; 0: as much as fits, at most 5,000.
     stop_timeout_ms     How long a stop waits for the work to end, and for etcd to take the place away, up to an hour; 0: the
                         ttl.
     on_store_reset      When the store has gone back in time (wiped, or restored from a backup): "continue" reports it, lets
