@@ -16,6 +16,7 @@ mod claims;
 mod claims_v2;
 mod cluster;
 mod cluster_v2;
+mod crowd;
 mod fakes;
 mod faults;
 mod faults_v2;
