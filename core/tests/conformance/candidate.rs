@@ -299,6 +299,11 @@ fn process() {
             Next::Event(other) => panic!("{other:?}"),
         }
     }
-    drop(election);
+    // The thread that listens may hold it a moment longer; its end must come before this process's.
+    let mut election = election;
+    while let Err(held) = Arc::try_unwrap(election) {
+        election = held;
+        std::thread::yield_now();
+    }
     say("ended");
 }
