@@ -44,7 +44,8 @@ class Heads(Examples):
             folder, port = temporary(), Ports(1)
             self.addCleanup(shutil.rmtree, folder)
             port.close()
-            shown = (("python3", sys.executable), ("http://127.0.0.1:2379", self.etcd.url), ("/tmp/", f"{folder}/"))
+            # Folders first: the interpreter may lie in /tmp, too.
+            shown = (("/tmp/", f"{folder}/"), ("python3", sys.executable), ("http://127.0.0.1:2379", self.etcd.url))
             for part, ours in (*shown, (" 8080", f" {port.numbers[0]}")):
                 command = command.replace(part, ours)
             # What is built is where `make lib` puts it, and no variable says so.

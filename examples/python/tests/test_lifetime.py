@@ -269,7 +269,7 @@ listen()
             for what, child in zip(codes, children):
                 with self.subTest(what, harm=harm):
                     # A second of patience, and what the interpreter takes.
-                    self.ends_promptly(child, within=2.0)
+                    self.ends_promptly(child)
                     self.assertEqual(child.errors, "")
 
     def test_killed_its_place_runs_out_with_the_lease(self) -> None:

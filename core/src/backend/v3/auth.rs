@@ -35,10 +35,13 @@ impl Tokens {
     }
 }
 
+/// A user, and how it shows who it is, on the cluster of these endpoints.
+type User = (Vec<Endpoint>, Access);
+
 /// The users of an engine. Clones are the same.
 #[derive(Clone, Default)]
 pub(in crate::backend) struct Logins {
-    users: Arc<Mutex<HashMap<(Vec<Endpoint>, Access), Weak<Tokens>>>>,
+    users: Arc<Mutex<HashMap<User, Weak<Tokens>>>>,
 }
 
 impl Logins {
