@@ -102,7 +102,7 @@ except KeyboardInterrupt:
         sent = child.signal(signal.SIGINT)
         self.assertLess(child.says("interrupted").at - sent, PROMPTLY)
         # The place is given up in the background for a second, and then by the lease.
-        self.ends_promptly(child, within=2.5)
+        self.ends_promptly(child)
 
     def test_a_handler_that_stops_ends_it_in_order(self) -> None:
         for what, wait in WAITS.items():

@@ -111,7 +111,10 @@ impl Auth {
     pub(super) async fn renew(&self, refused: Option<Token>) -> Result<Option<Token>, Failure> {
         let Some(login) = &self.login else { return Ok(None) };
         // A server that is frozen must not keep the others waiting.
-        self.channel.heard().await;
+        if !self.channel.heard().await {
+            let detail = format!("{}: the server takes connections and says nothing", self.endpoint);
+            return Err(Failure::new(ErrorKind::Timeout, detail));
+        }
         let _turn = self.tokens.turn.lock().await;
         let newest = self.token();
         if newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref()) {

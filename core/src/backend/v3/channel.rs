@@ -11,6 +11,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::status::{NotGrpc, failed};
 use crate::backend::dial::{self, Cause, Stream};
@@ -43,10 +44,12 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    /// Waits until the server has said anything at all. One that is frozen takes connections, and says nothing.
-    pub(super) async fn heard(&self) {
+    /// Waits until the server has said anything at all; false if it does not. One that is frozen takes connections, and says
+    /// nothing; while nothing is asked on a connection, no ping notices that.
+    pub(super) async fn heard(&self) -> bool {
+        let mut heard = self.heard.clone();
         // An error means that the connection has ended, which calls on it say better.
-        let _ = self.heard.clone().wait_for(|heard| *heard).await;
+        timeout(PING_EVERY + PING_TIMEOUT, heard.wait_for(|heard| *heard)).await.is_ok()
     }
 
     /// Why the connection broke, where that is known in better words than a call's.
