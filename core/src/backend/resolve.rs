@@ -117,8 +117,16 @@ mod tests {
         Endpoint::parse("endpoints[0]", url).expect("an endpoint")
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_host_is_looked_up_once_and_again_when_it_is_refused() {
+    fn block_on(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test);
+    }
+
+    #[test]
+    fn a_host_is_looked_up_once_and_again_when_it_is_refused() {
+        block_on(is_looked_up_again());
+    }
+
+    async fn is_looked_up_again() {
         let resolver = Resolver::default();
         let here = endpoint("http://localhost:7");
         let both = futures_util::future::join(resolver.look_up(&here), resolver.look_up(&here)).await;
@@ -133,8 +141,12 @@ mod tests {
         assert!(found_at() > first);
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn what_is_known_serves_while_a_look_up_fails() {
+    #[test]
+    fn what_is_known_serves_while_a_look_up_fails() {
+        block_on(the_last_that_is_known_serves());
+    }
+
+    async fn the_last_that_is_known_serves() {
         let resolver = Resolver::default();
         let nowhere = endpoint("http://nowhere.invalid:7");
         let failure = resolver.look_up(&nowhere).await.expect_err("there is no such host");
