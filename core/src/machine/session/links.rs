@@ -186,7 +186,8 @@ impl Links {
         }
         match &mut self.round {
             None if now >= self.retry_at => return self.try_all(key, has_joined, now, out),
-            None => self.retry_at = self.retry_at.min(now + self.longest_wait),
+            None if is_urgent => self.retry_at = self.retry_at.min(now + self.longest_wait),
+            None => {}
             Some(round) if now >= round.judge_at => {
                 let slow = round.tries.iter_mut().filter(|one| one.outcome.is_none() && !one.is_told);
                 let mut news: Vec<LinkNews> = slow.map(|one| one.slow(now)).collect();
