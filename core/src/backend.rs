@@ -23,7 +23,7 @@ pub mod v3;
 /// Where a backend puts what it hears.
 pub type Inbox = mpsc::UnboundedSender<Input>;
 
-/// What all backends of an engine share: where hosts are, and the tokens of users. Clones are the same.
+/// The state that all backends of an engine share: where hosts are, and the tokens of users. A clone shares it, too.
 #[derive(Clone, Default)]
 pub struct Commons {
     resolver: resolve::Resolver,

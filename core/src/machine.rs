@@ -80,7 +80,7 @@ pub enum Input {
     Opening {
         /// Which.
         link: LinkId,
-        /// What is waited for now.
+        /// The step that is under way.
         step: Step,
     },
     /// A watch has news.

@@ -26,11 +26,11 @@ use crate::machine::{Failure, Step};
 
 /// A connection that is not taken within this time is asked for again: nothing has been received, so nothing is lost, and
 /// the kernel waits ever longer between its own tries.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 /// A handshake is given up after this time: its server is frozen, or out of reach.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long one address of a host is tried alone.
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+pub(super) const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How long a server may take to speak first.
 const FIRST_WORD: Duration = Duration::from_millis(200);
 

@@ -22,7 +22,7 @@ pub(super) enum Owner {
     Candidate(CandidateId),
 }
 
-/// What goes out first when not all may.
+/// The order in which requests go out when not all may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Priority {
     /// Openings, the lease and what confirms it: never held back.

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 
 use super::status::{self, Extent, Fault};
+use crate::backend::dial::CONNECT_PATIENCE;
 use crate::backend::tls;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
@@ -17,8 +18,6 @@ use crate::machine::Failure;
 
 /// Proxies close connections that were idle for a minute; a request must not be sent on one that is just closing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that is not taken within this time is asked for again: nothing has been received, so nothing is lost.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 /// A connection on which nothing is acknowledged any more is given up after this time. HTTP/1 knows no sign of life of its
 /// own; a server that is frozen is noticed by the session.
 const SILENCE: Duration = Duration::from_secs(12);

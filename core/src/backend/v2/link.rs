@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -17,15 +16,13 @@ use super::keys::Key;
 use super::status::{Extent, Fault};
 use super::watch::watch;
 use crate::backend::Inbox;
+use crate::backend::dial::NEXT_ADDRESS;
 use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, Step, WatchId};
 use crate::member::Revision;
-
-/// How long one address of a host is tried alone.
-const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
 pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
@@ -106,7 +103,7 @@ impl Life {
                 Some((calls, result)) = tries.next() => match result {
                     Ok(reply) => return Ok((calls, reply)),
                     Err(Fault { failure, extent: Extent::Unconnected }) => failures.push(failure),
-                    // What etcd does on a port that speaks TLS with somebody who does not.
+                    // etcd does this on a port that speaks TLS to a client that does not.
                     Err(Fault { failure, extent: Extent::Wire }) if !endpoint.is_tls() => {
                         let detail = format!("{}; if this port speaks TLS, write https://", failure.detail);
                         return Err(Failure { detail, ..failure });
