@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use support::netns::{Network, Place};
+use support::port::listen_on;
 use support::proxy::Way;
 use support::{Cluster, PATIENCE, Port, Proxy, wait_for};
 
@@ -95,7 +96,7 @@ fn a_port_is_given_to_nobody_else_and_may_be_listened_on() {
     let refused = TcpStream::connect(ours.address()).expect_err("nobody listens");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     for _ in 0..2 {
-        let listener = TcpListener::bind(ours.address()).expect("its port");
+        let listener = listen_on(ours.address());
         drop(TcpStream::connect(ours.address()).expect("connected"));
         drop(listener.accept().expect("accepted"));
     }

@@ -1,6 +1,7 @@
 //! A port that stays ours while nobody listens there.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpSocket;
 
@@ -30,5 +31,19 @@ impl Port {
     /// The same as an endpoint.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
+    }
+}
+
+/// Listens on a port of ours, where a listener of before may have been closed just now: a process that a test beside this
+/// one is starting has that one until it runs its program. The standard library sets SO_REUSEADDR, so that connections of
+/// before do not stand in the way.
+pub fn listen_on(address: SocketAddr) -> TcpListener {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < give_up, "{address}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

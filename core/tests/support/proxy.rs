@@ -13,7 +13,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::port::Port;
+use super::port::{Port, listen_on};
 
 /// Which way bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<
         if now.refuse {
             listening = None;
         } else if listening.is_none() {
-            let open = listener.take().map_or_else(|| bind_again(address), Ok).expect("the port again");
+            let open = listener.take().unwrap_or_else(|| listen_on(address));
             open.set_nonblocking(true).expect("not blocking");
             listening = Some(tokio::net::TcpListener::from_std(open).expect("a listener"));
         }
@@ -187,11 +187,6 @@ async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<
             Some(_) = connections.join_next() => {}
         }
     }
-}
-
-/// The standard library sets SO_REUSEADDR, so connections of before do not stand in the way.
-fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
 }
 
 async fn carry(mut client: TcpStream, begun: Mode, mode: watch::Receiver<Mode>) {
