@@ -199,18 +199,32 @@ impl Driver {
 
     /// Carries requests to the backend and reports to the mailboxes.
     fn flush(&self) {
-        let mut crew = self.crew.borrow_mut();
-        while let Some(request) = crew.poll_request() {
-            self.backend.borrow_mut().perform(request);
+        loop {
+            let mut crew = self.crew.borrow_mut();
+            while let Some(request) = crew.poll_request() {
+                self.backend.borrow_mut().perform(request);
+            }
+            if !crew.is_suspect() {
+                self.wall.set_suspect(false);
+            }
+            let expired = self.report(&mut crew);
+            if expired.is_empty() {
+                return;
+            }
+            expired.into_iter().for_each(|input| crew.handle(input, clock::now()));
         }
-        if !crew.is_suspect() {
-            self.wall.set_suspect(false);
-        }
+    }
+
+    /// Carries reports to the mailboxes. Gives the terms that somebody has seen end before they were prolonged.
+    fn report(&self, crew: &mut Crew) -> Vec<Input> {
+        let mut expired = Vec::new();
         let (mut members, mut alarms) = (self.members.borrow_mut(), self.alarms.borrow_mut());
         while let Some((id, report)) = crew.poll_report() {
             let has_ended = report.ended;
             if let Some(member) = members.get(&id) {
-                alarms.troubles.set(id, member.shared.set(report));
+                let heard = member.shared.set(report);
+                alarms.troubles.set(id, heard.trouble_at);
+                expired.extend(heard.expired.map(|token| Input::Expired { candidate: id, token }));
             }
             if has_ended && let Some(member) = members.remove(&id) {
                 let mut slots = self.slots.borrow_mut();
@@ -224,6 +238,7 @@ impl Driver {
                 alarms.ends.set(id, None);
             }
         }
+        expired
     }
 
     fn next_time(&self) -> Time {

@@ -69,7 +69,7 @@ impl Election {
         self.check_fork()?;
         let mut mailbox = self.shared.mailbox();
         if !mailbox.has_acknowledged() {
-            mailbox.acknowledge();
+            mailbox.acknowledge(crate::clock::now());
             if mailbox.has_acknowledged() {
                 self.shared.ring();
             }
@@ -197,15 +197,21 @@ impl Election {
 }
 
 impl Drop for Election {
-    /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`; after
-    /// [`Election::close`] it does not wait.
+    /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`, counted from the end of your
+    /// own work if a stop came before; after [`Election::close`] it does not wait.
     fn drop(&mut self) {
         if !self.life.is_ours() {
             // What was inherited belongs to the parent: its memory stays, its descriptors are not touched.
             std::mem::forget((self.shared.clone(), self.life.clone()));
             return;
         }
-        let patience = if self.shared.is_closed() { Duration::ZERO } else { self.shared.settings.stop_timeout };
+        let stop_timeout = self.shared.settings.stop_timeout;
+        let let_go_at = self.shared.mailbox().let_go_at();
+        let patience = match let_go_at {
+            _ if self.shared.is_closed() => Duration::ZERO,
+            Some(at) => (at + stop_timeout).since(crate::clock::now()),
+            None => stop_timeout,
+        };
         let give_up = Instant::now() + patience;
         self.close();
         self.wait_closed(patience);

@@ -22,9 +22,11 @@
 //!    disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2 covers one key: there
 //!    only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
-//!    out, say so, and join again. A waiter without news looks again every ttl.
-//! 4. **Tokens of successive leaders grow within one history of the store.** A store that went back is reported, and
-//!    nobody of ours leads for one ttl and a margin.
+//!    out, say so, and join again. A waiter without news looks again every ttl. A renewal that was sent before our join was
+//!    answered says nothing of our key: it does not prolong what the join began.
+//! 4. **Tokens grow from term to term within one history of the store.** An entry that has led and lost the lead is never
+//!    led from again: it is deleted, and joined afresh. Time passes before an input that could prolong a term counts. A
+//!    store that went back is reported, and nobody of ours leads for one ttl and a margin.
 //! 5. **Elected and Unelected alternate**; after a stop nothing but Unelected and Stopped is delivered
 //!    ([`crate::mailbox`]).
 //! 6. **The user first, the key afterwards.** After a stop the place is kept until the user has heard of it, or the
@@ -107,6 +109,13 @@ pub enum Input {
         candidate: CandidateId,
         /// Whether the user was told Elected and not yet Unelected.
         led: bool,
+    },
+    /// The user was told by the clock that the term with this token has ended: it must not be prolonged (law 4).
+    Expired {
+        /// Which election.
+        candidate: CandidateId,
+        /// Of the term.
+        token: Revision,
     },
     /// The user is being told Unelected: wait for as long as that takes.
     Entered {

@@ -65,12 +65,16 @@ pub struct Mailbox {
     is: Report,
     /// The token the user was told to lead with, if it was not told that this is over.
     led: Option<Revision>,
+    /// The last term that has ended, by the clock or by a report. It never begins again (law 4).
+    over: Option<Revision>,
     leader: Option<Leader>,
     trouble: Option<Arc<Trouble>>,
     /// Another trouble is told at this time at the earliest.
     trouble_at: Time,
     trouble_every: Duration,
     stopped_at: Option<Time>,
+    /// Since when, after a stop, no work of the user's is waited for.
+    let_go_at: Option<Time>,
     /// Our clock may have lost time: nobody is to be told that it leads.
     is_suspect: bool,
     farewell: Farewell,
@@ -85,11 +89,13 @@ impl Mailbox {
             name: name.to_string(),
             is: Report::default(),
             led: None,
+            over: None,
             leader: None,
             trouble: None,
             trouble_at: Time::ZERO,
             trouble_every,
             stopped_at: None,
+            let_go_at: None,
             is_suspect: false,
             farewell: Farewell::None,
             has_failed: false,
@@ -97,14 +103,41 @@ impl Mailbox {
         }
     }
 
-    /// What is so now.
-    pub fn set(&mut self, report: Report) {
+    /// What is so now. A term that has ended by the clock is over, even if the report prolongs it.
+    pub fn set(&mut self, report: Report, now: Time) {
+        if let Standing::Leading { token, until } = self.is.standing {
+            let is_same = matches!(report.standing, Standing::Leading { token: next, .. } if next == token);
+            if now >= until || !is_same {
+                self.over = Some(token);
+            }
+        }
         self.is = report;
+    }
+
+    /// Somebody was told by the clock that the term with this token is over.
+    pub fn end_term(&mut self, token: Revision) {
+        self.over = Some(token);
+    }
+
+    /// The term that the report prolongs although it is over: the machine does not know that yet.
+    pub fn revived(&self) -> Option<Revision> {
+        match self.is.standing {
+            Standing::Leading { token, .. } if self.over == Some(token) => Some(token),
+            _ => None,
+        }
     }
 
     /// The user asked to stop at this time: from then on only Unelected is told.
     pub fn stop(&mut self, at: Time) {
-        self.stopped_at.get_or_insert(at);
+        if self.stopped_at.is_none() {
+            self.stopped_at = Some(at);
+            self.let_go_at = Some(at).filter(|_| self.led.is_none());
+        }
+    }
+
+    /// Since when, after a stop, no work of the user's is waited for: there was none, or it has ended.
+    pub fn let_go_at(&self) -> Option<Time> {
+        self.let_go_at
     }
 
     /// Whether the wall clock has jumped and no renewal was confirmed since. Who believes to lead is told of an end only if
@@ -135,7 +168,9 @@ impl Mailbox {
     /// The token with which we lead at this moment.
     pub fn leads(&self, now: Time) -> Option<Revision> {
         match self.is.standing {
-            Standing::Leading { token, until } if now < until && !self.is_stopped() => Some(token),
+            Standing::Leading { token, until } if now < until && self.over != Some(token) && !self.is_stopped() => {
+                Some(token)
+            }
             _ => None,
         }
     }
@@ -178,9 +213,10 @@ impl Mailbox {
     }
 
     /// The user is back from hearing Unelected.
-    pub fn acknowledge(&mut self) {
+    pub fn acknowledge(&mut self, now: Time) {
         if self.farewell == Farewell::Entered {
             self.farewell = Farewell::Acknowledged;
+            self.let_go_at = Some(now);
         }
     }
 
@@ -253,173 +289,11 @@ impl Mailbox {
             }
             (_, Some(_)) => self.is.lost.clone().unwrap_or_else(stopped),
             // Still leading on paper: the clock has passed the end.
-            (Standing::Leading { .. }, None) if self.leads_until().is_some() && self.is.lost.is_none() => late(),
+            (Standing::Leading { token, .. }, None) if self.led == Some(token) => late(),
             _ => self.is.lost.clone().unwrap_or_else(late),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn at(seconds: u32) -> Time {
-        Time::ZERO + SECOND * seconds
-    }
-
-    fn leading(token: Revision, until: u32) -> Report {
-        Report { standing: Standing::Leading { token, until: at(until) }, ..Report::default() }
-    }
-
-    fn following(name: &str, token: Revision) -> Report {
-        let leader = Leader { name: name.into(), token };
-        Report { standing: Standing::Following(Some(leader)), ..Report::default() }
-    }
-
-    fn out(kind: ErrorKind) -> Report {
-        Report { lost: Some(Error::new(kind, "lost")), ..Report::default() }
-    }
-
-    fn trouble(detail: &str) -> Option<Arc<Trouble>> {
-        Some(Arc::new(Trouble { error: Error::new(ErrorKind::Unreachable, detail), endpoint: Some(0) }))
-    }
-
-    /// All there is to tell now, as short words.
-    fn told(mailbox: &mut Mailbox, now: u32) -> Vec<String> {
-        let mut words = Vec::new();
-        loop {
-            words.push(match mailbox.take(at(now)) {
-                Next::Nothing => return words,
-                Next::Ended => "ended".into(),
-                Next::Event(Event::Elected { token }) => format!("elected {token}"),
-                Next::Event(Event::Unelected { why }) => format!("unelected {:?}", why.kind()),
-                Next::Event(Event::Leader(leader)) => {
-                    leader.map_or("leader -".into(), |one| format!("leader {}", one.name))
-                }
-                Next::Event(Event::Retrying(trouble)) => {
-                    trouble.map_or("fine".into(), |one| format!("retrying {}", one.error.detail()))
-                }
-                Next::Event(Event::Failed(error)) => format!("failed {:?}", error.kind()),
-            });
-            if words.last().is_some_and(|word| word == "ended") {
-                return words;
-            }
-        }
-    }
-
-    fn mailbox() -> Mailbox {
-        Mailbox::new("me", SECOND * 10)
-    }
-
-    #[test]
-    fn elected_then_leader_then_nothing() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        assert_eq!(told(&mut mailbox, 1), ["elected 7", "leader me"]);
-        assert_eq!(told(&mut mailbox, 2), [""; 0]);
-    }
-
-    #[test]
-    fn elected_is_not_told_after_its_end() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        assert_eq!(told(&mut mailbox, 5), [""; 0]);
-    }
-
-    #[test]
-    fn unelected_comes_by_the_clock_alone() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        told(&mut mailbox, 1);
-        assert_eq!(told(&mut mailbox, 5), ["unelected Deadline", "leader -"]);
-    }
-
-    #[test]
-    fn a_term_that_came_and_went_unseen_is_not_told() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        mailbox.set(following("you", 9));
-        assert_eq!(told(&mut mailbox, 1), ["leader you"]);
-    }
-
-    #[test]
-    fn a_new_term_is_told_as_unelected_and_elected() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        told(&mut mailbox, 1);
-        mailbox.set(Report { lost: out(ErrorKind::KeyLost).lost, ..leading(9, 8) });
-        assert_eq!(told(&mut mailbox, 2), ["unelected KeyLost", "elected 9", "leader me"]);
-    }
-
-    #[test]
-    fn after_stop_only_unelected_and_the_end() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        told(&mut mailbox, 1);
-        mailbox.stop(at(1));
-        assert_eq!(mailbox.leads(at(1)), None);
-        mailbox.set(Report { trouble: trouble("x"), ..following("you", 9) });
-        assert_eq!(told(&mut mailbox, 1), ["unelected Stopped"]);
-        assert!(mailbox.has_entered_farewell() && !mailbox.has_acknowledged());
-        assert!(mailbox.is_due(at(1)), "an acknowledgement is due");
-        mailbox.acknowledge();
-        assert!(mailbox.has_acknowledged() && !mailbox.is_due(at(1)));
-        mailbox.end();
-        assert_eq!(told(&mut mailbox, 1), ["ended"]);
-    }
-
-    #[test]
-    fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
-        for (lost, report, why) in
-            [("by the clock", None, "Deadline"), ("by a fact", Some(out(ErrorKind::KeyLost)), "KeyLost")]
-        {
-            let mut mailbox = mailbox();
-            mailbox.set(leading(7, 5));
-            told(&mut mailbox, 1);
-            if let Some(report) = report {
-                mailbox.set(report);
-            }
-            mailbox.stop(at(6));
-            assert_eq!(told(&mut mailbox, 7), [format!("unelected {why}")], "lost {lost}");
-        }
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        told(&mut mailbox, 1);
-        mailbox.stop(at(4));
-        assert_eq!(told(&mut mailbox, 7), ["unelected Stopped"], "the stop was first, though it is told late");
-    }
-
-    #[test]
-    fn a_stop_before_elected_was_told_tells_nothing() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        mailbox.stop(at(1));
-        assert_eq!(told(&mut mailbox, 1), [""; 0]);
-        assert!(!mailbox.has_entered_farewell());
-    }
-
-    #[test]
-    fn troubles_are_told_at_once_then_once_in_a_while_and_their_end_at_once() {
-        let mut mailbox = mailbox();
-        mailbox.set(Report { trouble: trouble("a"), ..Report::default() });
-        assert_eq!(told(&mut mailbox, 1), ["retrying a"]);
-        mailbox.set(Report { trouble: trouble("b"), ..Report::default() });
-        assert_eq!(told(&mut mailbox, 2), [""; 0]);
-        assert_eq!(mailbox.due_at(), at(11));
-        assert_eq!(told(&mut mailbox, 11), ["retrying b"]);
-        mailbox.set(Report::default());
-        assert_eq!(told(&mut mailbox, 12), ["fine"]);
-    }
-
-    #[test]
-    fn failed_comes_after_unelected_and_is_the_end() {
-        let mut mailbox = mailbox();
-        mailbox.set(leading(7, 5));
-        told(&mut mailbox, 1);
-        let fatal = Some(Error::new(ErrorKind::StoreReset, "gone back"));
-        mailbox.set(Report { fatal, ..out(ErrorKind::StoreReset) });
-        assert_eq!(told(&mut mailbox, 2), ["unelected StoreReset", "failed StoreReset", "ended"]);
-    }
-}
+mod tests;

@@ -56,6 +56,15 @@ impl WallWatch {
     }
 }
 
+/// What a report has led to.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// A trouble is held back until then.
+    pub(crate) trouble_at: Option<Time>,
+    /// The report prolongs the term with this token, which somebody has seen end by the clock.
+    pub(crate) expired: Option<Revision>,
+}
+
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// See the module.
@@ -126,33 +135,42 @@ impl Shared {
         let _ = self.wall.set(wall);
     }
 
-    /// Takes in a report. Leading is visible to [`Shared::leads`] at once. Gives the time until which a trouble is
-    /// held back, if one is.
-    pub(crate) fn set(&self, report: Report) -> Option<Time> {
-        let (is_due, due_at) = {
+    /// Takes in a report. Leading is visible to [`Shared::leads`] at once.
+    pub(crate) fn set(&self, report: Report) -> Heard {
+        let (is_due, heard) = {
             let mut mailbox = self.mailbox();
-            mailbox.set(report);
+            let now = clock::now();
+            mailbox.set(report, now);
             if mailbox.is_ended() {
                 mailbox.end();
             }
-            let now = clock::now();
-            let leads = mailbox.leads(now).zip(mailbox.leads_until());
-            // Until goes first and comes last: a reader never takes one term's end for another's.
-            if leads.map(|(token, _)| token) != Some(self.token.load(Ordering::SeqCst)) {
-                self.until.store(0, Ordering::SeqCst);
+            match mailbox.leads(now).zip(mailbox.leads_until()) {
+                Some((token, until)) if self.token.load(Ordering::SeqCst) == token => {
+                    if !self.prolong(until) {
+                        mailbox.end_term(token);
+                    }
+                }
+                Some((token, until)) => {
+                    // Until goes first and comes last: a reader never takes one term's end for another's.
+                    self.until.store(0, Ordering::SeqCst);
+                    self.token.store(token, Ordering::SeqCst);
+                    self.until.store(until.as_nanos(), Ordering::SeqCst);
+                }
+                None => self.until.store(0, Ordering::SeqCst),
             }
-            if let Some((token, until)) = leads {
-                self.token.store(token, Ordering::SeqCst);
-                self.until.store(until.as_nanos(), Ordering::SeqCst);
-            } else {
-                self.until.store(0, Ordering::SeqCst);
-            }
-            (mailbox.is_due(now), Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER))
+            let trouble_at = Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER);
+            (mailbox.is_due(now), Heard { trouble_at, expired: mailbox.revived() })
         };
         if is_due {
             self.alert();
         }
-        due_at
+        heard
+    }
+
+    /// Prolongs the term that readers see; false if one of them has seen its end.
+    fn prolong(&self, until: Time) -> bool {
+        let before = self.until.load(Ordering::SeqCst);
+        before != 0 && self.until.compare_exchange(before, until.as_nanos(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Tells whoever waits that the mailbox has something.
@@ -168,14 +186,22 @@ impl Shared {
         *self.hook.lock().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
-    /// The token and the certain end of our term, if we lead at this moment. Takes no lock.
+    /// The token and the certain end of our term, if we lead at this moment. Takes no lock. A reader that finds the end
+    /// passed sees to it that the term is not prolonged any more: there is no "yes" after a "no" of the clock (law 4).
     pub(crate) fn leads(&self) -> Option<(Revision, Duration)> {
-        let token = self.token.load(Ordering::SeqCst);
-        let until = Time::from_nanos(self.until.load(Ordering::SeqCst));
-        let now = clock::now();
-        let leads =
-            now < until && !self.is_stopped() && self.is_calm(now) && self.token.load(Ordering::SeqCst) == token;
-        leads.then(|| (token, until.since(now)))
+        loop {
+            let token = self.token.load(Ordering::SeqCst);
+            let end = self.until.load(Ordering::SeqCst);
+            let (until, now) = (Time::from_nanos(end), clock::now());
+            if now < until {
+                let leads = !self.is_stopped() && self.is_calm(now) && self.token.load(Ordering::SeqCst) == token;
+                return leads.then(|| (token, until.since(now)));
+            }
+            // It fails if the term was prolonged at this very moment, in time: then look again.
+            if end == 0 || self.until.compare_exchange(end, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                return None;
+            }
+        }
     }
 
     /// Asks for the end of the election. Async-signal-safe.
@@ -225,17 +251,77 @@ mod tests {
     use crate::member::Standing;
     use crate::wake::Bell;
 
-    #[test]
-    fn while_the_wall_clock_is_suspect_nobody_is_told_elected() {
+    fn shared() -> Shared {
         let endpoints = vec!["http://127.0.0.1:1".into()];
         let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
         let settings = config.validate().expect("a good config");
         let margin = settings.session.margin;
         let shared = Shared::new(settings, Arc::new(Bell::new().expect("a pipe").0), 0);
-        let wall = Arc::new(WallWatch::new(margin));
-        shared.join_session(wall.clone());
-        let until = clock::now() + Duration::from_secs(60);
-        let leading = Report { standing: Standing::Leading { token: 7, until }, ..Report::default() };
+        shared.join_session(Arc::new(WallWatch::new(margin)));
+        shared
+    }
+
+    fn leading(token: Revision, until: Time) -> Report {
+        Report { standing: Standing::Leading { token, until }, ..Report::default() }
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_the_end_of_a_term_sees_no_more_of_it() {
+        let shared = shared();
+        let (soon, later) = (clock::now() + Duration::from_millis(20), clock::now() + Duration::from_secs(60));
+        assert_eq!(shared.set(leading(7, soon)).expired, None);
+        while shared.leads().is_some() {
+            std::thread::yield_now();
+        }
+        // As if the engine had confirmed a renewal in time, and were only now come to say so.
+        assert_eq!(shared.set(leading(7, later)).expired, Some(7));
+        assert_eq!(shared.leads(), None);
+        assert_eq!(shared.mailbox().take(clock::now()), Next::Nothing, "nor does the mailbox tell of it");
+        assert_eq!(shared.set(Report::default()).expired, None);
+        assert_eq!(shared.set(leading(8, later)).expired, None);
+        assert!(shared.leads().is_some_and(|(token, _)| token == 8));
+    }
+
+    /// Readers on other threads race with an engine that prolongs a term again and again, sometimes too late.
+    #[test]
+    fn for_no_reader_is_there_a_yes_after_a_no() {
+        let shared = Arc::new(shared());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                let (shared, is_over) = (shared.clone(), is_over.clone());
+                std::thread::spawn(move || {
+                    let (mut last, mut ended) = (0, 0);
+                    while !is_over.load(Ordering::SeqCst) {
+                        match shared.leads() {
+                            Some((token, _)) => {
+                                assert!(token > ended, "{token} leads again");
+                                last = token;
+                            }
+                            None => ended = last,
+                        }
+                    }
+                    last
+                })
+            })
+            .collect();
+        let mut token = 1;
+        let end = clock::now() + Duration::from_millis(500);
+        while clock::now() < end {
+            // Until a report comes too late.
+            while shared.set(leading(token, clock::now() + Duration::from_micros(50))).expired.is_none() {}
+            token += 1;
+        }
+        is_over.store(true, Ordering::SeqCst);
+        let seen: Vec<_> = readers.into_iter().map(|reader| reader.join().expect("no yes after a no")).collect();
+        assert!(token > 10 && seen.iter().all(|last| *last > 1), "{token} terms, {seen:?} seen");
+    }
+
+    #[test]
+    fn while_the_wall_clock_is_suspect_nobody_is_told_elected() {
+        let shared = shared();
+        let wall = shared.wall.get().expect("a session").clone();
+        let leading = leading(7, clock::now() + Duration::from_secs(60));
         let next = || {
             let mut mailbox = shared.mailbox();
             let is_due = mailbox.is_due(clock::now());

@@ -54,6 +54,13 @@ fn frozen_past_its_ttl() {
 }
 
 #[test]
+fn an_end_with_etcd_frozen() {
+    let cluster = Cluster::single();
+    let workshop = Workshop::new();
+    workshop.run(&source("ending.c"), Way::Plain, &[&cluster.urls()[0], &cluster.pids()[0].to_string()]);
+}
+
+#[test]
 fn forked() {
     passes("fork.c", &WATCHED);
 }

@@ -25,6 +25,8 @@ pub(super) struct Pace {
     pub(super) api: Api,
     /// How long an entry lives without us; without news for this long a waiter looks again.
     pub(super) ttl_s: u32,
+    /// How long leading is certain after a renewal was sent: the ttl less the margin.
+    pub(super) certain: Duration,
     /// The longest wait between retries.
     pub(super) backoff_cap: Duration,
     /// How long a stop waits for the user.
@@ -89,10 +91,13 @@ pub struct Candidate {
     /// Our member key under that lease.
     own: Vec<u8>,
     place: Option<Membership>,
-    /// When the join that made it was sent.
+    /// When the join that made it was sent, and when it was answered.
     joined_at: Time,
+    answered_at: Time,
     view: Option<View>,
     proof: Option<Proof>,
+    /// A term has ended that was led from our entry: another one needs another entry (law 4).
+    is_spent: bool,
     /// The newest revision our knowledge includes; an older look is stale.
     seen: Revision,
     /// An entry under our key that must be deleted before we join.
@@ -146,8 +151,10 @@ impl Candidate {
             own: Vec::new(),
             place: None,
             joined_at: Time::ZERO,
+            answered_at: Time::ZERO,
             view: None,
             proof: None,
+            is_spent: false,
             seen: 0,
             burn: None,
             burnt: 0,
@@ -194,7 +201,7 @@ impl Candidate {
     pub(super) fn stop(&mut self, led: bool, now: Time) {
         if self.wish == Wish::Campaign {
             self.wish = if led { Wish::Hold(Some(now + self.pace.stop_timeout)) } else { Wish::Leave };
-            self.why = Some(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
+            self.why.get_or_insert(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
         }
     }
 
@@ -230,11 +237,34 @@ impl Candidate {
             return;
         }
         self.follow(facts, now, out);
-        self.let_time_pass(facts, now);
+        self.let_time_pass(facts, now, out);
         self.act(now, out);
     }
 
-    fn let_time_pass(&mut self, facts: &Facts, now: Time) {
+    /// Ends the term if its time is over.
+    pub(super) fn end_by_clock(&mut self, facts: &Facts, now: Time) {
+        let led = matches!(self.report.standing, Standing::Leading { .. });
+        self.drop_old_proof(&self.as_of_our_join(facts), now);
+        self.is_spent |= led && self.proof.is_none();
+    }
+
+    /// Our user has seen the end of the term with this token before us.
+    pub(super) fn expired(&mut self, token: Revision) {
+        if self.place.as_ref().is_some_and(|place| place.revision == token) {
+            self.why.get_or_insert(Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time"));
+            (self.proof, self.is_spent) = (None, true);
+        }
+    }
+
+    /// A renewal that was sent before our join was answered says nothing of our entry: somebody may have deleted that
+    /// before the renewal, and our watch cannot have told us yet (law 3).
+    fn as_of_our_join(&self, facts: &Facts) -> Facts {
+        let is_of_before = self.pace.api == Api::V3 && facts.until < self.answered_at + self.pace.certain;
+        let end = if is_of_before { self.joined_at + self.pace.certain } else { Time::NEVER };
+        Facts { until: facts.until.min(end), ..*facts }
+    }
+
+    fn drop_old_proof(&mut self, facts: &Facts, now: Time) {
         if self.proof.is_some() && now >= facts.until && !self.lapsed {
             self.lapsed = true;
             self.proof = None;
@@ -249,6 +279,11 @@ impl Candidate {
             self.must_look = true;
             self.why.get_or_insert(Error::new(ErrorKind::Timeout, "no look confirmed in time that we are first"));
         }
+    }
+
+    fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
+        let facts = &self.as_of_our_join(facts);
+        self.drop_old_proof(facts, now);
         if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
             self.wish = Wish::Leave;
         }
@@ -256,6 +291,9 @@ impl Candidate {
             self.must_look = true;
         }
         self.publish(facts, now);
+        if self.is_spent && self.wish == Wish::Campaign {
+            self.retire_entry(out);
+        }
     }
 
     /// Does the next thing that is missing.
@@ -270,7 +308,7 @@ impl Candidate {
         let Some(link) = self.link else { return };
         let is_busy = match self.pending {
             // A leave does not wait for a look.
-            Some(pending) => pending.verb != Verb::Look || self.wish != Wish::Leave,
+            Some(pending) => pending.verb != Verb::Look || (self.wish != Wish::Leave && self.burn.is_none()),
             None => false,
         };
         if is_busy || now < self.retry_at {
@@ -323,6 +361,7 @@ impl Candidate {
         };
         let leave_by = self.leave_by.unwrap_or(Time::NEVER);
         let told_by = if let Wish::Hold(Some(until)) = self.wish { until } else { Time::NEVER };
+        let facts = self.as_of_our_join(facts);
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
         let (lapse, quiet, retry) =
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
@@ -355,7 +394,7 @@ impl Candidate {
         let standing = match (&self.place, self.proof) {
             _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
             (None, _) => Standing::Out,
-            (Some(place), Some(proof)) if now >= facts.quiet_until && (led || !facts.is_suspect) => {
+            (Some(place), Some(proof)) if !self.is_spent && now >= facts.quiet_until && (led || !facts.is_suspect) => {
                 let until = match proof {
                     Proof::Looked => facts.until,
                     Proof::Watched { agree_by } => facts.until.min(agree_by),
@@ -368,6 +407,7 @@ impl Candidate {
         if led && !leads {
             let unknown = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
             self.report.lost = Some(self.why.take().unwrap_or_else(unknown));
+            self.is_spent = self.place.is_some();
         } else if leads {
             self.why = None;
         }

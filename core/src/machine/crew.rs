@@ -63,6 +63,7 @@ impl Crew {
         let pace = Pace {
             api: self.settings.api,
             ttl_s: self.settings.ttl_s,
+            certain: self.settings.ttl().saturating_sub(self.settings.margin),
             backoff_cap: super::session::backoff_cap(&self.settings),
             stop_timeout,
         };
@@ -98,6 +99,7 @@ impl Crew {
     /// Takes in what happened. Afterwards requests and reports may be waiting, and the timeout may be another.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.out.now = now;
+        self.end_terms(now);
         let mut touched = BTreeSet::new();
         match input {
             Input::Tick => {}
@@ -121,11 +123,8 @@ impl Crew {
                     }
                 }
             }
-            Input::Stop { candidate, led } => {
-                // The end may have passed unnoticed: then the lead was lost by it, not by the stop.
-                self.tell(candidate, now);
-                self.call(candidate, &mut touched, |one, _| one.stop(led, now));
-            }
+            Input::Stop { candidate, led } => self.call(candidate, &mut touched, |one, _| one.stop(led, now)),
+            Input::Expired { candidate, token } => self.call(candidate, &mut touched, |one, _| one.expired(token)),
             Input::Entered { candidate } => self.call(candidate, &mut touched, |one, _| one.entered()),
             Input::Acknowledged { candidate } => self.call(candidate, &mut touched, |one, _| one.acknowledged()),
         }
@@ -151,6 +150,24 @@ impl Crew {
             self.reports.remove(&id);
         }
         Some((id, report))
+    }
+
+    /// Time passes before the input counts: an answer that was read after the end of a term does not revive it (law 4).
+    fn end_terms(&mut self, now: Time) {
+        let facts = self.session.facts();
+        let due: Vec<_> = self.timers.iter().take_while(|(time, _)| *time <= now).map(|(_, id)| *id).collect();
+        for id in due {
+            self.call(id, &mut BTreeSet::new(), |one, _| one.end_by_clock(&facts, now));
+        }
+    }
+
+    fn take_due(&mut self, now: Time) -> Vec<CandidateId> {
+        let mut due = Vec::new();
+        while let Some((_, id)) = self.timers.first().copied().filter(|(time, _)| *time <= now) {
+            self.set_timer(id, Time::NEVER);
+            due.push(id);
+        }
+        due
     }
 
     fn reply(&mut self, id: RequestId, result: Result<Reply, Failure>, touched: &mut BTreeSet<CandidateId>, now: Time) {
@@ -212,11 +229,7 @@ impl Crew {
                 (self.told, self.shown) = (facts, news);
                 touched.extend(self.candidates.keys());
             }
-            while let Some((time, id)) = self.timers.first().copied().filter(|(time, _)| *time <= now) {
-                self.timers.remove(&(time, id));
-                self.timer_of.remove(&id);
-                touched.insert(id);
-            }
+            touched.extend(self.take_due(now));
             if touched.is_empty() {
                 break;
             }

@@ -149,9 +149,12 @@ impl InFlight {
         }
     }
 
-    /// Nobody waits for this answer any more: the request is not sent if it was held back, and its place is free.
+    /// Nobody waits for this answer any more: the request is not sent if it was held back. One that was sent has its place
+    /// until it is answered, since the server is at work on it; and its answer still tells of the store and of the clocks.
     pub(super) fn forget(&mut self, id: RequestId) {
-        self.settle(id);
+        if self.under_way.get(&id).is_some_and(|booking| !booking.is_counted) {
+            self.under_way.remove(&id);
+        }
     }
 
     /// Closes a link: what is under way on it is forgotten, and so in doubt.
@@ -257,12 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_sent_and_frees_its_place() {
+    fn what_nobody_waits_for_is_not_sent_and_if_it_was_it_has_its_place_until_it_is_answered() {
         let mut table = table();
         let looks: Vec<RequestId> = (0..WINDOW + 2).map(|_| table.send(LINK, look())).collect();
         assert_eq!(pop_all(&mut table).len(), WINDOW);
         table.forget(looks[WINDOW]);
         table.forget(looks[3]);
+        assert!(pop_all(&mut table).is_empty());
+        assert!(table.settle(looks[3]).is_some(), "its answer is heard");
         assert_eq!(pop_all(&mut table), [looks[WINDOW + 1]]);
     }
 

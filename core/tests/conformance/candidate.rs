@@ -239,7 +239,7 @@ pub(crate) fn check_terms(candidates: &[&Candidate]) {
     terms.sort();
     for pair in terms.windows(2) {
         assert!(pair[0].1 <= pair[1].0, "two lead at one time: {pair:?}");
-        assert!(pair[0].2 <= pair[1].2, "a later leader has a lower token: {pair:?}");
+        assert!(pair[0].2 < pair[1].2, "the token of a later term is not larger: {pair:?}");
     }
 }
 

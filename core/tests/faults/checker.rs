@@ -4,9 +4,9 @@
 //! claim to the first stamp of its last one. Only what follows from that accuses anybody: a machine that is slow makes
 //! no accusation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::reports::{Claim, Nanos, Write};
+use super::reports::{Claim, Event, Nanos, Told, Write};
 use super::timeline::{in_order, seconds};
 
 /// The claims of one candidate with one token.
@@ -74,6 +74,17 @@ pub(crate) fn check(claims: &[Claim], writes: &[Write], resets: &[Nanos], counts
     findings.judge_writes(writes.iter().filter(|write| counts(write.claim.who)), resets);
     findings.terms = terms;
     findings
+}
+
+/// A candidate that was told twice, in one history, that it is elected with one token.
+pub(crate) fn elected_twice(events: &[Event], resets: &[Nanos]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    events.iter().find_map(|event| {
+        let Told::Elected(token) = event.told else { return None };
+        let history = resets.iter().filter(|reset| **reset < event.at).count();
+        let is_new = seen.insert((event.who, token, history));
+        (!is_new).then(|| format!("c{} is elected twice with the token {token}", event.who))
+    })
 }
 
 impl Findings {

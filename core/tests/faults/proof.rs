@@ -2,8 +2,8 @@
 
 use libtest_mimic::Trial;
 
-use super::checker::{Findings, check};
-use super::reports::{Claim, Write};
+use super::checker::{Findings, check, elected_twice};
+use super::reports::{Claim, Event, Told, Write};
 
 fn claim(who: usize, before: i64, token: u64) -> Claim {
     Claim { who, before, after: before + 1, token }
@@ -41,6 +41,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             findings.accuses(0) && findings.overlap == 0 && findings.accusations[0].lasted == 20 - 11
         }),
         trial("the_same_token_twice_is_accused", || findings(&[claim(0, 10, 1), claim(1, 20, 1)]).accuses(1)),
+        trial("one_that_is_elected_twice_with_one_token_is_named", || {
+            let told = |at, told| Event { who: 0, at, told };
+            let events =
+                [told(10, Told::Elected(1)), told(20, Told::Unelected("late".into())), told(30, Told::Elected(1))];
+            elected_twice(&events, &[]).is_some()
+                && elected_twice(&events, &[25]).is_none()
+                && elected_twice(&events[..2], &[]).is_none()
+        }),
         trial("an_answer_that_took_long_accuses_nobody", || {
             let slow = Claim { who: 1, before: 5, after: 50, token: 2 };
             findings(&[claim(0, 10, 1), claim(0, 30, 1), slow, claim(1, 60, 2)]).accusations.is_empty()

@@ -10,7 +10,7 @@ use etcd_leader::Api;
 
 use super::candidate::{Binding, Candidate, Holdings, Judge, outputs};
 use super::catalogue::Fault;
-use super::checker::{Findings, check};
+use super::checker::{Findings, check, elected_twice};
 use super::reports::{Nanos, Told};
 use super::stage::Stage;
 use super::support::PATIENCE;
@@ -185,6 +185,9 @@ fn judge(stage: &Stage, fault: &Fault, victim: Victim, (struck, called): (Nanos,
     let failed = records.events.iter().find(|event| matches!(event.told, Told::Error(_)));
     if let Some(event) = failed {
         return Err(format!("c{} gave up: {:?}", event.who, event.told));
+    }
+    if let Some(what) = elected_twice(&records.events, &records.resets) {
+        return Err(what);
     }
     if !judged(&|who| is_honest(who) || who == SHAMELESS).accuses(SHAMELESS) {
         return Err("the control that always claims to lead was not accused".into());

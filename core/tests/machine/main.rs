@@ -34,6 +34,8 @@ fn settings(endpoints: usize, api: Api, on_store_reset: OnStoreReset) -> Session
 enum Do {
     /// Time passes: to this many milliseconds after the start.
     At(u64),
+    /// The same, but we are frozen meanwhile: the next that happens is read first on waking.
+    FrozenTo(u64),
     /// The oldest open of this endpoint is answered by cluster 1.
     Opened(usize),
     /// The same by this cluster.
@@ -88,6 +90,8 @@ enum Do {
     Stop(bool),
     Entered,
     Acknowledged,
+    /// The user has seen the end of the term with this token.
+    Expired(u64),
 }
 use Do::*;
 
@@ -240,6 +244,7 @@ impl Stage {
                 self.now = end;
                 self.handle(Input::Tick);
             }
+            FrozenTo(millis) => self.now = Time::ZERO + Duration::from_millis(*millis),
             Opened(endpoint) => self.play(&OpenedBy(*endpoint, 1)),
             OpenedBy(endpoint, cluster) => {
                 let stamp = Stamp { cluster: *cluster, ..self.stamp() };
@@ -359,6 +364,7 @@ impl Stage {
             Stop(led) => self.handle(Input::Stop { candidate: self.id, led: *led }),
             Entered => self.handle(Input::Entered { candidate: self.id }),
             Acknowledged => self.handle(Input::Acknowledged { candidate: self.id }),
+            Expired(token) => self.handle(Input::Expired { candidate: self.id, token: *token }),
         }
     }
 

@@ -78,7 +78,7 @@ fn the_entry() {
         (
             "no answer: the lead ends by itself",
             with(&[LEADING, &[At(5000), Fails(Kind::Server), At(8000)]]),
-            "show open0 look",
+            "show open0 unwatch leave20",
             "out",
         ),
         ("it is gone", with(&[LEADING, &[At(5000), NoEntry]]), "unwatch post", "out"),
@@ -99,7 +99,7 @@ fn the_entry() {
         ("but not another's", with(&[&lost, &[Another(40), Looked(41, &[])]]), "post", "out"),
         (
             "and not once it may have ended",
-            with(&[LEADING, &[At(5000), LinkBreaks, At(10_500), Opened(0), NotOurs(30), Looked(31, &[])]]),
+            with(&[WAITING, &[At(5000), LinkBreaks, At(10_500), Opened(0), NotOurs(30), Looked(31, &[7])]]),
             "post",
             "out",
         ),

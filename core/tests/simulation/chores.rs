@@ -184,10 +184,10 @@ impl World {
     }
 
     fn acknowledge(&mut self, proc: usize, cand: usize) {
-        let inc = self.procs[proc].inc;
+        let (inc, now) = (self.procs[proc].inc, self.local(proc));
         let one = &mut self.procs[proc].cands[cand];
         let candidate = one.id;
-        if one.user.acknowledge() && self.procs[proc].crew.is_some() {
+        if one.user.acknowledge(now) && self.procs[proc].crew.is_some() {
             note!(self, "p{proc} user of {cand} has heard");
             self.stats.stops_acknowledged += 1;
             self.referee.acknowledged(proc, inc, cand);

@@ -139,14 +139,20 @@ impl World {
         Worth { key: Some(key), wrong, reserve: 0, cluster: Some(lease.cluster) }
     }
 
-    /// A crew's report has changed while it handled `cause`.
-    pub(crate) fn reported(&mut self, proc: usize, id: CandidateId, report: Report, cause: &Input) {
-        let Some(cand) = self.procs[proc].cands.iter().position(|cand| cand.id == id) else { return };
+    /// A crew's report has changed while it handled `cause`. The user may have seen the end of the term that it prolongs.
+    pub(crate) fn reported(&mut self, proc: usize, id: CandidateId, report: Report, cause: &Input) -> Option<Input> {
+        let cand = self.procs[proc].cands.iter().position(|cand| cand.id == id)?;
+        let now = self.local(proc);
+        let revived = self.procs[proc].cands[cand].user.set(report.clone(), now);
+        self.judge_report(proc, cand, report, cause);
+        revived.map(|token| Input::Expired { candidate: id, token })
+    }
+
+    fn judge_report(&mut self, proc: usize, cand: usize, report: Report, cause: &Input) {
         note!(self, "p{proc} report {cand}: {}", report_words(&report));
         let now = self.local(proc);
         let one = &mut self.procs[proc].cands[cand];
         let old = std::mem::replace(&mut one.report, report.clone());
-        one.user.set(report.clone());
         let (election, stopped, has_joined) = (one.election, one.stopped, one.has_joined);
         one.has_joined |= report.standing != Standing::Out;
         let inc = self.procs[proc].inc;
@@ -273,9 +279,8 @@ impl World {
         }
         if is_new {
             let before = self.procs[proc].cands[cand].last_token.replace(token);
-            let is_resumed = before == Some(token);
-            self.stats.resumed += u64::from(is_resumed);
-            self.stats.leader_changes += u64::from(!is_resumed);
+            self.stats.led_again += u64::from(before.is_some_and(|before| before < token));
+            self.stats.leader_changes += 1;
         }
         let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|first| first.key == key))
             && store.leads(&prefix, token, (proc, inc));

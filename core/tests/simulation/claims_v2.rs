@@ -1,5 +1,7 @@
 //! What crews of v2 do and say, held against their ledger.
 
+use std::time::Duration;
+
 use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, Request, members_of};
 use etcd_leader::member::{OWN_TTL, Revision, Standing};
 use etcd_leader::time::Time;
@@ -226,7 +228,8 @@ impl World {
         let ledger = &self.procs[proc].books.ledger;
         let entry = ledger.with_token(&members_of(ELECTIONS[election]), token)?;
         let lives = ledger.lives_until(entry);
-        (until + self.settings.margin > lives).then(|| {
+        // Both age what they know of clocks bit by bit, and round.
+        (until + self.settings.margin > lives + Duration::from_micros(10)).then(|| {
             let certain = entry.certain;
             (
                 1,

@@ -377,7 +377,7 @@ fn fakes_are_caught() {
 #[test]
 fn fakes_are_caught_on_v2() {
     let rows: [Row; 16] = [
-        ("claims for ever", fake::<ClaimsForEver>, &[1, 2, 3, 5], SEEDS),
+        ("claims for ever", fake::<ClaimsForEver>, &[1, 2, 3, 5, 8], SEEDS),
         ("no deadline", fake::<NoDeadline>, &[1], SEEDS),
         ("no margin", fake::<NoMargin>, &[1], SEEDS),
         ("usurper", fake::<Usurper>, &[2], SEEDS),

@@ -239,21 +239,13 @@ impl World {
     /// A request or its answer is lost for good, so the connection is, too: the transport says so after a while. An
     /// opening fails, and so does a single request of v2, where the machines hear of no connections; a link of v3 breaks.
     fn swallowed(&mut self, call: &Call) {
-        self.procs[call.proc].hindered_at = self.now;
         let wait = self.rng.range(TRANSPORT_PATIENCE / 2, TRANSPORT_PATIENCE);
+        // An opening runs to its end, and there may be no other server.
+        let is_open = matches!(call.op, Op::Open { .. });
+        self.procs[call.proc].hindered_at = if is_open { self.now + wait } else { self.now };
         let failure = Failure::new(ErrorKind::Unreachable, "nothing has arrived for too long");
         let (proc, inc, link) = (call.proc, call.inc, call.link);
-        self.after(
-            wait,
-            Ev::Lost {
-                proc,
-                inc,
-                link,
-                id: call.id,
-                failure: Box::new(failure),
-                is_open: matches!(call.op, Op::Open { .. }),
-            },
-        );
+        self.after(wait, Ev::Lost { proc, inc, link, id: call.id, failure: Box::new(failure), is_open });
     }
 
     /// The transport gives up a connection on which something was lost.

@@ -225,10 +225,15 @@ impl World {
             self.requested(proc, &request);
             self.send(proc, request);
         }
+        let mut expired = Vec::new();
         loop {
             let Some(crew) = &mut self.procs[proc].crew else { return };
             let Some((id, report)) = crew.poll_report() else { break };
-            self.reported(proc, id, report, cause);
+            expired.extend(self.reported(proc, id, report, cause));
+        }
+        // As the driver does.
+        for input in expired {
+            self.give(proc, None, input);
         }
         if self.is_v2() {
             self.judge_clocks(proc);

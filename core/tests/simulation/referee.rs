@@ -65,6 +65,13 @@ struct Hold {
     heard: bool,
 }
 
+impl Hold {
+    /// The stop's time is not over, even on a clock that is a little fast.
+    fn may_wait(&self, now: Ns) -> bool {
+        now + (self.deadline / 500).min(20 * MS) < self.deadline
+    }
+}
+
 /// A crew that said it was over, in which history, and the leases it could not revoke.
 struct Over {
     proc: usize,
@@ -146,12 +153,13 @@ impl Referee {
     pub(crate) fn claims(&mut self, mut claim: Claim, truth: bool, history: u32, now: Ns) {
         let who = format!("p{} claims {} with token {}", claim.proc, ELECTIONS[claim.election], claim.token);
         let same = |other: &Claim| (other.proc, other.inc, other.cand) == (claim.proc, claim.inc, claim.cand);
-        let mut grows = true;
+        let (mut grows, mut begins) = (true, true);
         if let Some(at) = self.claims.iter().position(same) {
             let old = self.claims.swap_remove(at);
             if old.token == claim.token {
                 claim.broken = old.broken;
                 grows = claim.until > old.until;
+                begins = now >= old.until;
             }
         }
         if now >= claim.until {
@@ -161,6 +169,10 @@ impl Referee {
             let (known, highest) = self.fences[claim.election];
             if known == history && claim.token < highest {
                 self.accuse(4, format!("{who}, but {highest} came before"));
+            }
+            // A term that has ended does not begin again.
+            if known == history && claim.token == highest && begins {
+                self.accuse(4, format!("{who}, which a term before it had"));
             }
             self.fences[claim.election] = (history, claim.token);
         } else {
@@ -319,7 +331,7 @@ impl Referee {
 
     pub(crate) fn entered(&mut self, proc: usize, inc: u32, cand: usize, now: Ns) {
         if let Some(hold) = self.hold(proc, inc, cand)
-            && now < hold.deadline
+            && hold.may_wait(now)
         {
             hold.entered = true;
         }
@@ -358,9 +370,7 @@ impl Referee {
                 Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
                 _ => false,
             };
-            // The clock of the process may be a little fast.
-            let slack = (hold.deadline / 500).min(20 * MS);
-            let may_wait = !hold.heard && (hold.entered || now + slack < hold.deadline);
+            let may_wait = !hold.heard && (hold.entered || hold.may_wait(now));
             // A lease that has run out, though its entry is still there, cannot be held.
             let lives = |entry: &&Member| match store.lives.get(&entry.key) {
                 Some(life) if life.is_tampered || life.is_doubled => false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_leader::machine::Report;
 use etcd_leader::mailbox::{Event, Mailbox, Next};
-use etcd_leader::member::Standing;
+use etcd_leader::member::{Revision, Standing};
 use etcd_leader::time::Time;
 
 pub(crate) struct User {
@@ -22,9 +22,11 @@ impl User {
         User { mailbox: Mailbox::new(name, ttl), is: Report::default(), told: None, stopped: false, failed: false }
     }
 
-    pub(crate) fn set(&mut self, report: Report) {
+    /// Gives the term that the report prolongs although it has ended.
+    pub(crate) fn set(&mut self, report: Report, now: Time) -> Option<Revision> {
         self.is = report.clone();
-        self.mailbox.set(report);
+        self.mailbox.set(report, now);
+        self.mailbox.revived()
     }
 
     /// Asks for all events; what they must not say is an error.
@@ -90,8 +92,8 @@ impl User {
         Ok(self.mailbox.has_entered_farewell())
     }
 
-    pub(crate) fn acknowledge(&mut self) -> bool {
-        self.mailbox.acknowledge();
+    pub(crate) fn acknowledge(&mut self, now: Time) -> bool {
+        self.mailbox.acknowledge(now);
         self.mailbox.has_acknowledged()
     }
 }

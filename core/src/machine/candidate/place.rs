@@ -71,7 +71,7 @@ impl Candidate {
             }
             (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
         }
-        (self.session_has_joined, self.until) = (facts.has_joined, facts.until);
+        (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_join(facts).until);
         if self.link != facts.link {
             if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
                 self.join_in_doubt = true;
@@ -110,8 +110,18 @@ impl Candidate {
         self.forget_place(out);
     }
 
+    /// An entry that has led and lost the lead is never led from again: it is deleted, and the next one has another token
+    /// (law 4).
+    pub(super) fn retire_entry(&mut self, out: &mut InFlight) {
+        if let Some(revision) = self.place.as_ref().map(|place| place.revision) {
+            self.burn = Some(revision);
+            self.burnt = self.burnt.max(revision);
+            self.forget_place(out);
+        }
+    }
+
     pub(super) fn forget_place(&mut self, out: &mut InFlight) {
-        (self.place, self.view, self.proof) = (None, None, None);
+        (self.place, self.view, self.proof, self.is_spent) = (None, None, None, false);
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
         self.must_look = false;
         self.look_at = Time::NEVER;

@@ -26,11 +26,11 @@ impl Candidate {
                 self.trouble = None;
                 match (pending.verb, reply.answer) {
                     (Verb::Join, Answer::Joined { created, seen }) => {
-                        (self.joined_at, self.has_joined) = (sent_at, true);
+                        (self.joined_at, self.answered_at, self.has_joined) = (sent_at, now, true);
                         self.joined(created, seen, reply.stamp.revision, now, out);
                     }
                     (Verb::Join, Answer::Posted { own }) => {
-                        (self.joined_at, self.has_joined) = (sent_at, true);
+                        (self.joined_at, self.answered_at, self.has_joined) = (sent_at, now, true);
                         self.own.clone_from(&own.key);
                         self.take_place(own);
                         self.must_look = true;

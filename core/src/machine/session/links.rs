@@ -122,8 +122,9 @@ impl Links {
 
     /// The serving link has answered: what that took; and when, if only a member with a majority can have given that answer.
     pub(super) fn heard(&mut self, took: Option<Duration>, at: Option<Time>) {
-        if let (Some(serving), Some(at)) = (&mut self.serving, at) {
-            serving.heard_at = at;
+        if let Some(serving) = &mut self.serving {
+            serving.has_answered |= took.is_some();
+            serving.heard_at = at.unwrap_or(serving.heard_at);
         }
         if let Some(took) = took {
             self.silence.answered(took);
@@ -219,8 +220,7 @@ impl Links {
             let is_due = is_late && now >= self.retry_at;
             return if is_due { self.try_all(key, has_joined, now, out) } else { Vec::new() };
         };
-        if !is_late {
-            // It has answered after all.
+        if !is_late && self.serving.as_ref().is_some_and(|serving| serving.has_answered) {
             self.close_round(out);
         } else if round.tries.iter().any(|one| one.read(self.cluster).is_some()) || round.is_known() {
             return self.judge(has_joined, now, out);
@@ -235,6 +235,9 @@ impl Links {
     /// Tries each endpoint that is not being tried already; beside a link that serves, the others if there are any.
     fn try_all(&mut self, key: &[u8], has_joined: bool, now: Time, out: &mut InFlight) -> Vec<LinkNews> {
         let serving = self.endpoint().filter(|_| self.endpoints > 1);
+        if let Some(serving) = &mut self.serving {
+            serving.has_answered = false;
+        }
         let mut round = self.round.take().unwrap_or_default();
         let is_asked = |at: &usize| {
             Some(*at) != serving && !self.refused.contains_key(at) && round.tries.iter().all(|one| one.endpoint != *at)
@@ -399,6 +402,7 @@ impl Links {
                 heard_at: now,
                 is_unwell: false,
                 is_told: false,
+                has_answered: false,
             });
             self.retry_at = now;
             // After a rebuild what was known before means nothing.

@@ -40,6 +40,8 @@ pub(super) struct Serving {
     pub(super) is_unwell: bool,
     /// It was told that it is silent.
     pub(super) is_told: bool,
+    /// It has answered something since others were last tried beside it.
+    pub(super) has_answered: bool,
 }
 
 impl Serving {

@@ -1,0 +1,192 @@
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn at(seconds: u32) -> Time {
+    Time::ZERO + SECOND * seconds
+}
+
+fn leading(token: Revision, until: u32) -> Report {
+    Report { standing: Standing::Leading { token, until: at(until) }, ..Report::default() }
+}
+
+fn following(name: &str, token: Revision) -> Report {
+    let leader = Leader { name: name.into(), token };
+    Report { standing: Standing::Following(Some(leader)), ..Report::default() }
+}
+
+fn out(kind: ErrorKind) -> Report {
+    Report { lost: Some(Error::new(kind, "lost")), ..Report::default() }
+}
+
+fn trouble(detail: &str) -> Option<Arc<Trouble>> {
+    Some(Arc::new(Trouble { error: Error::new(ErrorKind::Unreachable, detail), endpoint: Some(0) }))
+}
+
+/// All there is to tell now, as short words.
+fn told(mailbox: &mut Mailbox, now: u32) -> Vec<String> {
+    let mut words = Vec::new();
+    loop {
+        words.push(match mailbox.take(at(now)) {
+            Next::Nothing => return words,
+            Next::Ended => "ended".into(),
+            Next::Event(Event::Elected { token }) => format!("elected {token}"),
+            Next::Event(Event::Unelected { why }) => format!("unelected {:?}", why.kind()),
+            Next::Event(Event::Leader(leader)) => {
+                leader.map_or("leader -".into(), |one| format!("leader {}", one.name))
+            }
+            Next::Event(Event::Retrying(trouble)) => {
+                trouble.map_or("fine".into(), |one| format!("retrying {}", one.error.detail()))
+            }
+            Next::Event(Event::Failed(error)) => format!("failed {:?}", error.kind()),
+        });
+        if words.last().is_some_and(|word| word == "ended") {
+            return words;
+        }
+    }
+}
+
+fn mailbox() -> Mailbox {
+    Mailbox::new("me", SECOND * 10)
+}
+
+#[test]
+fn elected_then_leader_then_nothing() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    assert_eq!(told(&mut mailbox, 1), ["elected 7", "leader me"]);
+    assert_eq!(told(&mut mailbox, 2), [""; 0]);
+}
+
+#[test]
+fn elected_is_not_told_after_its_end() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    assert_eq!(told(&mut mailbox, 5), [""; 0]);
+}
+
+#[test]
+fn unelected_comes_by_the_clock_alone() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    assert_eq!(told(&mut mailbox, 5), ["unelected Deadline", "leader -"]);
+}
+
+#[test]
+fn a_term_that_has_ended_by_the_clock_is_not_prolonged() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    mailbox.set(leading(7, 8), at(4));
+    assert_eq!((told(&mut mailbox, 7), mailbox.revived()), (vec![], None), "prolonged in time");
+    mailbox.set(leading(7, 11), at(8));
+    assert_eq!((mailbox.leads(at(8)), mailbox.revived()), (None, Some(7)), "too late");
+    assert_eq!(told(&mut mailbox, 8), ["unelected Deadline", "leader -"]);
+    mailbox.set(leading(9, 14), at(9));
+    assert_eq!((told(&mut mailbox, 9), mailbox.revived()), (vec!["elected 9".into(), "leader me".into()], None));
+    mailbox.end_term(9);
+    mailbox.set(leading(9, 15), at(9));
+    assert_eq!((told(&mut mailbox, 9)[0].as_str(), mailbox.revived()), ("unelected Deadline", Some(9)));
+    mailbox.set(following("you", 11), at(10));
+    mailbox.set(leading(9, 16), at(10));
+    assert_eq!((mailbox.leads(at(10)), mailbox.revived()), (None, Some(9)), "nor after it was lost");
+}
+
+#[test]
+fn the_reason_of_an_earlier_term_is_not_told_of_this_one() {
+    let mut mailbox = mailbox();
+    mailbox.set(Report { lost: out(ErrorKind::KeyLost).lost, ..leading(9, 8) }, at(0));
+    assert_eq!(told(&mut mailbox, 1), ["elected 9", "leader me"]);
+    assert_eq!(told(&mut mailbox, 8), ["unelected Deadline", "leader -"]);
+}
+
+#[test]
+fn a_term_that_came_and_went_unseen_is_not_told() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    mailbox.set(following("you", 9), at(0));
+    assert_eq!(told(&mut mailbox, 1), ["leader you"]);
+}
+
+#[test]
+fn a_new_term_is_told_as_unelected_and_elected() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    mailbox.set(Report { lost: out(ErrorKind::KeyLost).lost, ..leading(9, 8) }, at(2));
+    assert_eq!(told(&mut mailbox, 2), ["unelected KeyLost", "elected 9", "leader me"]);
+}
+
+#[test]
+fn after_stop_only_unelected_and_the_end() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    mailbox.stop(at(1));
+    assert_eq!(mailbox.leads(at(1)), None);
+    mailbox.set(Report { trouble: trouble("x"), ..following("you", 9) }, at(1));
+    assert_eq!(told(&mut mailbox, 1), ["unelected Stopped"]);
+    assert!(mailbox.has_entered_farewell() && !mailbox.has_acknowledged());
+    assert!(mailbox.is_due(at(1)), "an acknowledgement is due");
+    assert_eq!(mailbox.let_go_at(), None, "the work of the user is waited for");
+    mailbox.acknowledge(at(3));
+    assert_eq!(mailbox.let_go_at(), Some(at(3)));
+    assert!(mailbox.has_acknowledged() && !mailbox.is_due(at(1)));
+    mailbox.end();
+    assert_eq!(told(&mut mailbox, 1), ["ended"]);
+}
+
+#[test]
+fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
+    for (lost, report, why) in
+        [("by the clock", None, "Deadline"), ("by a fact", Some(out(ErrorKind::KeyLost)), "KeyLost")]
+    {
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 5), at(0));
+        told(&mut mailbox, 1);
+        if let Some(report) = report {
+            mailbox.set(report, at(1));
+        }
+        mailbox.stop(at(6));
+        assert_eq!(told(&mut mailbox, 7), [format!("unelected {why}")], "lost {lost}");
+    }
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    mailbox.stop(at(4));
+    assert_eq!(told(&mut mailbox, 7), ["unelected Stopped"], "the stop was first, though it is told late");
+}
+
+#[test]
+fn a_stop_before_elected_was_told_tells_nothing() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    mailbox.stop(at(1));
+    assert_eq!(told(&mut mailbox, 1), [""; 0]);
+    assert!(!mailbox.has_entered_farewell());
+    assert_eq!(mailbox.let_go_at(), Some(at(1)), "nobody works");
+}
+
+#[test]
+fn troubles_are_told_at_once_then_once_in_a_while_and_their_end_at_once() {
+    let mut mailbox = mailbox();
+    mailbox.set(Report { trouble: trouble("a"), ..Report::default() }, at(0));
+    assert_eq!(told(&mut mailbox, 1), ["retrying a"]);
+    mailbox.set(Report { trouble: trouble("b"), ..Report::default() }, at(2));
+    assert_eq!(told(&mut mailbox, 2), [""; 0]);
+    assert_eq!(mailbox.due_at(), at(11));
+    assert_eq!(told(&mut mailbox, 11), ["retrying b"]);
+    mailbox.set(Report::default(), at(12));
+    assert_eq!(told(&mut mailbox, 12), ["fine"]);
+}
+
+#[test]
+fn failed_comes_after_unelected_and_is_the_end() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    let fatal = Some(Error::new(ErrorKind::StoreReset, "gone back"));
+    mailbox.set(Report { fatal, ..out(ErrorKind::StoreReset) }, at(2));
+    assert_eq!(told(&mut mailbox, 2), ["unelected StoreReset", "failed StoreReset", "ended"]);
+}

@@ -1,0 +1,34 @@
+/* The end of an election while etcd, whose process is the second argument, says nothing: the whole of it takes one
+   stop_timeout_ms beyond the work of the user. */
+
+#include "test.h"
+
+enum { STOP_TIMEOUT_MS = 2000 };
+
+int main(int argc, char **argv) {
+    begin(argc, argv);
+    CHECK(argc == 3);
+    pid_t etcd = (pid_t)atoi(argv[2]);
+    told told = {0};
+    el_config config = config_of("/ending", "one", &told);
+    config.stop_timeout_ms = STOP_TIMEOUT_MS;
+    el_election *election = NULL;
+    CHECK(el_start(&config, sizeof config, &election) == EL_OK);
+    poll_until(election, &told.elected, 1);
+
+    CHECK(kill(etcd, SIGSTOP) == 0);
+    el_stop(election);
+    CHECK(el_poll(election, 10000) == 1 && told.unelected == 1);
+    int64_t back = now_ms();
+    poll_to_the_end(election);
+    int64_t ended = now_ms();
+    CHECK(el_free(election) == EL_OK);
+    int64_t freed = now_ms();
+    CHECK(kill(etcd, SIGCONT) == 0);
+    if (ended < back + STOP_TIMEOUT_MS || freed >= back + 2 * STOP_TIMEOUT_MS) {
+        fprintf(stderr, "the end took %" PRId64 " ms, and freeing %" PRId64 " ms\n", ended - back, freed - ended);
+        return 1;
+    }
+    nothing_is_left();
+    return 0;
+}
