@@ -1,7 +1,8 @@
 # The doors of this house. `make help` says what is behind each.
 .PHONY: help demo check test test-bare faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
-PACKAGES = -p etcd-leader-ffi
+# What is built in one run shares its features, and nothing is built twice: who wants the addon too names both (.ci/test does).
+PACKAGES = $(or $(EL_PACKAGES),-p etcd-leader-ffi)
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -33,7 +34,6 @@ endif
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-# Built in one run: the features are those of all, so that nothing is built twice.
 DEMO_PACKAGES = $(PACKAGES) -p etcd-leader-node -p etcd-leader-demo
 demo: ## candidates in C, Node.js, Python and a shell on a real etcd, half a minute: who leads, through crashes and a freeze (API=v2: etcd's older API)
 	@.ci/tools demo
@@ -90,10 +90,11 @@ target/release/libetcd_leader.a: target/release/install/built ;
 target/release/install/libetcd_leader.a: target/release/libetcd_leader.a .ci/archive
 	@.ci/archive $< $@
 
+NODE_PACKAGES = $(or $(EL_PACKAGES),-p etcd-leader-node)
 node: ## the addon for Node.js, in node (npm pack there makes a package of it)
 	@.ci/tools node
-	@.ci/build -p etcd-leader-node
-	@node node/build.js
+	@.ci/build $(NODE_PACKAGES)
+	@node node/build.js $(NODE_PACKAGES)
 
 wheel: lib ## the package for Python, in target/python: needs neither Rust nor a compiler where it is installed
 	@.ci/tools wheel

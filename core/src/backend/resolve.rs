@@ -1,5 +1,6 @@
 //! Where an endpoint's host is. One look-up for each host at a time in the whole engine: it runs to its end, whoever asked
-//! for it, and what it found serves until connections to it fail.
+//! for it. What was found last serves until another look-up has found something: a server that is being restarted is where
+//! it was, and a name server that is dead must not keep us from it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,7 +28,7 @@ pub(super) struct Resolver {
 struct Host {
     /// The addresses that were found last, and when.
     found: Option<(Vec<IpAddr>, Instant)>,
-    /// None of them takes connections.
+    /// None of them takes connections: the host may be elsewhere by now.
     is_refused: bool,
     flight: Option<Flight>,
 }
@@ -52,33 +53,31 @@ impl Resolver {
         Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
-    /// None of the addresses that are known of this host takes connections: it may be elsewhere by now.
+    /// None of the addresses that are known of this host takes connections: it is looked up again.
     pub(super) fn refused(&self, endpoint: &Endpoint) {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = hosts.get_mut(endpoint.host()) {
             host.is_refused = true;
+            host.flight.get_or_insert_with(|| self.take_off(endpoint.host()));
         }
     }
 
     async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, String> {
-        let (known, mut flight) = {
+        let mut flight = {
             let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
             let host = hosts.entry(name.to_string()).or_default();
-            let is_old = host.found.as_ref().is_none_or(|(_, at)| at.elapsed() >= REFRESH);
-            let known = host.found.as_ref().map(|(addresses, _)| addresses.clone());
-            if let (Some(addresses), false, false) = (&known, is_old, host.is_refused) {
-                return Ok(addresses.clone());
-            }
-            let flight = host.flight.get_or_insert_with(|| self.take_off(name)).clone();
-            match known {
-                Some(addresses) if !host.is_refused => return Ok(addresses),
-                known => (known, flight),
+            match &host.found {
+                Some((addresses, at)) => {
+                    if host.is_refused || at.elapsed() >= REFRESH {
+                        host.flight.get_or_insert_with(|| self.take_off(name));
+                    }
+                    return Ok(addresses.clone());
+                }
+                None => host.flight.get_or_insert_with(|| self.take_off(name)).clone(),
             }
         };
         let landed = flight.wait_for(Option::is_some).await;
-        let result = landed.ok().and_then(|landed| landed.clone()).unwrap_or_else(|| Err("it was given up".into()));
-        // The last that are known serve while a look-up fails.
-        result.or_else(|error| known.ok_or(error))
+        landed.ok().and_then(|landed| landed.clone()).unwrap_or_else(|| Err("it was given up".into()))
     }
 
     fn take_off(&self, name: &str) -> Flight {
@@ -111,6 +110,8 @@ fn unknown(endpoint: &Endpoint, cause: &dyn fmt::Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn endpoint(url: &str) -> Endpoint {
@@ -137,8 +138,27 @@ mod tests {
         resolver.look_up(&here).await.expect("it is known");
         assert_eq!(found_at(), first);
         resolver.refused(&here);
-        resolver.look_up(&here).await.expect("it is looked up");
+        let flight = resolver.hosts.lock().expect("the lock")["localhost"].flight.clone();
+        let mut flight = flight.expect("it is being looked up");
+        flight.wait_for(Option::is_some).await.expect("it lands");
         assert!(found_at() > first);
+    }
+
+    /// A name server that is dead costs each look-up seconds; a server that is being restarted is where it was.
+    #[test]
+    fn what_is_known_serves_while_a_look_up_is_under_way() {
+        block_on(nobody_waits_for_it());
+    }
+
+    async fn nobody_waits_for_it() {
+        let resolver = Resolver::default();
+        let here = endpoint("http://slow.invalid:7");
+        let (_never, flight) = watch::channel(None);
+        let found = Some((vec![[127, 0, 0, 1].into()], Instant::now()));
+        let host = Host { found, is_refused: true, flight: Some(flight) };
+        resolver.hosts.lock().expect("the lock").insert("slow.invalid".into(), host);
+        let known = resolver.look_up(&here).now_or_never().expect("at once");
+        assert_eq!(known.expect("the last that was known")[0].port(), 7);
     }
 
     #[test]
