@@ -9,8 +9,10 @@ use etcd_leader::Election;
 use napi::Env;
 use napi_derive::napi;
 
-/// How long the end of a process or a worker waits for etcd to confirm that places are given up.
+/// How long the end of a process or a worker waits for etcd to confirm that a place is given up, counted from the one before;
+/// and for all together.
 const PATIENCE: Duration = Duration::from_millis(500);
+const AT_MOST: Duration = Duration::from_secs(5);
 
 /// How long those wait that end soon after one which was not confirmed: the threads of a process end one by one.
 const NO_PATIENCE: Duration = Duration::from_millis(10);
@@ -63,9 +65,13 @@ pub fn leave_all() {
     elections.values().for_each(|election| election.close());
     let in_vain = || IN_VAIN.lock().unwrap_or_else(PoisonError::into_inner);
     let is_hopeless = in_vain().is_some_and(|at| at.elapsed() < SOON);
-    let give_up = Instant::now() + if is_hopeless { NO_PATIENCE } else { PATIENCE };
+    let begun = Instant::now();
+    let mut give_up = begun + if is_hopeless { NO_PATIENCE } else { PATIENCE };
     for election in elections.values() {
-        if !election.wait_closed(give_up.saturating_duration_since(Instant::now())) {
+        if election.wait_closed(give_up.saturating_duration_since(Instant::now())) {
+            // Many take longer than one, as long as etcd goes on with them.
+            give_up = give_up.max((Instant::now() + PATIENCE).min(begun + AT_MOST));
+        } else {
             *in_vain() = Some(Instant::now());
         }
     }
