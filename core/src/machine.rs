@@ -34,7 +34,8 @@
 //! 7. **Transient is the rule, and slow is not dead.** Errors mean "look again", with jittered backoff, for ever. A
 //!    request ends when it is answered, when its link breaks, or when nobody needs the answer: a late answer counts, and
 //!    only `until` has consequences. While the link that serves owes an answer for longer than usual, others are opened
-//!    beside it, and the first that answers takes its place. Fatal is only what every reachable endpoint says before the
+//!    beside it, and the first that answers takes its place. A leader and the next in line whose link broke open another at
+//!    once; the others, which are many, spread theirs. Fatal is only what every reachable endpoint says before the
 //!    first join (and where others share the session, a join that etcd denies: that is decided when it is applied, on
 //!    every member alike). Only a definite refusal settles a request; all else is in doubt.
 //! 8. **What is in doubt is owned until it is settled.** The session watches a key whose join may still arrive, and

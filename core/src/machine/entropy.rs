@@ -34,6 +34,11 @@ impl Entropy {
         Duration::from_nanos(nanos / 2 + self.draw() % (nanos / 2 + 1))
     }
 
+    /// Any part of this time.
+    pub fn spread(&mut self, over: Duration) -> Duration {
+        over.mul_f64(self.draw() as f64 / u64::MAX as f64)
+    }
+
     /// How long to wait after this many failures in a row: from 50 ms doubling up to `cap`, jittered.
     pub fn backoff(&mut self, failures: u32, cap: Duration) -> Duration {
         let wait = Duration::from_millis(50) * (1 << failures.saturating_sub(1).min(12));

@@ -246,7 +246,9 @@ impl World {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
         }
         let range = self.procs[proc].range.as_ref();
-        let by_watch = matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
+        // A watch that was ended is not heard: who begins to lead at that moment does so because a time has passed.
+        let by_watch = range.is_some()
+            && matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
             if changes.iter().any(|change| change.key.starts_with(&prefix)));
         if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
             (is_new && by_watch && !self.is_v2(), cause, &key)

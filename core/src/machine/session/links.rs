@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::round::{Round, Serving, Try, clusters_of, verdict};
+use super::round::{Haste, LinkNews, Round, Serving, Try, clusters_of, verdict};
 use super::silence::{Silence, Waiting};
 use crate::config::SessionSettings;
 use crate::error::{Error, ErrorKind};
@@ -21,29 +21,13 @@ const FIRST_CONTACT: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MIN_BACKOFF_CAP: Duration = Duration::from_millis(250);
 
-/// What the session should know.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum LinkNews {
-    /// A link serves us; its first linearizable read gave this stamp. `known` was known when that was asked for, `seen`
-    /// is the highest revision that such a read gave on any link.
-    Up { stamp: Stamp, known: Revision, seen: Revision },
-    /// An endpoint failed us.
-    Failed { endpoint: usize, failure: Failure },
-    /// No endpoint served us, and one does not let us use the key that it was asked for. `is_final`: nobody serves us that is
-    /// reached, and nobody of ours has ever joined.
-    Denied { endpoint: usize, failure: Failure, is_final: bool },
-    /// Every configured endpoint answers for one other cluster.
-    Rebuilt,
-    /// The election cannot work, and never did.
-    Fatal(Error),
-}
-
 /// The search for an endpoint that serves.
 #[derive(Debug)]
 pub(super) struct Links {
     endpoints: usize,
     attempt: Duration,
     backoff_cap: Duration,
+    haste: Haste,
     /// The limit on waits between tries just now.
     longest_wait: Duration,
     serving: Option<Serving>,
@@ -64,6 +48,7 @@ impl Links {
             endpoints: settings.endpoints.len(),
             attempt: settings.attempt,
             backoff_cap: backoff_cap(settings),
+            haste: Haste::Start,
             longest_wait: backoff_cap(settings),
             serving: None,
             round: None,
@@ -167,17 +152,19 @@ impl Links {
         }
     }
 
-    /// Tries endpoints when it is time to. `is_urgent`: a lease is at stake.
+    /// Tries endpoints when it is time to.
     pub(super) fn advance(
         &mut self,
         key: &[u8],
-        is_urgent: bool,
+        haste: Haste,
         has_joined: bool,
         waiting: Waiting,
         now: Time,
         out: &mut InFlight,
     ) -> Vec<LinkNews> {
+        self.haste = haste;
         // Never wait beyond what a deadline needs.
+        let is_urgent = haste == Haste::Lead;
         self.longest_wait = if is_urgent { self.backoff_cap.min(self.attempt / 2) } else { self.backoff_cap };
         if self.serving.is_some() {
             let mut news = self.try_beside(key, has_joined, &waiting, now, out);
@@ -297,7 +284,7 @@ impl Links {
         if has_failed && (is_served || has_joined) {
             // Nothing depends on what all of them say together.
             self.failures = self.failures.saturating_add(1);
-            let retry_at = now + out.entropy.backoff(self.failures, self.longest_wait);
+            let retry_at = now + self.haste.pause(self.failures, self.longest_wait, out);
             if is_served {
                 self.retry_at = retry_at;
             } else {
@@ -331,9 +318,9 @@ impl Links {
             match &mut self.round {
                 // What was tried beside it goes on.
                 Some(round) => round.judge_at = now,
-                // The first failure of a link that served is answered at once.
-                None if self.failures == 1 => self.retry_at = now,
-                None => self.retry_at = now + out.entropy.backoff(self.failures, self.longest_wait),
+                // The first failure of a link that served is answered at once, except by followers.
+                None if self.failures == 1 && self.haste != Haste::Follow => self.retry_at = now,
+                None => self.retry_at = now + self.haste.pause(self.failures, self.longest_wait, out),
             }
             return vec![LinkNews::Failed { endpoint, failure }];
         }
@@ -413,7 +400,7 @@ impl Links {
             return news;
         }
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + out.entropy.backoff(self.failures, self.longest_wait);
+        self.retry_at = now + self.haste.pause(self.failures, self.longest_wait, out);
         let (waiting, failed): (Vec<Try>, Vec<Try>) = tries.into_iter().partition(|one| one.outcome.is_none());
         failed.iter().for_each(|one| out.close(one.link));
         if self.serving.is_some() {

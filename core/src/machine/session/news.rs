@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Session;
 use super::keeper::KeeperNews;
-use super::links::LinkNews;
+use super::round::LinkNews;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Stamp, Trouble};

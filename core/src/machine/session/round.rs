@@ -1,12 +1,54 @@
 //! What is tried in the search for an endpoint: each try of one, and what follows from all of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::links::LinkNews;
 use crate::error::{Error, ErrorKind};
+use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, RequestId, Stamp, Step};
 use crate::member::Revision;
 use crate::time::Time;
+
+/// How much depends on the next link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Haste {
+    /// There is nothing to lose yet.
+    Start,
+    /// A place behind the next in line: many others have one, too, and all lose their links at once when etcd restarts.
+    Follow,
+    /// The lead, or the place of the next in line.
+    Lead,
+}
+
+impl Haste {
+    /// How long to wait before the next try. Followers spread theirs: so they keep neither the leader nor each other waiting
+    /// for logins.
+    pub(super) fn pause(self, failures: u32, longest: Duration, out: &mut InFlight) -> Duration {
+        match self {
+            // Half a ttl at first: no lease that is renewed in time runs out by that.
+            Haste::Follow if failures <= 1 => out.entropy.spread(longest * 2),
+            Haste::Follow => out.entropy.spread(longest),
+            Haste::Start | Haste::Lead => out.entropy.backoff(failures, longest),
+        }
+    }
+}
+
+/// What the session should know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LinkNews {
+    /// A link serves us; its first linearizable read gave this stamp. `known` was known when that was asked for, `seen`
+    /// is the highest revision that such a read gave on any link.
+    Up { stamp: Stamp, known: Revision, seen: Revision },
+    /// An endpoint failed us.
+    Failed { endpoint: usize, failure: Failure },
+    /// No endpoint served us, and one does not let us use the key that it was asked for. `is_final`: nobody serves us that is
+    /// reached, and nobody of ours has ever joined.
+    Denied { endpoint: usize, failure: Failure, is_final: bool },
+    /// Every configured endpoint answers for one other cluster.
+    Rebuilt,
+    /// The election cannot work, and never did.
+    Fatal(Error),
+}
 
 /// A try of an endpoint.
 #[derive(Debug)]
