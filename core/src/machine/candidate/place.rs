@@ -16,7 +16,8 @@ impl Candidate {
             name: self.name.clone(),
             asked_at: self.joined_at,
             leader: self.view.as_ref().map(|view| view.first.revision),
-            is_near: self.proof.is_some() || self.view.as_ref().is_some_and(|view| view.next_in_line),
+            // Before the first look we may be the first.
+            is_near: self.proof.is_some() || self.view.as_ref().is_none_or(|view| view.next_in_line),
         })
     }
 
