@@ -80,6 +80,16 @@ fn frozen_past_the_ttl_the_first_word_on_waking_is_no(api: Api) {
     line[0].elected();
 }
 
+/// The next that it is told, but for troubles: a busy machine has some.
+fn next_of(election: &Election) -> Next {
+    loop {
+        match election.next(Some(Duration::from_secs(40))).expect("no fork") {
+            Next::Event(Event::Retrying(_)) => {}
+            next => return next,
+        }
+    }
+}
+
 on_v2_and_v3!(a_place_is_kept_until_the_user_has_heard);
 fn a_place_is_kept_until_the_user_has_heard(api: Api) {
     let cluster = single();
@@ -93,23 +103,22 @@ fn a_place_is_kept_until_the_user_has_heard(api: Api) {
         api,
         ..Config::default()
     };
-    let wait = Some(Duration::from_secs(20));
     let election = Election::start(&config(60_000)).expect("started");
-    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
-    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Leader(Some(_))))));
+    assert!(matches!(next_of(&election), Next::Event(Event::Elected { .. })));
+    assert!(matches!(next_of(&election), Next::Event(Event::Leader(Some(_)))));
     let mut next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
     next.hears("leader");
 
     election.stop();
     assert!(!election.is_leader() && election.token().is_none());
-    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Unelected { .. }))));
+    assert!(matches!(next_of(&election), Next::Event(Event::Unelected { .. })));
     // The user cleans up for longer than a ttl; the place is renewed meanwhile.
     std::thread::sleep(Duration::from_millis(TTL_MS * 3 / 2));
     assert_eq!(next.claims(), "no", "nobody leads while the user has not come back");
     assert!(election.is_due(), "an acknowledgement is due");
     let busy = waits(&cluster, std::slice::from_ref(&next));
     let back = now_ms();
-    assert_eq!(election.next(wait).expect("no fork"), Next::Ended);
+    assert_eq!(next_of(&election), Next::Ended);
     let (elected, _) = next.hears_at("elected");
     let bound = back + 1000 + millis(busy.so_far());
     assert!((back..bound).contains(&elected), "at once after the user came back, not {} ms later", elected - back);
@@ -117,7 +126,7 @@ fn a_place_is_kept_until_the_user_has_heard(api: Api) {
 
     // Who never takes Unelected keeps the place for the stop's time, no longer.
     let election = Election::start(&config(500)).expect("started");
-    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Elected { .. }))));
+    assert!(matches!(next_of(&election), Next::Event(Event::Elected { .. })));
     let next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
     next.hears("leader");
     let busy = waits(&cluster, std::slice::from_ref(&next));
@@ -126,5 +135,5 @@ fn a_place_is_kept_until_the_user_has_heard(api: Api) {
     let (elected, _) = next.hears_at("elected");
     let bound = stopped + 1500 + millis(busy.so_far());
     assert!((stopped + 500..bound).contains(&elected), "after {} ms", elected - stopped);
-    assert!(matches!(election.next(wait), Ok(Next::Event(Event::Unelected { .. }))), "late, but told");
+    assert!(matches!(next_of(&election), Next::Event(Event::Unelected { .. })), "late, but told");
 }

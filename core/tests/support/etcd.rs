@@ -217,7 +217,14 @@ impl Cluster {
 
     /// What etcdctl says to this; the members are named. Panics if it fails.
     pub fn etcdctl(&self, arguments: &[&str]) -> String {
-        let output = self.try_etcdctl(arguments);
+        let mut output = self.try_etcdctl(arguments);
+        // It gives up after five seconds, which a busy machine may need; a read may be asked for again.
+        for _ in 0..3 {
+            if output.status.success() || arguments.first() != Some(&"get") {
+                break;
+            }
+            output = self.try_etcdctl(arguments);
+        }
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),

@@ -9,6 +9,9 @@ static void is_told(const char *endpoint) {
     el_election *election = start("/trouble", "one", &told);
     poll_until(election, &told.retrying, 1);
     CHECK(now_ms() < begun + 5000);
+    /* On a busy machine it is told first that a step is slow, and the rest a ttl later. */
+    for (int64_t end = now_ms() + 60000; told.why == EL_TIMEOUT && now_ms() < end;)
+        CHECK(el_poll(election, 1000) >= 0);
     CHECK(told.why == EL_UNREACHABLE && strcmp(told.endpoint, endpoint) == 0);
     CHECK(strstr(told.message, endpoint) != NULL);
     CHECK(!el_is_leader(election) && told.elected == 0 && told.error == 0);
