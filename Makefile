@@ -1,7 +1,7 @@
 # The doors of this house. `make help` says what is behind each.
 .PHONY: help demo check test test-bare faults mutants bench figures etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
-# What is built in one run shares its features, and nothing is built twice: who wants the addon too names both (.ci/test does).
+# Packages that cargo builds in one run share their features, so nothing is built twice: .ci/test names the addon, too.
 PACKAGES = $(or $(EL_PACKAGES),-p etcd-leader-ffi)
 # Where `make install` puts things. DESTDIR is for those who make packages: it stands before every path, and in no file.
 PREFIX ?= /usr/local

@@ -103,7 +103,7 @@ impl Mailbox {
         }
     }
 
-    /// What is so now. A term that has ended by the clock is over, even if the report prolongs it.
+    /// Replaces the report by a newer one. A term that has ended by the clock is over, even if the report prolongs it.
     pub fn set(&mut self, report: Report, now: Time) {
         if let Standing::Leading { token, until } = self.is.standing {
             let is_same = matches!(report.standing, Standing::Leading { token: next, .. } if next == token);

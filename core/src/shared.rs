@@ -56,7 +56,7 @@ impl WallWatch {
     }
 }
 
-/// What a report has led to.
+/// The consequences of a report.
 #[derive(Debug)]
 pub(crate) struct Heard {
     /// A trouble is held back until then.

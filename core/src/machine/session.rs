@@ -37,7 +37,7 @@ use keys::Keys;
 use lease::LeaseKeeper;
 use links::Links;
 use probes::{Probes, probe_every};
-use round::Haste;
+use round::Urgency;
 use silence::Waiting;
 
 pub(super) use keeper::Check;
@@ -341,13 +341,13 @@ impl Session {
             self.probes.close(out);
             return;
         }
-        let haste = match (now < self.leading_until(), self.near) {
-            (true, 1..) => Haste::Lead,
-            (true, 0) if !self.places.is_empty() => Haste::Follow,
-            _ => Haste::Start,
+        let urgency = match (now < self.leading_until(), self.near) {
+            (true, 1..) => Urgency::Lead,
+            (true, 0) if !self.places.is_empty() => Urgency::Follow,
+            _ => Urgency::Start,
         };
         let waiting = self.waiting(out);
-        let news = self.links.advance(self.keys.current(), haste, self.has_joined, waiting, now, out);
+        let news = self.links.advance(self.keys.current(), urgency, self.has_joined, waiting, now, out);
         self.hear_of_links(news, now, out);
         self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {

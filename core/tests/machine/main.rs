@@ -6,6 +6,7 @@
 mod accused;
 mod tables;
 mod tables_stop;
+mod tables_terms;
 mod tables_v2;
 
 use std::collections::VecDeque;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::round::{Haste, LinkNews, Round, Serving, Try, clusters_of, verdict};
+use super::round::{LinkNews, Round, Serving, Try, Urgency, clusters_of, verdict};
 use super::silence::{Silence, Waiting};
 use crate::config::SessionSettings;
 use crate::error::{Error, ErrorKind};
@@ -27,7 +27,7 @@ pub(super) struct Links {
     endpoints: usize,
     attempt: Duration,
     backoff_cap: Duration,
-    haste: Haste,
+    urgency: Urgency,
     /// The limit on waits between tries just now.
     longest_wait: Duration,
     serving: Option<Serving>,
@@ -48,7 +48,7 @@ impl Links {
             endpoints: settings.endpoints.len(),
             attempt: settings.attempt,
             backoff_cap: backoff_cap(settings),
-            haste: Haste::Start,
+            urgency: Urgency::Start,
             longest_wait: backoff_cap(settings),
             serving: None,
             round: None,
@@ -156,15 +156,15 @@ impl Links {
     pub(super) fn advance(
         &mut self,
         key: &[u8],
-        haste: Haste,
+        urgency: Urgency,
         has_joined: bool,
         waiting: Waiting,
         now: Time,
         out: &mut InFlight,
     ) -> Vec<LinkNews> {
-        self.haste = haste;
+        self.urgency = urgency;
         // Never wait beyond what a deadline needs.
-        let is_urgent = haste == Haste::Lead;
+        let is_urgent = urgency == Urgency::Lead;
         self.longest_wait = if is_urgent { self.backoff_cap.min(self.attempt / 2) } else { self.backoff_cap };
         if self.serving.is_some() {
             let mut news = self.try_beside(key, has_joined, &waiting, now, out);
@@ -284,7 +284,7 @@ impl Links {
         if has_failed && (is_served || has_joined) {
             // Nothing depends on what all of them say together.
             self.failures = self.failures.saturating_add(1);
-            let retry_at = now + self.haste.pause(self.failures, self.longest_wait, out);
+            let retry_at = now + self.urgency.pause(self.failures, self.longest_wait, out);
             if is_served {
                 self.retry_at = retry_at;
             } else {
@@ -319,8 +319,8 @@ impl Links {
                 // What was tried beside it goes on.
                 Some(round) => round.judge_at = now,
                 // The first failure of a link that served is answered at once, except by followers.
-                None if self.failures == 1 && self.haste != Haste::Follow => self.retry_at = now,
-                None => self.retry_at = now + self.haste.pause(self.failures, self.longest_wait, out),
+                None if self.failures == 1 && self.urgency != Urgency::Follow => self.retry_at = now,
+                None => self.retry_at = now + self.urgency.pause(self.failures, self.longest_wait, out),
             }
             return vec![LinkNews::Failed { endpoint, failure }];
         }
@@ -400,7 +400,7 @@ impl Links {
             return news;
         }
         self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + self.haste.pause(self.failures, self.longest_wait, out);
+        self.retry_at = now + self.urgency.pause(self.failures, self.longest_wait, out);
         let (waiting, failed): (Vec<Try>, Vec<Try>) = tries.into_iter().partition(|one| one.outcome.is_none());
         failed.iter().for_each(|one| out.close(one.link));
         if self.serving.is_some() {

@@ -11,7 +11,7 @@ use crate::time::Time;
 
 /// How much depends on the next link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Haste {
+pub(super) enum Urgency {
     /// There is nothing to lose yet.
     Start,
     /// A place behind the next in line: many others have one, too, and all lose their links at once when etcd restarts.
@@ -20,20 +20,20 @@ pub(super) enum Haste {
     Lead,
 }
 
-impl Haste {
+impl Urgency {
     /// How long to wait before the next try. Followers spread theirs: so they keep neither the leader nor each other waiting
     /// for logins.
     pub(super) fn pause(self, failures: u32, longest: Duration, out: &mut InFlight) -> Duration {
         match self {
             // Half a ttl at first: no lease that is renewed in time runs out by that.
-            Haste::Follow if failures <= 1 => out.entropy.spread(longest * 2),
-            Haste::Follow => out.entropy.spread(longest),
-            Haste::Start | Haste::Lead => out.entropy.backoff(failures, longest),
+            Urgency::Follow if failures <= 1 => out.entropy.spread(longest * 2),
+            Urgency::Follow => out.entropy.spread(longest),
+            Urgency::Start | Urgency::Lead => out.entropy.backoff(failures, longest),
         }
     }
 }
 
-/// What the session should know.
+/// News of the links, for the session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LinkNews {
     /// A link serves us; its first linearizable read gave this stamp. `known` was known when that was asked for, `seen`
