@@ -26,8 +26,7 @@ git ls-files -z | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s
 # Leaves the verdict in $law and $seed: what the simulation says of the tree in $work. Arguments choose its tests.
 judge() {
     local log=$work/log
-    (cd "$work" && SEEDS=$seeds MOST=1 cargo test --quiet --locked -p etcd-leader --test simulation -- \
-        --nocapture --skip fakes "$@") >"$log" 2>&1
+    (cd "$work" && SEEDS=$seeds MOST=1 cargo simulation --quiet -- --nocapture --skip fakes "$@") >"$log" 2>&1
     local code=$?
     law='' seed=''
     if grep -q '^error: could not compile' "$log"; then
@@ -42,7 +41,7 @@ judge() {
 # The same, for a test that is named: its arguments for cargo. It must have run.
 judge_by() {
     local log=$work/log
-    (cd "$work" && cargo test --quiet --locked -p etcd-leader "$@" -- --exact) >"$log" 2>&1
+    (cd "$work" && cargo test --quiet --workspace --locked "$@" -- --exact) >"$log" 2>&1
     local code=$?
     law='' seed='-'
     if grep -q '^error: could not compile' "$log"; then

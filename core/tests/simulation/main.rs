@@ -148,7 +148,7 @@ fn run(api: Api, base: u64) {
     if let Some(one) = broken.first() {
         println!("--- the last lines of seed {} ---", one.seed);
         replay(one.seed, 60);
-        println!("replay: SEED={} cargo test --test simulation -- --nocapture", one.seed);
+        println!("replay: SEED={} cargo simulation -- --nocapture", one.seed);
     }
     assert!(broken.is_empty(), "{} seeds break a law", broken.len());
     if stats.seeds >= FULL {
