@@ -23,7 +23,8 @@
 //!    only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
 //!    out, say so, and join again. A waiter without news looks again every ttl. A renewal that was sent before our join was
-//!    answered says nothing of our key: it does not prolong what the join began.
+//!    answered says nothing of our key: it does not prolong what the join began. On a new link, and after a denied read, no
+//!    renewal prolongs a term before a look has shown our key.
 //! 4. **Tokens grow from term to term within one history of the store.** An entry that has led and lost the lead is never
 //!    led from again: it is deleted, and joined afresh. Time passes before an input that could prolong a term counts. A
 //!    store that went back is reported, and nobody of ours leads for one ttl and a margin.
@@ -40,12 +41,18 @@
 //!    every member alike). Only a definite refusal settles a request; all else is in doubt.
 //! 8. **What is in doubt is owned until it is settled.** The session watches a key whose join may still arrive, and
 //!    deletes what appears, until the lease has ended. A revision for which a leave was sent is never adopted again; a
-//!    lease is never used again after a revoke was tried. In v2, where a wipe gives names out again, an entry that we
+//!    lease is never used again after a revoke was tried. Each new link asks which keys hang on the lease: an entry that no
+//!    candidate owns is deleted. In v2, where a wipe gives names out again, an entry that we
 //!    have no answer about is nobody's and runs out; a refresh names our last write, and another write is taken for
 //!    ours only while one of ours is in doubt and our entry is certain to exist.
 //! 9. **We never wait for ourselves**, never parse another member's suffix, and rank by (create revision, key) alone.
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.
+//! 11. **A crowd costs what it must:** no look and no renewal without a reason.
+//! 12. **One denied key costs no other election anything.** etcd renews a lease only for a user who may write each key on it. If it
+//!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
+//!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long
+//!     as was certain when we last saw it.
 
 use std::sync::Arc;
 
@@ -168,6 +175,8 @@ pub struct Facts {
     /// Our lease, if we hold one. In v2, where each entry has a time to live of its own: a number that changes when all
     /// that we knew of the store is void.
     pub lease: Option<LeaseId>,
+    /// The lease that was held before, from which our entries are moved, and until when leading under it is certain.
+    pub former: Option<(LeaseId, Time)>,
     /// Until when leading is certain: the end of the lease less the margin (law 1).
     pub until: Time,
     /// Before this nobody of ours leads (law 4).
@@ -183,6 +192,8 @@ pub struct Facts {
 pub enum Finding {
     /// What a read found under its key.
     Entry(Option<Member>),
+    /// etcd denied the read: of this key, or of another that was read with it.
+    Unchecked,
     /// It is known not to be ours any more, whatever is there.
     Lost(Option<Member>),
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::InFlight;
-use super::{Facts, LinkId, Op, Plea, Report, RequestId, Trouble, members_of};
+use super::{Facts, LinkId, Op, Plea, Report, RequestId, Trouble, member_key, members_of};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
 use crate::time::Time;
 
+mod moving;
 mod place;
 mod replies;
 mod watching;
@@ -55,9 +56,9 @@ enum Wish {
 enum Proof {
     /// A look showed it.
     Looked,
-    /// The delete of the only one ahead of us. A look must agree before the end that was certain at that time: renewals
-    /// do not prolong a term that no look has confirmed.
-    Watched { agree_by: Time },
+    /// The delete of the only one ahead of us, or a look on a link that is gone, and with it the watch of our key. A look must
+    /// agree before the end that was certain at that time: renewals do not prolong a term that no look has confirmed.
+    Unconfirmed { agree_by: Time },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ enum Verb {
     Join,
     Look,
     Leave,
+    /// Hang our entry on another lease.
+    Move,
     /// Delete what was left behind under a former lease.
     Clear,
 }
@@ -85,13 +88,18 @@ pub struct Candidate {
     wish: Wish,
     link: Option<LinkId>,
     endpoint: Option<usize>,
+    /// What our entry hangs on, or will.
     lease: Option<LeaseId>,
+    /// The lease that the session holds instead: our entry is to be moved there.
+    target: Option<LeaseId>,
+    /// A move to this lease was sent; it may have been applied.
+    moving_to: Option<LeaseId>,
     /// Until when leading is certain, as the session said last.
     until: Time,
-    /// Our member key under that lease.
+    /// Our member key, named after the lease that it was made under.
     own: Vec<u8>,
     place: Option<Membership>,
-    /// When the join that made it was sent, and when it was answered.
+    /// When the join that made it, or the last move, was sent, and when it was answered.
     joined_at: Time,
     answered_at: Time,
     view: Option<View>,
@@ -147,6 +155,8 @@ impl Candidate {
             link: None,
             endpoint: None,
             lease: None,
+            target: None,
+            moving_to: None,
             until: Time::ZERO,
             own: Vec::new(),
             place: None,
@@ -244,7 +254,7 @@ impl Candidate {
     /// Ends the term if its time is over.
     pub(super) fn end_by_clock(&mut self, facts: &Facts, now: Time) {
         let led = matches!(self.report.standing, Standing::Leading { .. });
-        self.drop_old_proof(&self.as_of_our_join(facts), now);
+        self.drop_old_proof(&self.as_of_our_entry(facts), now);
         self.is_spent |= led && self.proof.is_none();
     }
 
@@ -254,14 +264,6 @@ impl Candidate {
             self.why.get_or_insert(Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time"));
             (self.proof, self.is_spent) = (None, true);
         }
-    }
-
-    /// A renewal that was sent before our join was answered says nothing of our entry: somebody may have deleted that
-    /// before the renewal, and our watch cannot have told us yet (law 3).
-    fn as_of_our_join(&self, facts: &Facts) -> Facts {
-        let is_of_before = self.pace.api == Api::V3 && facts.until < self.answered_at + self.pace.certain;
-        let end = if is_of_before { self.joined_at + self.pace.certain } else { Time::NEVER };
-        Facts { until: facts.until.min(end), ..*facts }
     }
 
     fn drop_old_proof(&mut self, facts: &Facts, now: Time) {
@@ -274,7 +276,7 @@ impl Candidate {
         if now < facts.until {
             self.lapsed = false;
         }
-        if matches!(self.proof, Some(Proof::Watched { agree_by }) if now >= agree_by) {
+        if matches!(self.proof, Some(Proof::Unconfirmed { agree_by }) if now >= agree_by) {
             self.proof = None;
             self.must_look = true;
             self.why.get_or_insert(Error::new(ErrorKind::Timeout, "no look confirmed in time that we are first"));
@@ -282,7 +284,7 @@ impl Candidate {
     }
 
     fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
-        let facts = &self.as_of_our_join(facts);
+        let facts = &self.as_of_our_entry(facts);
         self.drop_old_proof(facts, now);
         if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
             self.wish = Wish::Leave;
@@ -329,14 +331,20 @@ impl Candidate {
                 Api::V3 => Op::Leave { key, revision },
             };
             (Verb::Leave, op)
+        } else if let Some(op) = self.move_entry() {
+            (Verb::Move, op)
         } else if let (None, Some(lease), Wish::Campaign) = (&self.place, self.lease, self.wish) {
+            if self.pace.api == Api::V3 {
+                // An entry that was moved had the name of the lease before.
+                self.own = member_key(&self.prefix, lease);
+            }
             let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
             let op = match self.pace.api {
                 Api::V2 => Op::Post { prefix, name, ttl_s: self.pace.ttl_s },
                 Api::V3 => Op::Join { prefix, own, name, lease },
             };
             (Verb::Join, op)
-        } else if let Some(old) = self.left_behind.first().cloned() {
+        } else if let (Some(old), false) = (self.left_behind.first().cloned(), matches!(self.wish, Wish::Hold(_))) {
             (Verb::Clear, Op::Leave { key: old.key, revision: old.revision })
         } else if let (true, Some(place)) = (self.must_look, &self.place) {
             (self.must_look, self.look_at) = (false, Time::NEVER);
@@ -356,12 +364,12 @@ impl Candidate {
             return Time::NEVER;
         }
         let agree_by = match self.proof {
-            Some(Proof::Watched { agree_by }) => agree_by,
+            Some(Proof::Unconfirmed { agree_by }) => agree_by,
             _ => Time::NEVER,
         };
         let leave_by = self.leave_by.unwrap_or(Time::NEVER);
         let told_by = if let Wish::Hold(Some(until)) = self.wish { until } else { Time::NEVER };
-        let facts = self.as_of_our_join(facts);
+        let facts = self.as_of_our_entry(facts);
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
         let (lapse, quiet, retry) =
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
@@ -397,7 +405,7 @@ impl Candidate {
             (Some(place), Some(proof)) if !self.is_spent && now >= facts.quiet_until && (led || !facts.is_suspect) => {
                 let until = match proof {
                     Proof::Looked => facts.until,
-                    Proof::Watched { agree_by } => facts.until.min(agree_by),
+                    Proof::Unconfirmed { agree_by } => facts.until.min(agree_by),
                 };
                 Standing::Leading { token: place.revision, until }
             }

@@ -293,6 +293,7 @@ impl Crew {
         let Some(candidate) = self.candidates.get(&id) else { return };
         let mut report = candidate.report().clone();
         report.fatal = self.session.fatal().cloned().or(report.fatal);
+        report.released &= !self.session.owes(candidate.prefix());
         if !candidate.has_ended() {
             report.trouble = self.session.trouble().cloned().or(report.trouble);
         }

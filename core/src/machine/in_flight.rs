@@ -27,7 +27,7 @@ pub(super) enum Owner {
 enum Priority {
     /// Openings, the lease and what confirms it: never held back.
     Session,
-    /// What lets another one lead: leaves.
+    /// What lets another one lead, or us go on leading: leaves, and entries that are moved to another lease.
     HandOver,
     /// Joins.
     Join,
@@ -40,7 +40,7 @@ impl Priority {
 
     fn of(op: &Op) -> Priority {
         match op {
-            Op::Leave { .. } | Op::Withdraw { .. } => Priority::HandOver,
+            Op::Leave { .. } | Op::Withdraw { .. } | Op::Move { .. } => Priority::HandOver,
             Op::Join { .. } | Op::Post { .. } => Priority::Join,
             Op::Look { .. } => Priority::Rest,
             _ => Priority::Session,

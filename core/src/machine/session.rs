@@ -2,6 +2,7 @@
 //!
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
 //! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `doubts` owns the keys whose fate is open;
+//! `orphans` finds entries on the lease that are nobody's;
 //! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; here is the
 //! history of the store, and in `news` what the parts tell each other.
 
@@ -25,6 +26,7 @@ mod keys;
 mod lease;
 mod links;
 mod news;
+mod orphans;
 mod probes;
 mod round;
 mod silence;
@@ -36,6 +38,7 @@ use keeper::Keeper;
 use keys::Keys;
 use lease::LeaseKeeper;
 use links::Links;
+use orphans::Orphans;
 use probes::{Probes, probe_every};
 use round::Urgency;
 use silence::Waiting;
@@ -52,6 +55,7 @@ pub struct Session {
     clocks: Clocks,
     probes: Probes,
     doubts: Doubts,
+    orphans: Orphans,
     /// Where our candidates stand, for the confirming read.
     places: Places,
     /// How many of them lead or are next in line.
@@ -81,6 +85,7 @@ impl Session {
             clocks: Clocks::new(probe_every(&settings) * 2),
             probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
+            orphans: Orphans::default(),
             places: Places::new(),
             near: 0,
             keys: Keys::default(),
@@ -129,8 +134,24 @@ impl Session {
         self.doubts.add(key);
     }
 
+    /// Takes over, of what hangs on our lease, the entries that no candidate owns.
+    fn own_orphans(&mut self, keys: Vec<Vec<u8>>) {
+        let owned = self.keys.all();
+        for key in keys {
+            let entry = orphans::entry(&key).filter(|(_, lease)| self.keeper.has_named(*lease));
+            if entry.is_some_and(|(prefix, _)| !owned.contains(prefix)) {
+                self.doubts.add_orphan(key);
+            }
+        }
+    }
+
     pub(super) fn has_doubt_under(&self, prefix: &[u8]) -> bool {
         self.doubts.has_one_under(prefix)
+    }
+
+    /// Whether a key under this prefix may still be there, or appear.
+    pub(super) fn owes(&self, prefix: &[u8]) -> bool {
+        self.doubts.has_any_under(prefix)
     }
 
     /// What candidates may read.
@@ -139,6 +160,7 @@ impl Session {
             link: self.links.current(),
             endpoint: self.links.endpoint(),
             lease: self.keeper.lease(),
+            former: self.keeper.former(),
             until: self.leading_until(),
             quiet_until: self.quiet_until,
             has_joined: self.has_joined,
@@ -209,8 +231,8 @@ impl Session {
             self.weigh_clocks(now, out);
         }
         match reply.answer {
-            // The header of a keepalive is not linearizable.
-            Answer::Renewed { .. } => {}
+            // The header of what the lessor says is not linearizable.
+            Answer::Renewed { .. } | Answer::Listed { .. } => {}
             // A lease that is gone already is revoked by a refusal, which has no header: its stamp is an older one of the link's.
             Answer::Revoked => self.saw(reply.stamp.revision, out),
             _ => self.check_history(reply.stamp, booking.known, now, out),
@@ -230,10 +252,10 @@ impl Session {
         }
     }
 
-    /// The serving link has answered, so it is not silent. A keepalive proves nothing of that: a member without a majority
-    /// answers it, too.
+    /// The serving link has answered, so it is not silent. What the lessor says proves nothing of that: a member without a
+    /// majority says it, too.
     fn note_answer(&mut self, answer: &Answer, sent_at: Time, now: Time) {
-        let is_linearizable = !matches!(answer, Answer::Renewed { .. });
+        let is_linearizable = !matches!(answer, Answer::Renewed { .. } | Answer::Listed { .. });
         self.links.heard(Some(now.since(sent_at)), is_linearizable.then_some(now));
     }
 
@@ -284,6 +306,9 @@ impl Session {
             if let (Err(failure), Some(link)) = (self.doubts.reply(id, result, now, out), self.links.current()) {
                 self.request_failed(link, failure, now, out);
             }
+        } else if self.orphans.is_waiting_for(id) {
+            let keys = self.orphans.reply(result);
+            self.own_orphans(keys);
         } else {
             let (news, checks) = self.keeper.reply(id, result, now, out);
             self.checks.extend(checks);
@@ -354,6 +379,7 @@ impl Session {
             let wants_lease = self.has_users && self.fatal.is_none();
             self.keeper.hurry(self.near > 0);
             self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
+            self.orphans.advance(link, self.keeper.lease(), out);
             let has_settled = self.keeper.has_settled();
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {

@@ -57,6 +57,11 @@ pub enum Op {
         /// The keys to read.
         keys: Vec<Vec<u8>>,
     },
+    /// Which keys hang on this lease? Answer: `Listed`.
+    ListKeys {
+        /// Which lease.
+        lease: LeaseId,
+    },
     /// End this lease and delete all that hangs on it. Answer: `Revoked`, also if there is none.
     Revoke {
         /// Which lease.
@@ -71,6 +76,17 @@ pub enum Op {
         /// The value.
         name: Vec<u8>,
         /// The lease it hangs on.
+        lease: LeaseId,
+    },
+    /// v3: if this revision created our key, put it again under another lease; its revision stays. Answer: `Moved`.
+    Move {
+        /// The key.
+        key: Vec<u8>,
+        /// The value, as it is and stays.
+        name: Vec<u8>,
+        /// The revision that created it.
+        revision: Revision,
+        /// The lease it is to hang on.
         lease: LeaseId,
     },
     /// Read our key and its neighbours linearizably at one revision. Answer: `Looked`.
@@ -212,6 +228,11 @@ pub enum Answer {
         /// The entries.
         found: Vec<Option<Member>>,
     },
+    /// What hangs on the lease, as far as the member knows; nothing if there is no such lease.
+    Listed {
+        /// The keys.
+        keys: Vec<Vec<u8>>,
+    },
     /// The lease does not exist any more.
     Revoked,
     /// Whether our key was created just now, and what the same transaction saw. If it was not, only `own` of what was
@@ -221,6 +242,13 @@ pub enum Answer {
         created: bool,
         /// What the transaction saw.
         seen: Seen,
+    },
+    /// The key hangs on the other lease now, or, if another revision created it, what it holds.
+    Moved {
+        /// Whether it was moved.
+        moved: bool,
+        /// If not, what was found under the key.
+        found: Option<Member>,
     },
     /// v2: the entry exists now.
     Posted {

@@ -110,6 +110,8 @@ async fn leases_are_granted_renewed_and_revoked() {
     let confirmed = bench.answer(link, Op::Confirm { key: own(77), keys: vec![] }).await;
     assert_eq!(confirmed, Answer::Confirmed { found: vec![] });
 
+    assert_eq!(bench.answer(link, Op::ListKeys { lease: 77 }).await, Answer::Listed { keys: vec![own(77)] });
+    assert_eq!(bench.answer(link, Op::ListKeys { lease: 78 }).await, Answer::Listed { keys: vec![] });
     assert_eq!(bench.answer(link, Op::Revoke { lease: 77 }).await, Answer::Revoked);
     let gone = bench.ask(link, Op::Revoke { lease: 77 }).await.expect("also if there is none");
     assert_eq!((gone.answer, gone.stamp.cluster), (Answer::Revoked, renewed.stamp.cluster));

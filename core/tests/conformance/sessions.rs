@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::{Cluster, wait_for};
+use super::support::{Cluster, Proxy, wait_for};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -172,4 +172,33 @@ fn closing_gives_the_place_up_and_waits_for_nothing(api: Api) {
     cluster.member(0).thaw();
     let store = Store { cluster: &cluster, api };
     store.wait_for_members("/closed/2", 0);
+}
+
+/// As a restore with `--bump-revision` does: an entry of an election that has left is back on the lease that its process
+/// still keeps.
+#[test]
+fn an_entry_that_comes_back_on_our_lease_is_cleared_away() {
+    let cluster = Cluster::single();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let behind = |key: &str| Config { endpoints: vec![proxy.url()], ..config(&cluster, key, "one") };
+    let stays = Election::start(&behind("/back/stays")).expect("started");
+    let leaves = Election::start(&behind("/back/leaves")).expect("started");
+    let (token, _) = (elected(&stays), elected(&leaves));
+    drop(leaves);
+    wait_for("it to leave", || (keys(&cluster, "/back/leaves/") == 0).then_some(()));
+    let lease = cluster.etcdctl(&["get", "--prefix", "/back/stays/", "--keys-only"]);
+    let lease = lease.trim().rsplit('/').next().expect("named after its lease").to_owned();
+    let entry = format!("/back/leaves/{lease}");
+    for key in [&entry, "/back/note"] {
+        cluster.etcdctl(&["put", key, "one", &format!("--lease={lease}")]);
+    }
+    proxy.reset();
+    wait_for("the entry to go", || (keys(&cluster, &entry) == 0).then_some(()));
+    assert_eq!(keys(&cluster, "/back/note"), 1, "what is no entry is an admin's");
+    assert_eq!(stays.token(), Some(token));
+    // Another election of the process takes its place, and not the lead that somebody has put there.
+    cluster.etcdctl(&["put", &entry, "one", &format!("--lease={lease}")]);
+    let put = cluster.revision();
+    let again = Election::start(&behind("/back/leaves")).expect("started");
+    assert!(elected(&again) > put, "what no join of ours has made is not ours");
 }

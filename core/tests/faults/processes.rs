@@ -37,7 +37,8 @@ pub(crate) fn candidates_restarted(stage: &mut Stage) {
         // The controls have been seen by then.
         let judge = if judge == Judge::Naive { Judge::Honest } else { judge };
         stage.start(binding, judge);
-        stage.await_all_agree(2 * stage.ttl).expect("one leader");
+        // How long a process takes to start, the machine says.
+        stage.await_all_agree(super::support::PATIENCE).expect("one leader");
     }
     stage.healed();
 }

@@ -5,6 +5,7 @@
 
 mod accused;
 mod tables;
+mod tables_denied;
 mod tables_stop;
 mod tables_terms;
 mod tables_v2;
@@ -74,6 +75,14 @@ enum Do {
     Fails(Kind),
     /// v3: a request fails, since its key is denied to us.
     KeyDenied,
+    /// v3: a lease is not renewed, since a key that hangs on it is denied to us.
+    RenewDenied,
+    /// v3: our entry hangs on the other lease now; or it was not ours any more, and nothing was there.
+    Moved(bool),
+    /// v3: what hangs on our lease: our own entry, and these keys, each named after the lease where it ends in a slash.
+    Listed(&'static [&'static str]),
+    /// What is read under the oldest key in doubt was created at this revision; 0: nothing is there.
+    Found(u64),
     Created,
     /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
     Gone(&'static [(u64, &'static str)]),
@@ -146,6 +155,8 @@ impl Stage {
                 }
                 Op::Renew { .. } => "renew".into(),
                 Op::Confirm { keys, .. } => format!("confirm{}", keys.len()),
+                Op::ListKeys { .. } => "list".into(),
+                Op::Move { .. } => "move".into(),
                 Op::Revoke { .. } => "revoke".into(),
                 Op::Join { own, .. } => {
                     self.own.clone_from(own);
@@ -324,6 +335,27 @@ impl Stage {
             KeyDenied => {
                 let failure = Failure::new(ErrorKind::Denied, "as the row says");
                 self.fail(step, Failure { is_of_key: true, ..failure });
+            }
+            RenewDenied => {
+                let failure = Failure::new(ErrorKind::Denied, "a key of the lease");
+                let id = self.take(step, |op| matches!(op, Op::Renew { .. })).id;
+                self.handle(Input::Reply { id, result: Err(Failure { is_of_key: true, ..failure }) });
+            }
+            Moved(moved) => {
+                let answer = Answer::Moved { moved: *moved, found: None };
+                self.answer(step, |op| matches!(op, Op::Move { .. }), self.stamp(), answer);
+            }
+            Listed(keys) => {
+                let named =
+                    |key: &&str| if key.ends_with('/') { format!("{key}{:x}", self.lease) } else { (*key).into() };
+                let keys = keys.iter().map(|key| named(key).into_bytes()).chain([self.own.clone()]).collect();
+                let stamp = Stamp { revision: 1, ..self.stamp() };
+                self.answer(step, |op| matches!(op, Op::ListKeys { .. }), stamp, Answer::Listed { keys });
+            }
+            Found(revision) => {
+                let found = Member { revision: *revision, ..self.me() };
+                let found = vec![Some(found).filter(|_| *revision > 0)];
+                self.answer(step, |op| matches!(op, Op::Confirm { .. }), self.stamp(), Answer::Confirmed { found });
             }
             Created => self.watch_news(0, WatchNews::Created { revision: self.revision }),
             BothCreated => {

@@ -182,7 +182,7 @@ fn the_lease() {
             (
                 "the other one is there first: it takes over",
                 with(&[LEADING, &[At(4500), Opened(0)]]),
-                "close renew look",
+                "close renew list look",
                 "leading 20 until 8000",
             ),
             (
@@ -253,7 +253,7 @@ fn links() {
                     OpenFails(0, Kind::Unreachable),
                     Opened(1),
                 ],
-                "close renew look",
+                "close renew list look",
                 "leading 20 until 8000",
             ),
         ],
@@ -269,7 +269,7 @@ fn links() {
     assert_eq!(stage.report.trouble.as_ref().map(|trouble| trouble.error.kind()), Some(Kind::ClusterMismatch));
     stage.said.clear();
     stage.play(&Opened(0));
-    assert_eq!(stage.said.join(" "), "close renew look");
+    assert_eq!(stage.said.join(" "), "close renew list look");
 }
 
 /// Not only the one that serves us says how far the store has come.

@@ -87,7 +87,8 @@ async fn play(seed: u64, cluster: &Cluster, bench: &mut Bench, counts: &mut BTre
                 ("leave", Op::Leave { key: own, revision })
             }
             72..80 => ("renew", Op::Renew { lease }),
-            80..86 => ("revoke", Op::Revoke { lease }),
+            80..84 => ("revoke", Op::Revoke { lease }),
+            84..86 => ("list", Op::ListKeys { lease }),
             86..97 => {
                 let other = rng.pick(&keys).clone();
                 let range = match rng.below(3) {

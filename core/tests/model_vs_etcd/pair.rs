@@ -170,6 +170,8 @@ fn only_what_counts(mut reply: Reply) -> Reply {
     match &mut reply.answer {
         Answer::Joined { created: false, seen } => (seen.latest, seen.first) = (Vec::new(), Vec::new()),
         Answer::Renewed { ttl_s } => *ttl_s = (*ttl_s).max(0),
+        // etcd gives them in any order.
+        Answer::Listed { keys } => keys.sort(),
         _ => {}
     }
     reply

@@ -1,6 +1,7 @@
 //! What the referee knows of one crew from its requests and the replies it got: leases and how certain they are,
 //! what it has seen of the store, what it has burnt. Kept apart from the machines' own books, and far simpler.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_leader::config::Api;
@@ -21,6 +22,7 @@ enum Verb {
     Join(usize),
     Post,
     Look(usize),
+    Move(LeaseId),
     Other,
 }
 
@@ -78,6 +80,9 @@ pub(crate) struct Books {
     pub(crate) burnt: Vec<(Vec<u8>, Revision)>,
     /// Entries of its own that its joins have shown it.
     pub(crate) places: Vec<(Vec<u8>, Revision)>,
+    /// Entries that hang on another lease than the one that they are named after, and moves under way.
+    moved: BTreeMap<Vec<u8>, LeaseId>,
+    moves: Vec<(RequestId, Vec<u8>)>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
     /// v2.
     pub(crate) ledger: Ledger,
@@ -88,15 +93,20 @@ pub(crate) struct Books {
 impl Books {
     /// Whether this key is one of this crew, of whatever election.
     pub(crate) fn owns(&self, key: &[u8]) -> bool {
-        let suffix = key.rsplit(|byte| *byte == b'/').next().unwrap_or(key);
-        std::str::from_utf8(suffix)
-            .ok()
-            .and_then(|hex| i64::from_str_radix(hex, 16).ok())
-            .is_some_and(|id| self.leases.iter().any(|lease| lease.id == id && format!("{id:x}").as_bytes() == suffix))
+        self.lease_of(key).is_some()
     }
 
-    pub(crate) fn has_burnt(&self, key: &[u8], revision: Revision) -> bool {
-        self.burnt.iter().any(|burnt| burnt.0 == key && burnt.1 == revision)
+    /// The lease of this crew that a key is named after.
+    pub(crate) fn lease_of(&self, key: &[u8]) -> Option<LeaseId> {
+        let suffix = key.rsplit(|byte| *byte == b'/').next().unwrap_or(key);
+        let id = std::str::from_utf8(suffix).ok().and_then(|hex| i64::from_str_radix(hex, 16).ok())?;
+        let is_ours = format!("{id:x}").as_bytes() == suffix && self.leases.iter().any(|lease| lease.id == id);
+        is_ours.then_some(id)
+    }
+
+    /// The lease that an entry of this crew hangs on.
+    pub(crate) fn hangs_on(&self, key: &[u8]) -> Option<LeaseId> {
+        self.moved.get(key).copied().or_else(|| self.lease_of(key))
     }
 
     fn lease(&mut self, id: LeaseId) -> Option<&mut LeaseBook> {
@@ -162,6 +172,7 @@ impl World {
                 self.referee.frugal.confirms += 1;
                 Verb::Confirm
             }
+            Op::ListKeys { .. } => Verb::Other,
             Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
                 self.stats.rejoins += u64::from(books.places.iter().any(|place| place.0 == *own));
@@ -172,6 +183,13 @@ impl World {
                     wrong = Some((10, "joined before all endpoints were asked".into()));
                 }
                 Verb::Join(election_of(prefix))
+            }
+            Op::Move { key, lease, .. } => {
+                if books.lease(*lease).is_none_or(|known| known.revoked || known.certain == Time::ZERO) {
+                    wrong = Some((8, format!("a move to lease {lease:x}, which was revoked or never granted")));
+                }
+                books.moves.push((request.id, key.clone()));
+                Verb::Move(*lease)
             }
             Op::Look { prefix, .. } => {
                 self.stats.looks += 1;
@@ -372,6 +390,12 @@ impl World {
             (Verb::Look(election), Answer::Looked(_)) => {
                 self.stats.stale_looks += u64::from(stamp.revision < books.heard[election]);
                 self.has_looked(proc, election);
+            }
+            (Verb::Move(lease), Answer::Moved { moved: true, .. }) => {
+                self.stats.moved += 1;
+                if let Some(at) = books.moves.iter().position(|(id, _)| *id == call.id) {
+                    books.moved.insert(books.moves.swap_remove(at).1, lease);
+                }
             }
             (Verb::Join(election), Answer::Joined { created, seen }) => {
                 books.has_joined = true;

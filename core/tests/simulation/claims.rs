@@ -2,8 +2,8 @@
 
 use etcd_leader::config::OnStoreReset;
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, member_key, members_of};
-use etcd_leader::member::{Revision, Standing};
+use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, members_of};
+use etcd_leader::member::{Member, Revision, Standing};
 use etcd_leader::time::Time;
 
 use crate::chores::Chore;
@@ -41,6 +41,7 @@ impl World {
     fn hindered_at(&self, proc: usize) -> Ns {
         let cluster = &self.clusters[0];
         let is_unwell = cluster.denied
+            || cluster.denied_prefix.is_some()
             || !cluster.serves()
             || cluster.nodes.iter().any(|node| !node.up || node.frozen || node.cut || node.lag > 0);
         let is_cut_off = self.routes[proc].iter().any(|route| *route != Route::Fine);
@@ -61,7 +62,11 @@ impl World {
         let (mut wrong, mut left) = (None, Vec::new());
         for lease in books.leases.iter().filter(|_| history == 0) {
             let suffix = format!("/{:x}", lease.id);
-            let key = store.entries.values().find(|member| member.key.ends_with(suffix.as_bytes()));
+            let is_of_it = |member: &&Member| {
+                let named = member.key.ends_with(suffix.as_bytes());
+                named && books.hangs_on(&member.key) == Some(lease.id) || member.lease == lease.id
+            };
+            let key = store.entries.values().find(is_of_it);
             let what = match key {
                 Some(member) => format!("{}@{}", text(&member.key), member.revision),
                 None if store.leases.contains_key(&lease.id) => format!("its lease {:x}", lease.id),
@@ -91,6 +96,13 @@ impl World {
         if self.calm {
             self.tidy_after(proc);
         }
+    }
+
+    /// Whether etcd denied the keys of this election in the last few ttl.
+    fn was_denied(&self, election: usize) -> bool {
+        let is_denied = self.clusters[0].denied_prefix.as_deref() == Some(members_of(ELECTIONS[election]).as_slice());
+        let at = self.allowed_at[election];
+        is_denied || at > 0 && self.now < at + 3 * self.ttl()
     }
 
     pub(crate) fn has_looked(&mut self, proc: usize, election: usize) {
@@ -125,7 +137,8 @@ impl World {
             let wrong = Some((2, format!("claims token {token}, which no join gave it")));
             return Worth { key: None, wrong, reserve: 0, cluster: None };
         };
-        let Some(lease) = books.leases.iter().rev().find(|lease| member_key(prefix, lease.id) == key) else {
+        let on = books.hangs_on(&key);
+        let Some(lease) = books.leases.iter().rev().find(|lease| Some(lease.id) == on) else {
             return Worth { key: Some(key), wrong: None, reserve: 0, cluster: None };
         };
         let wrong = if lease.revoked {
@@ -189,6 +202,11 @@ impl World {
                 self.stats.lost_by_deadline += u64::from(why == Some(ErrorKind::Deadline));
                 if why.is_none() {
                     self.referee.accuse(5, format!("p{proc} lost the lead without a reason"));
+                }
+                let is_by_clock = matches!(why, Some(ErrorKind::Deadline | ErrorKind::Denied));
+                if is_by_clock && self.mood == Mood::Tampered && !self.was_denied(election) {
+                    let what = format!("p{proc} lost {} for the sake of another key: {why:?}", ELECTIONS[election]);
+                    self.referee.accuse(12, what);
                 }
                 // By a look, not by the clock.
                 if let (Standing::Following(Some(leader)), Some(ErrorKind::KeyLost)) = (&report.standing, why) {

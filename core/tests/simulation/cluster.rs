@@ -64,6 +64,10 @@ pub(crate) struct Cluster {
     pub(crate) past: Vec<(Ns, Revision)>,
     /// Nobody but an admin may do anything until this is over.
     pub(crate) denied: bool,
+    /// Our user may not use the keys under this prefix.
+    pub(crate) denied_prefix: Option<Vec<u8>>,
+    /// Nor a lease on which one of them hangs: so since etcd 3.4.42, 3.5.28 and 3.6.9.
+    pub(crate) guards_leases: bool,
     /// v2: the key of the election holds a value.
     pub(crate) is_file: bool,
     /// Keepalives that a deposed leader answered.
@@ -96,6 +100,8 @@ impl Cluster {
             term: 2,
             past,
             denied: false,
+            denied_prefix: None,
+            guards_leases: true,
             is_file: false,
             stale_renewals: 0,
         }
@@ -163,7 +169,7 @@ impl Cluster {
         if node.frozen {
             return Outcome::Stuck;
         }
-        if self.denied {
+        if self.denied || self.denies(op) {
             let refusal = Failure::new(ErrorKind::Denied, "etcdserver: permission denied");
             return Outcome::Done(Err(Failure { is_of_key: true, ..refusal }));
         }
@@ -174,6 +180,22 @@ impl Cluster {
             return Outcome::Stuck;
         }
         Outcome::Done(self.commit(at, op, now))
+    }
+
+    fn denies(&self, op: &Op) -> bool {
+        let Some(prefix) = &self.denied_prefix else { return false };
+        let is_under = |key: &[u8]| key.starts_with(prefix);
+        match op {
+            Op::Open { key, .. } => is_under(key),
+            Op::Confirm { key, keys } if keys.is_empty() => is_under(key),
+            Op::Confirm { keys, .. } => keys.iter().any(|key| is_under(key)),
+            Op::Join { prefix, .. } | Op::Look { prefix, .. } => is_under(prefix),
+            Op::Leave { key, .. } | Op::Move { key, .. } => is_under(key),
+            Op::Renew { lease } | Op::Revoke { lease } | Op::ListKeys { lease } => {
+                self.guards_leases && self.store.under(prefix).any(|entry| entry.lease == *lease)
+            }
+            _ => false,
+        }
     }
 
     /// A keepalive: answered by whoever takes itself for the leader. The header is filled before it is passed on.
@@ -225,6 +247,10 @@ impl Cluster {
             Op::Confirm { keys, .. } => {
                 Answer::Confirmed { found: keys.iter().map(|key| store.entries.get(key).cloned()).collect() }
             }
+            Op::ListKeys { lease } => {
+                let on_it = store.entries.values().filter(|entry| entry.lease == *lease);
+                Answer::Listed { keys: on_it.map(|entry| entry.key.clone()).collect() }
+            }
             Op::Join { prefix, own, name, lease } => {
                 let created = !store.entries.contains_key(own);
                 if created {
@@ -235,6 +261,18 @@ impl Cluster {
                     store.put(own, name, *lease);
                 }
                 Answer::Joined { created, seen: store.seen(prefix, own, Revision::MAX) }
+            }
+            Op::Move { key, name, revision, lease } => {
+                let entry = store.entries.get(key).cloned();
+                let moved = entry.as_ref().is_some_and(|entry| entry.revision == *revision);
+                if moved {
+                    if !store.leases.contains_key(lease) {
+                        return Err(Failure::new(ErrorKind::LeaseLost, "etcdserver: requested lease not found"));
+                    }
+                    store.advance();
+                    store.put(key, name, *lease);
+                }
+                Answer::Moved { moved, found: entry.filter(|_| !moved) }
             }
             Op::Look { prefix, own, up_to } => Answer::Looked(store.seen(prefix, own, *up_to)),
             Op::Leave { key, revision } => {

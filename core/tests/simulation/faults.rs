@@ -121,7 +121,18 @@ impl World {
                 let wait = self.some_ttl(50, 1500);
                 self.after(wait, Ev::Heal(Heal::Allow));
             }
+            Fault::DeniedKey => {
+                if self.clusters[0].denied_prefix.is_some() {
+                    return false;
+                }
+                let election = self.rng.below(self.elections as u64) as usize;
+                note!(self, "the keys of {} are denied", ELECTIONS[election]);
+                self.clusters[0].denied_prefix = Some(members_of(ELECTIONS[election]));
+                let wait = self.some_ttl(50, 3000);
+                self.after(wait, Ev::Heal(Heal::AllowKey));
+            }
             Fault::AdminRevoke | Fault::AdminDelete | Fault::ForeignPut => return self.tamper(kind),
+            Fault::Orphan => return self.orphan(),
             Fault::ForeignJoin | Fault::ForeignPair => self.foreign_join(kind == Fault::ForeignPair),
             Fault::OtherWrites => {
                 let most = if self.rng.permille(100) { 3000 } else { 20 };
@@ -221,6 +232,30 @@ impl World {
         true
     }
 
+    /// An entry that a candidate has left is back on the lease that its process still keeps, as after a restore with
+    /// `--bump-revision`, which ends all connections.
+    fn orphan(&mut self) -> bool {
+        let store = &self.clusters[0].store;
+        let left = self.procs.iter().enumerate().filter(|(_, this)| this.crew.is_some()).find_map(|(proc, this)| {
+            this.books.burnt.iter().find_map(|(key, _)| {
+                let lease = this.books.lease_of(key).filter(|lease| store.leases.contains_key(lease))?;
+                let is_of_it = |cand: &&crate::process::Cand| key.starts_with(&members_of(ELECTIONS[cand.election]));
+                let of = this.cands.iter().rev().find(is_of_it)?;
+                let is_left = this.cands.iter().filter(is_of_it).all(|cand| cand.report.ended);
+                (is_left && !store.entries.contains_key(key)).then(|| (proc, key.clone(), of.name.clone(), lease))
+            })
+        });
+        let Some((proc, key, name, lease)) = left else { return false };
+        let store = &mut self.clusters[0].store;
+        let before = store.log.len();
+        store.advance();
+        store.put(&key, name.as_bytes(), lease);
+        note!(self, "{} of p{proc} is back, and its connections end", text(&key));
+        self.committed(0, before, Cause::Tampering);
+        self.break_links(proc, |_| true, ErrorKind::Unreachable);
+        true
+    }
+
     /// A Go-style member: another suffix, a lease of its own; later it leaves, or its lease runs out.
     fn foreign_join(&mut self, pair: bool) {
         let election = self.rng.below(self.elections as u64) as usize;
@@ -274,6 +309,13 @@ impl World {
                 self.clusters[0].denied = false;
                 self.unwell_at = self.now;
             }
+            Heal::AllowKey => {
+                let prefix = self.clusters[0].denied_prefix.take();
+                let election = ELECTIONS.iter().position(|key| Some(members_of(key)) == prefix).unwrap_or(0);
+                self.allowed_at[election] = self.now;
+                self.unwell_at = self.now;
+                note!(self, "the keys of {} are allowed again", ELECTIONS[election]);
+            }
             Heal::Original { key, written } => self.original_goes_on(key, written),
             Heal::Foreign { key } => {
                 let store = &mut self.clusters[0].store;
@@ -325,8 +367,7 @@ impl World {
             .entries
             .values()
             .filter(|member| {
-                // Entries without a lease whose owner is dead, and those that a restore brought back under a lease
-                // which a session of the same process still keeps: nobody could know of these.
+                // Entries without a lease whose owner is dead: nobody could know of these.
                 let owner = self.procs.iter().find(|proc| proc.crew.is_some() && proc.books.owns(&member.key));
                 let restored = self.clusters[0].history > 0;
                 let campaigns = |proc: &crate::process::Proc| {
@@ -335,8 +376,7 @@ impl World {
                 };
                 // A candidate that ended while it could not reach the cluster did not hear that its key was put over.
                 owner.map_or(member.lease == 0, |proc| {
-                    (member.lease == 0 && !campaigns(proc))
-                        || restored && (member.lease == 0 || proc.books.has_burnt(&member.key, member.revision))
+                    (member.lease == 0 && !campaigns(proc)) || restored && member.lease == 0
                 })
             })
             .map(|member| member.key.clone())

@@ -25,7 +25,7 @@ faults! {
     Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
     MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
     WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
-    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange,
+    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange, Orphan, DeniedKey,
     WriteFlood, DeleteAll, AdminRefresh, ForeignUpdate, ClockStep,
 }
 
@@ -34,7 +34,7 @@ impl Fault {
     pub(crate) fn of(api: Api) -> impl Iterator<Item = Fault> {
         use Fault::*;
         Fault::ALL.into_iter().filter(move |kind| match api {
-            Api::V2 => !matches!(kind, Compact | AdminRevoke),
+            Api::V2 => !matches!(kind, Compact | AdminRevoke | Orphan | DeniedKey),
             _ => !matches!(kind, WriteFlood | DeleteAll | AdminRefresh | ForeignUpdate | ClockStep),
         })
     }
@@ -63,6 +63,7 @@ pub(crate) enum Heal {
         node: usize,
     },
     Allow,
+    AllowKey,
     Foreign {
         key: Vec<u8>,
     },
@@ -139,6 +140,8 @@ impl Plan {
                     Fault::ForeignPut,
                     Fault::ForeignJoin,
                     Fault::ForeignPair,
+                    Fault::Orphan,
+                    Fault::DeniedKey,
                     Fault::OtherWrites,
                     Fault::StopLeader,
                 ];
@@ -175,6 +178,6 @@ impl Plan {
 
     /// Whether something can happen that may rightly end an election before its first join.
     pub(crate) fn may_be_fatal(&self) -> bool {
-        self.kinds.iter().any(|kind| matches!(kind, Fault::Denied | Fault::ForeignEndpoint))
+        self.kinds.iter().any(|kind| matches!(kind, Fault::Denied | Fault::DeniedKey | Fault::ForeignEndpoint))
     }
 }

@@ -54,6 +54,8 @@ stats! {
     // What is in doubt, or left over.
     else_joins 1_000 0, burnt_refused 10 0, ghosts_deleted 1_000 0, left_behind_cleared 10_000 0, overs 20_000 30_000,
     overs_unreached 10 600,
+    // Entries that were moved away from a denied lease.
+    moved 500 0,
     // The store went back; strangers.
     history_changes 10_000 10_000, quarantines 10_000 20_000, stopped_by_reset 2_000 1_400, put_aside 10_000 24_000,
     foreign_replies 10_000 20_000, fatal 3_000 2_000,

@@ -62,7 +62,9 @@ impl World {
             self.clusters[cluster].applied(node, now)
         };
         self.tell(&mut watcher, WatchNews::Created { revision });
-        if watcher.next < self.clusters[cluster].store.compacted || self.clusters[cluster].denied {
+        let prefix = self.clusters[cluster].denied_prefix.as_ref();
+        let is_denied = self.clusters[cluster].denied || prefix.is_some_and(|prefix| watcher.from.starts_with(prefix));
+        if watcher.next < self.clusters[cluster].store.compacted || is_denied {
             self.tell(
                 &mut watcher,
                 WatchNews::Canceled { reason: "mvcc: required revision has been compacted".into() },

@@ -13,8 +13,10 @@ pub(crate) fn words(op: &Op) -> String {
         Op::Grant { lease, ttl_s } => format!("grant {lease:x} for {ttl_s} s"),
         Op::Renew { lease } => format!("renew {lease:x}"),
         Op::Confirm { keys, .. } => format!("confirm {:?}", keys.iter().map(|key| text(key)).collect::<Vec<_>>()),
+        Op::ListKeys { lease } => format!("list the keys of {lease:x}"),
         Op::Revoke { lease } => format!("revoke {lease:x}"),
         Op::Join { own, .. } => format!("join {}", text(own)),
+        Op::Move { key, revision, lease, .. } => format!("move {} of {revision} to {lease:x}", text(key)),
         Op::Look { own, up_to, .. } => format!("look for {} up to {up_to}", text(own)),
         Op::Post { name, .. } => format!("post {}", text(name)),
         Op::Refresh { key, written, visible, .. } => {

@@ -100,6 +100,8 @@ pub(crate) struct World {
     pub(crate) last_trouble: Ns,
     /// When the cluster itself was last unwell.
     pub(crate) unwell_at: Ns,
+    /// When the keys of each election were last allowed to our user after they had been denied.
+    pub(crate) allowed_at: [Ns; ELECTIONS.len()],
     pub(crate) calm: bool,
     pub(crate) ending: bool,
     pub(crate) rounds: u64,
@@ -162,6 +164,7 @@ impl World {
             trace: Trace::new(tracing),
             last_trouble: 0,
             unwell_at: 0,
+            allowed_at: [0; ELECTIONS.len()],
             calm: false,
             ending: false,
             rounds: 0,
@@ -177,6 +180,7 @@ impl World {
             seq: 0,
             rng,
         };
+        world.clusters[0].guards_leases = !seed.is_multiple_of(4);
         world.stats.seeds = 1;
         note!(world, "seed {seed}: {mood:?}, {count} processes, {members} members, ttl {ttl_s} s, {:?}", world.plan);
         for at in 0..count {

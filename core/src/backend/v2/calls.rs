@@ -67,8 +67,10 @@ impl Calls {
             Op::Grant { .. }
             | Op::Renew { .. }
             | Op::Confirm { .. }
+            | Op::ListKeys { .. }
             | Op::Revoke { .. }
             | Op::Join { .. }
+            | Op::Move { .. }
             | Op::Leave { .. } => Err(internal("this verb is one of v3")),
         }
     }

@@ -50,8 +50,10 @@ impl Calls {
             Op::Open { key, .. } => self.open(key).await,
             Op::Grant { lease, ttl_s } => self.grant(lease, ttl_s).await,
             Op::Confirm { key, keys } => self.confirm(key, keys).await,
+            Op::ListKeys { lease } => self.list_keys(lease).await,
             Op::Revoke { lease } => self.revoke(lease).await,
             Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
+            Op::Move { key, name, revision, lease } => self.move_key(key, name, revision, lease).await,
             Op::Look { prefix, own, up_to } => self.look(prefix, own, up_to).await,
             Op::Leave { key, revision } => self.leave(key, revision).await,
             Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
@@ -120,6 +122,16 @@ impl Calls {
         }
     }
 
+    async fn list_keys(&self, lease: LeaseId) -> Result<Reply, Failure> {
+        let request = proto::LeaseTimeToLiveRequest { id: lease, keys: true };
+        let list = |request| {
+            let mut lease = self.lease.clone();
+            async move { lease.lease_time_to_live(request).await }
+        };
+        let answer = self.auth.call(request, b"", list).await?;
+        self.reply(answer.header, || Ok(Answer::Listed { keys: answer.keys }))
+    }
+
     async fn confirm(&self, key: Vec<u8>, keys: Vec<Vec<u8>>) -> Result<Reply, Failure> {
         if keys.is_empty() {
             let stamp = self.touch(key).await?;
@@ -177,9 +189,30 @@ impl Calls {
             success: vec![op(Request::RequestDeleteRange(delete))],
             failure: Vec::new(),
         };
-        let prefix = key.iter().rposition(|byte| *byte == b'/').map_or(key.as_slice(), |at| &key[..=at]);
-        let answer = self.txn(request, prefix).await?;
+        let answer = self.txn(request, parent(&key)).await?;
         self.reply(answer.header, || Ok(Answer::Left))
+    }
+
+    async fn move_key(
+        &self,
+        key: Vec<u8>,
+        name: Vec<u8>,
+        revision: Revision,
+        lease: LeaseId,
+    ) -> Result<Reply, Failure> {
+        let put = proto::PutRequest { key: key.clone(), value: name, lease };
+        let request = TxnRequest {
+            compare: vec![created_at(key.clone(), revision)],
+            success: vec![op(Request::RequestPut(put))],
+            failure: vec![get(&key)],
+        };
+        let answer = self.txn(request, parent(&key)).await?;
+        let moved = answer.succeeded;
+        let mut answers = self.counted(answer.responses, 1)?.into_iter();
+        self.reply(answer.header, || {
+            let found = if moved { None } else { words::read_one(answers.next(), &key)? };
+            Ok(Answer::Moved { moved, found })
+        })
     }
 
     /// A transaction on keys under this prefix.
@@ -231,6 +264,11 @@ impl Calls {
     ) -> Result<Reply, Failure> {
         Ok(Reply { stamp: self.stamp(header)?, answer: self.sound(answer())? })
     }
+}
+
+/// What a key lies under: permissions are given for that.
+fn parent(key: &[u8]) -> &[u8] {
+    key.iter().rposition(|byte| *byte == b'/').map_or(key, |at| &key[..=at])
 }
 
 /// The answers to [`newest`] and [`oldest`], of the rank they ask for: etcd sorts by revision only.

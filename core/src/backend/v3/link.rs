@@ -127,6 +127,9 @@ impl Live {
                 Some((request, result)) = self.under_way.next() => self.finish(request, result),
                 said = self.streams.next() => match said {
                     Ok(Said::Renewed(request, reply)) => self.life.reply(request, Ok(reply)),
+                    Ok(Said::Denied(requests, failure)) => {
+                        requests.into_iter().for_each(|request| self.life.reply(request, Err(failure.clone())));
+                    }
                     Ok(Said::News(news)) => {
                         self.pass_on(news);
                         // Whoever reads the inbox gets a turn for each response: it cannot fill faster than it is read.

@@ -49,6 +49,8 @@ pub(super) struct Renewal {
 pub(super) enum End {
     /// etcd did not take its token: nothing that was asked on it and not answered was done.
     Token(Failure),
+    /// etcd does not renew this lease for our user, for the sake of a key that hangs on it. The connection is as good as before.
+    Denied(Failure),
     /// It broke.
     Broken(Failure),
 }
@@ -56,7 +58,11 @@ pub(super) enum End {
 impl End {
     pub(super) fn of(auth: &Auth, refusal: &Status) -> End {
         let failure = auth.failure(refusal, None);
-        if status::wants_token(refusal) { End::Token(failure) } else { End::Broken(failure) }
+        match status::wants_token(refusal) {
+            true => End::Token(failure),
+            false if failure.is_of_key => End::Denied(failure),
+            false => End::Broken(failure),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Streams {
 /// What was heard on a stream.
 pub(super) enum Said {
     Renewed(RequestId, Reply),
+    /// These keepalives are denied.
+    Denied(Vec<RequestId>, Failure),
     News(News),
 }
 
@@ -124,6 +126,11 @@ impl Streams {
             match heard {
                 Ok((request, reply)) => return Poll::Ready(Ok(Said::Renewed(request, reply))),
                 Err(End::Broken(failure)) => return Poll::Ready(Err(failure)),
+                Err(End::Denied(failure)) => {
+                    // The next keepalive opens another stream.
+                    let denied = self.renewals.take().into_iter().flat_map(Renewals::abandon);
+                    return Poll::Ready(Ok(Said::Denied(denied.map(|renewal| renewal.request).collect(), failure)));
+                }
                 Err(End::Token(failure)) => {
                     self.hold_renewals(failure)?;
                     // The new token is asked for when this task runs next.
@@ -143,7 +150,7 @@ impl Streams {
                     }
                     Ok(Said::News(heard.news))
                 }
-                Err(End::Broken(failure)) => Err(failure),
+                Err(End::Broken(failure) | End::Denied(failure)) => Err(failure),
                 Err(End::Token(failure)) => Ok(Said::News(self.hold_watches(at, &failure))),
             });
         }

@@ -1,6 +1,6 @@
 //! What becomes of our place: what it hangs on, how it is lost, and what may be left of it (laws 3 and 8).
 
-use super::{Candidate, Verb};
+use super::{Candidate, Proof, Verb};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
@@ -38,14 +38,24 @@ impl Candidate {
             return;
         }
         match finding {
+            Finding::Unchecked => self.must_be_seen(),
             Finding::Entry(found) if self.is_ours(found.as_ref()) => {}
             Finding::Entry(found) | Finding::Lost(found) => self.lose(found.as_ref(), out),
         }
     }
 
+    /// Nobody sees our key just now: a look must show it before what is certain ends.
+    fn must_be_seen(&mut self) {
+        if (self.pace.api, self.proof) == (Api::V3, Some(Proof::Looked)) {
+            self.proof = Some(Proof::Unconfirmed { agree_by: self.until });
+            self.must_look = true;
+        }
+    }
+
     /// A new lease or a new link: what hung on the old one is gone.
     pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
-        if self.lease != facts.lease {
+        self.target = facts.lease.filter(|_| self.lease != facts.lease && self.may_move(facts, now));
+        if self.lease != facts.lease && self.target.is_none() {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
             }
@@ -57,6 +67,10 @@ impl Candidate {
                     self.haunt(now);
                 }
             } else {
+                if self.moving_to.take().is_some() {
+                    // A move that comes late finds nothing, unless a restored backup has brought the entry back.
+                    self.pleas.push(Plea::InDoubt(own.clone()));
+                }
                 if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
                     self.left_behind.push(Membership { key: own, revision });
                 } else if self.join_in_doubt || is_joining {
@@ -72,7 +86,10 @@ impl Candidate {
             }
             (self.burn, self.burnt, self.seen, self.join_in_doubt) = (None, 0, 0, false);
         }
-        (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_join(facts).until);
+        if self.link != facts.link {
+            self.must_be_seen();
+        }
+        (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_entry(facts).until);
         if self.link != facts.link {
             if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
                 self.join_in_doubt = true;
@@ -137,7 +154,7 @@ impl Candidate {
     pub(super) fn is_kept(&self, member: &Member) -> bool {
         match self.pace.api {
             Api::V2 => member.lease == OWN_TTL && member.name == self.name,
-            Api::V3 => Some(member.lease) == self.lease,
+            Api::V3 => [self.lease, self.moving_to].contains(&Some(member.lease)),
         }
     }
 

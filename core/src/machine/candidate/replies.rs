@@ -36,6 +36,9 @@ impl Candidate {
                         self.must_look = true;
                     }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
+                    (Verb::Move, Answer::Moved { moved, found }) => {
+                        self.moved(moved, found.as_ref(), sent_at, now, out);
+                    }
                     (Verb::Leave, Answer::Left) => self.burn = None,
                     (Verb::Leave, Answer::Spared) => {
                         self.burn = None;
@@ -58,7 +61,9 @@ impl Candidate {
             self.must_look = true;
             return;
         };
-        let is_adoptable = self.is_kept(&own) && own.revision > self.burnt && own.name == self.name;
+        // Only what a join of ours may have made: a restored backup may hold an entry that an earlier candidate left.
+        let is_adoptable =
+            self.join_in_doubt && self.is_kept(&own) && own.revision > self.burnt && own.name == self.name;
         if !created && !is_adoptable {
             self.burn = Some(own.revision);
             return;
@@ -111,6 +116,7 @@ impl Candidate {
 
     pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut InFlight) {
         let is_definite = failure.kind.is_definite_refusal();
+        let lease = if verb == Verb::Move { self.moving_to } else { self.lease };
         match verb {
             Verb::Join => {
                 self.join_in_doubt |= !is_definite;
@@ -119,13 +125,15 @@ impl Candidate {
                 }
             }
             Verb::Look => self.must_look = true,
-            Verb::Leave | Verb::Clear => {}
+            Verb::Move if is_definite => self.moving_to = None,
+            Verb::Leave | Verb::Move | Verb::Clear => {}
         }
+        self.denied(verb, &failure);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);
         let error = Error::new(failure.kind, failure.detail.clone());
         self.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
-        match (failure.kind, self.lease, self.link) {
+        match (failure.kind, lease, self.link) {
             (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
             // The link may serve others, and what it says of our key is not its own opinion: etcd decides it when it
             // applies the request, on every member alike.

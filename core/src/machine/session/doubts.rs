@@ -1,4 +1,5 @@
-//! Keys that a lost join may still create (law 8): watched until the lease has ended, and deleted if they appear.
+//! Keys that a lost join may still create (law 8): watched until the lease has ended, and deleted if they appear. Entries
+//! on our lease that no candidate owns are deleted, too.
 //!
 //! The end of the lease takes them along, unless somebody has put over one and so taken it off its lease. Therefore
 //! each is read once more after that, for as long as the server could have kept the lease.
@@ -30,6 +31,8 @@ enum Step {
 struct Doubt {
     key: Vec<u8>,
     step: Step,
+    /// It was found on our lease and belongs to nobody: a read that finds nothing settles it.
+    is_orphan: bool,
     /// The lease is not used any more: once it has ended nothing can appear, and a read that finds nothing settles it.
     /// Not owned after this.
     over_at: Option<Time>,
@@ -48,12 +51,24 @@ impl Doubts {
     }
 
     pub(super) fn add(&mut self, key: Vec<u8>) {
-        self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO), over_at: None });
+        self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO), is_orphan: false, over_at: None });
+    }
+
+    /// Takes over an entry on our lease that no candidate owns.
+    pub(super) fn add_orphan(&mut self, key: Vec<u8>) {
+        if !self.doubts.iter().any(|doubt| doubt.key == key) {
+            self.doubts.push(Doubt { key, step: Step::Read(Time::ZERO), is_orphan: true, over_at: None });
+        }
     }
 
     /// Whether a key under this prefix may still appear.
     pub(super) fn has_one_under(&self, prefix: &[u8]) -> bool {
         self.doubts.iter().any(|doubt| doubt.over_at.is_none() && doubt.key.starts_with(prefix))
+    }
+
+    /// Whether a key under this prefix is in doubt at all.
+    pub(super) fn has_any_under(&self, prefix: &[u8]) -> bool {
+        self.doubts.iter().any(|doubt| doubt.key.starts_with(prefix))
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -136,7 +151,7 @@ impl Doubts {
             Ok(Reply { answer: Answer::Confirmed { found }, stamp }) => {
                 match found.into_iter().next().flatten() {
                     Some(entry) => doubt.step = Step::Delete(entry.revision),
-                    None if matches!(doubt.step, Step::Reading { is_last: true, .. }) => {
+                    None if doubt.is_orphan || matches!(doubt.step, Step::Reading { is_last: true, .. }) => {
                         self.doubts.swap_remove(at);
                     }
                     None if doubt.over_at.is_some() => {

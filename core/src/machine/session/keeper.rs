@@ -27,6 +27,16 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// What the candidates' places hang on.
     fn lease(&self) -> Option<LeaseId>;
 
+    /// What they hung on before, if they are to be moved, and until when those who still do may lead.
+    fn former(&self) -> Option<(LeaseId, Time)> {
+        None
+    }
+
+    /// Whether an entry of ours may be named after this lease.
+    fn has_named(&self, lease: LeaseId) -> bool {
+        self.lease() == Some(lease)
+    }
+
     /// Until when those who are first may lead: a margin before their places may end.
     fn leading_until(&self) -> Time;
 

@@ -1,7 +1,7 @@
 //! Which key a session asks for where any would do: etcd's permissions are by key, and one election may be denied what
 //! another may read. Each has its turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::machine::CandidateId;
@@ -35,6 +35,11 @@ impl Keys {
 
     pub(super) fn remove(&mut self, candidate: CandidateId) {
         self.prefixes.remove(&candidate);
+    }
+
+    /// Those of all candidates.
+    pub(super) fn all(&self) -> BTreeSet<&[u8]> {
+        self.prefixes.values().map(Vec::as_slice).collect()
     }
 
     /// One that we may most likely read.

@@ -1,4 +1,7 @@
 //! The lease: granted under an id of ours, renewed, and each renewal confirmed (law 1).
+//!
+//! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it. If one election has lost
+//! that right, another lease is granted, and the others move their entries there: the denied one is left behind alone.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -88,6 +91,12 @@ pub(super) struct LeaseKeeper {
     is_wanted: bool,
     /// Somebody leads under it, or is next in line.
     is_near: bool,
+    /// etcd denied the last renewal, for the sake of some key on the lease.
+    is_denied: bool,
+    /// The lease that the one that is held has replaced, and until when leading under it is certain.
+    former: Option<(LeaseId, Time)>,
+    /// The leases that were replaced: entries that were moved keep their names.
+    replaced: Vec<LeaseId>,
     retired: Vec<Retired>,
 }
 
@@ -110,6 +119,9 @@ impl LeaseKeeper {
             places: 0,
             is_wanted: false,
             is_near: false,
+            is_denied: false,
+            former: None,
+            replaced: Vec::new(),
             retired: Vec::new(),
         }
     }
@@ -118,6 +130,14 @@ impl LeaseKeeper {
 impl Keeper for LeaseKeeper {
     fn lease(&self) -> Option<LeaseId> {
         self.held.as_ref().map(|held| held.id)
+    }
+
+    fn former(&self) -> Option<(LeaseId, Time)> {
+        self.former
+    }
+
+    fn has_named(&self, lease: LeaseId) -> bool {
+        self.lease() == Some(lease) || self.replaced.contains(&lease)
     }
 
     fn leading_until(&self) -> Time {
@@ -141,10 +161,15 @@ impl Keeper for LeaseKeeper {
     fn retire(&mut self, now: Time) {
         if let Some(held) = self.held.take() {
             let over_at = now + held.granted * 2 + self.attempt;
+            self.retired.iter_mut().for_each(|retired| retired.ask_at = retired.ask_at.min(now));
             self.retired.push(Retired { id: held.id, over_at, ask_at: now, asked: None });
-            self.step = Step::Idle;
+            // A grant that is under way, to replace this one, is waited for: it is used, or revoked.
+            if !matches!(self.step, Step::Granting { .. }) {
+                self.step = Step::Idle;
+            }
             self.next_at = now;
             self.suspect_until = None;
+            (self.is_denied, self.former) = (false, None);
         }
     }
 
@@ -156,6 +181,7 @@ impl Keeper for LeaseKeeper {
     fn relinked(&mut self, now: Time) {
         self.step = Step::Idle;
         self.next_at = if self.held.is_some() { now } else { self.next_at };
+        self.is_denied = false;
         self.retired.iter_mut().for_each(|retired| retired.asked = None);
     }
 
@@ -182,6 +208,7 @@ impl Keeper for LeaseKeeper {
 
     fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         self.is_wanted = is_wanted;
+        self.former.take_if(|(_, until)| now >= *until);
         self.retired.retain(|retired| now < retired.over_at);
         for retired in self.retired.iter_mut().filter(|retired| retired.asked.is_none() && now >= retired.ask_at) {
             retired.asked = Some(out.send(link, Op::Revoke { lease: retired.id }));
@@ -196,7 +223,7 @@ impl Keeper for LeaseKeeper {
         if now < self.next_at || !matches!(self.step, Step::Idle) {
             return;
         }
-        if let Some(held) = &self.held {
+        if let Some(held) = self.held.as_ref().filter(|_| !self.is_denied) {
             self.sent_at = now;
             let request = out.send(link, Op::Renew { lease: held.id });
             self.step = Step::Renewing { request, is_void: false };
@@ -231,6 +258,7 @@ impl Keeper for LeaseKeeper {
         if !is_served {
             return over;
         }
+        let over = over.min(self.former.map_or(Time::NEVER, |(_, until)| until.max(now)));
         let step = match self.step {
             Step::Idle if self.held.is_some() || self.is_wanted => self.next_at.max(now),
             _ => Time::NEVER,
@@ -266,11 +294,20 @@ impl Keeper for LeaseKeeper {
             {
                 self.denied_reads += 1;
                 self.next_at = now;
+                (KeeperNews::Nothing, unchecked(&places))
+            }
+            (Step::Confirming { places, .. }, Err(failure)) if failure.is_of_key => {
+                (self.failed(failure, now, out), unchecked(&places))
+            }
+            (Step::Renewing { .. }, Err(failure)) if failure.is_of_key => {
+                self.is_denied = true;
+                self.failures = self.failures.saturating_add(1);
+                self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
                 (KeeperNews::Nothing, Vec::new())
             }
             (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
             (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
-                (self.granted(id, ttl_s), Vec::new())
+                (self.granted(id, ttl_s, now), Vec::new())
             }
             (Step::Renewing { is_void, .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
                 if is_void && ttl_s > 0 {
@@ -290,13 +327,25 @@ impl Keeper for LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    fn granted(&mut self, id: LeaseId, ttl_s: i64) -> KeeperNews {
+    fn granted(&mut self, id: LeaseId, ttl_s: i64, now: Time) -> KeeperNews {
         let ttl = self.certain_ttl(ttl_s);
+        let leading_until = self.leading_until();
+        let replaced = self.held.take();
+        if let Some(old) = &replaced {
+            // What is left on it is denied to us and ends with it; the user of such an entry may have to hear of that first.
+            let over_at = now + old.granted * 2 + self.attempt;
+            self.retired.push(Retired { id: old.id, over_at, ask_at: old.until + old.granted, asked: None });
+            self.former = Some((old.id, leading_until));
+            self.replaced.push(old.id);
+        }
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
         self.held = Some(Held { id, ttl, until: self.sent_at + ttl, granted });
         self.next_at = self.sent_at + self.pause(ttl);
-        self.failures = 0;
         self.suspect_until = None;
+        self.is_denied = false;
+        if replaced.is_none() {
+            self.failures = 0;
+        }
         KeeperNews::Kept
     }
 
@@ -392,4 +441,9 @@ impl LeaseKeeper {
         self.cursor = chosen.last().map(|(id, ..)| *id);
         chosen
     }
+}
+
+/// One of these places may not be read, so that nobody has seen any of them.
+fn unchecked(places: &[(CandidateId, Revision)]) -> Vec<Check> {
+    places.iter().map(|(candidate, at)| (*candidate, *at, Finding::Unchecked)).collect()
 }

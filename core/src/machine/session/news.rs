@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Session;
 use super::keeper::KeeperNews;
 use super::round::LinkNews;
+use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Stamp, Trouble};
@@ -19,6 +20,8 @@ impl Session {
                     self.keys.allowed();
                     self.keeper.relinked(now);
                     self.doubts.relinked();
+                    let holds = self.keeper.lease().filter(|_| self.settings.api == Api::V3);
+                    self.orphans.relinked(holds);
                     self.check_history(stamp, known, now, out);
                     out.known = out.known.max(seen);
                     self.probes.relinked(now);

@@ -1,0 +1,64 @@
+//! How our entry gets from one lease of the session to the next, in place: etcd has denied the old one for the sake of another
+//! key. The create revision, and so the rank and the token, stay.
+
+use super::{Candidate, Verb};
+use crate::config::Api;
+use crate::error::{Error, ErrorKind};
+use crate::machine::in_flight::InFlight;
+use crate::machine::{Facts, Failure, Op};
+use crate::member::Member;
+use crate::time::Time;
+
+impl Candidate {
+    /// The facts as far as they hold for our entry. While it hangs on the former lease it ends with that. And what was sent
+    /// before our join, or our move, was answered says nothing of our entry: somebody may have deleted that before the renewal,
+    /// and our watch cannot have told us yet (law 3).
+    pub(super) fn as_of_our_entry(&self, facts: &Facts) -> Facts {
+        let mut until = facts.until;
+        if self.pace.api == Api::V3 && until < self.answered_at + self.pace.certain {
+            until = until.min(self.joined_at + self.pace.certain);
+        }
+        if self.place.is_some() && self.lease != facts.lease {
+            until = until.min(self.former_until(facts));
+        }
+        Facts { until, ..*facts }
+    }
+
+    /// Whether our entry hangs on the lease before, and may still be moved.
+    pub(super) fn may_move(&self, facts: &Facts, now: Time) -> bool {
+        self.place.is_some() && now < self.former_until(facts)
+    }
+
+    fn former_until(&self, facts: &Facts) -> Time {
+        facts.former.filter(|(lease, _)| self.lease == Some(*lease)).map_or(Time::ZERO, |(_, until)| until)
+    }
+
+    /// The request that moves our entry, if it hangs on another lease than the session holds.
+    pub(super) fn move_entry(&mut self) -> Option<Op> {
+        let (place, lease) = (self.place.as_ref()?, self.target?);
+        self.moving_to = Some(lease);
+        Some(Op::Move { key: place.key.clone(), name: self.name.clone(), revision: place.revision, lease })
+    }
+
+    /// The answer to it. `found`: what is under our key, if that is not ours any more.
+    pub(super) fn moved(&mut self, moved: bool, found: Option<&Member>, sent_at: Time, now: Time, out: &mut InFlight) {
+        if !moved {
+            self.moving_to = None;
+            self.lose(found, out);
+            return;
+        }
+        if self.place.is_none() {
+            return;
+        }
+        (self.joined_at, self.answered_at) = (sent_at, now);
+        self.lease = self.moving_to.take();
+        self.target.take_if(|target| Some(*target) == self.lease);
+    }
+
+    /// Words for the end of a term whose entry we may not move, or not read.
+    pub(super) fn denied(&mut self, verb: Verb, failure: &Failure) {
+        if matches!(verb, Verb::Move | Verb::Look) && failure.kind == ErrorKind::Denied && self.proof.is_some() {
+            self.why = Some(Error::new(failure.kind, failure.detail.clone()));
+        }
+    }
+}

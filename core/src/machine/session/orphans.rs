@@ -1,0 +1,70 @@
+//! Entries on our lease that no candidate owns (law 8). A restored backup brings such an entry back, and our renewals would
+//! keep it for ever. So each new link asks once for the keys of the lease.
+
+use crate::machine::in_flight::InFlight;
+use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, member_key};
+use crate::member::LeaseId;
+
+/// What was found on the lease, and when to look for it.
+#[derive(Debug, Default)]
+pub(super) struct Orphans {
+    /// Whose keys the new link is to be asked for.
+    due: Option<LeaseId>,
+    asked: Option<RequestId>,
+}
+
+impl Orphans {
+    /// A new link serves, and we hold this lease.
+    pub(super) fn relinked(&mut self, lease: Option<LeaseId>) {
+        *self = Orphans { due: lease, asked: None };
+    }
+
+    pub(super) fn is_waiting_for(&self, id: RequestId) -> bool {
+        self.asked == Some(id)
+    }
+
+    /// Asks, if that is due and the lease is still held.
+    pub(super) fn advance(&mut self, link: LinkId, lease: Option<LeaseId>, out: &mut InFlight) {
+        if let Some(lease) = self.due.take().filter(|due| Some(*due) == lease) {
+            self.asked = Some(out.send_at_leisure(link, Op::ListKeys { lease }));
+        }
+    }
+
+    /// The keys that hang on the lease. A failure is no matter: the next link asks again.
+    pub(super) fn reply(&mut self, result: Result<Reply, Failure>) -> Vec<Vec<u8>> {
+        self.asked = None;
+        match result {
+            Ok(Reply { answer: Answer::Listed { keys }, .. }) => keys,
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Under which prefix this key is an entry, and the lease that it is named after, if it is named as our entries are. An admin
+/// may hang other keys on our lease.
+pub(super) fn entry(key: &[u8]) -> Option<(&[u8], LeaseId)> {
+    let slash = key.iter().rposition(|byte| *byte == b'/')?;
+    let (prefix, suffix) = key.split_at(slash + 1);
+    let lease = LeaseId::from_str_radix(std::str::from_utf8(suffix).ok()?, 16).ok()?;
+    (member_key(prefix, lease) == key).then_some((prefix, lease))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_as_our_entries_are_is_one() {
+        let table: [(&[u8], Option<(&[u8], LeaseId)>); 6] = [
+            (b"/jobs/2a", Some((b"/jobs/", 0x2a))),
+            (b"/jobs/2A", None),
+            (b"/jobs/02a", None),
+            (b"/jobs/+2a", None),
+            (b"/jobs/2a/note", None),
+            (b"2a", None),
+        ];
+        for (key, found) in table {
+            assert_eq!(entry(key), found, "{:?}", String::from_utf8_lossy(key));
+        }
+    }
+}
