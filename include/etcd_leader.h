@@ -127,7 +127,7 @@ This file is generated from the library's sources; MIT License. */
 #define EL_DENIED -11
 
 /**
- * The server does not know this API.
+ * The server does not know this API, or is `etcd grpc-proxy` or an imitation of etcd.
  */
 #define EL_UNSUPPORTED -12
 

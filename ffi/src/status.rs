@@ -28,7 +28,7 @@ pub const EL_NO_SPACE: i32 = -9;
 pub const EL_PROTOCOL: i32 = -10;
 /// etcd does not let us use this key.
 pub const EL_DENIED: i32 = -11;
-/// The server does not know this API.
+/// The server does not know this API, or is `etcd grpc-proxy` or an imitation of etcd.
 pub const EL_UNSUPPORTED: i32 = -12;
 /// The endpoints belong to more than one etcd cluster.
 pub const EL_CLUSTER_MISMATCH: i32 = -13;

@@ -190,7 +190,8 @@ impl Stream {
     /// etcd's answer on a port of its that speaks TLS to somebody who does not.
     fn note_silence(&self) {
         let detail = format!(
-            "{}: the server closed the connection without a word; if this port speaks TLS, write https://",
+            "{}: the server closed the connection without a word; if this port speaks TLS, write https://; if it is one of \
+             --listen-client-http-urls, it serves no gRPC: give one of --listen-client-urls",
             self.endpoint
         );
         let _ = self.cause.set(Failure::new(ErrorKind::Unreachable, detail));

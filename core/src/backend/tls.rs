@@ -57,6 +57,11 @@ impl Client {
         read.await.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Internal, "reading the certificates was broken off")))
     }
 
+    /// Whether we show a certificate: etcd may take its common name for our user's.
+    pub fn has_identity(&self) -> bool {
+        self.tls.identity.is_some()
+    }
+
     /// What the certificates were given as, for the words of a failure.
     pub fn tls(&self) -> &Tls {
         &self.tls

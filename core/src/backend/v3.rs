@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::mpsc;
 
@@ -46,6 +47,8 @@ pub struct V3 {
     login: Option<Login>,
     tokens: Arc<auth::Tokens>,
     resolver: Resolver,
+    /// Of each endpoint, whether an etcd server was met there.
+    has_met: Vec<Arc<AtomicBool>>,
     inbox: Inbox,
     links: HashMap<LinkId, Link>,
 }
@@ -68,13 +71,15 @@ impl V3 {
             login,
             tokens: commons.logins.tokens(settings),
             resolver: commons.resolver.clone(),
+            has_met: settings.endpoints.iter().map(|_| Arc::default()).collect(),
             inbox,
             links: HashMap::new(),
         }
     }
 
     fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
-        let Some(endpoint) = self.endpoints.get(endpoint).cloned() else {
+        let known = self.endpoints.get(endpoint).cloned().zip(self.has_met.get(endpoint).cloned());
+        let Some((endpoint, has_met)) = known else {
             let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
             return link::tell(&self.inbox, Input::Reply { id: request, result: Err(failure) });
         };
@@ -87,6 +92,7 @@ impl V3 {
             login: self.login.clone(),
             tokens: self.tokens.clone(),
             resolver: self.resolver.clone(),
+            has_met,
             inbox: self.inbox.clone(),
             tasks: tasks.clone(),
         };

@@ -28,6 +28,7 @@ mod links;
 mod news;
 mod orphans;
 mod probes;
+mod retired;
 mod round;
 mod silence;
 

@@ -1,14 +1,16 @@
 //! What an election says before it ever leads.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use etcd_leader::Api;
+use etcd_leader::{Api, Config, Election};
 
 use super::candidate::{Setup, check_terms};
 use super::store::{BOTH, Store, on_v2_and_v3, single};
 use super::support::etcd::Host;
-use super::support::{Cluster, Port, Proxy, wait_for};
+use super::support::spawn::spawn;
+use super::support::{Cluster, Port, Proxy, etcd_binary, wait_for};
 
 on_v2_and_v3!(a_refused_connection_is_told_at_once_and_names_the_endpoint);
 fn a_refused_connection_is_told_at_once_and_names_the_endpoint(api: Api) {
@@ -114,4 +116,44 @@ fn a_name_with_several_addresses_of_which_the_first_is_dead(api: Api) {
     // Dead in another way: it takes connections, and is silent.
     let _silent = TcpListener::bind(("127.0.0.1", port)).expect("the port is free there");
     setup.start("two").elected();
+}
+
+/// Renewals through it cannot be confirmed: it answers them in the name of many clients.
+#[test]
+fn a_grpc_proxy_is_refused_before_the_first_join_and_named() {
+    let cluster = Cluster::single();
+    let port = Port::new();
+    let listen = format!("--listen-addr={}", port.address());
+    let endpoints = format!("--endpoints={}", cluster.client_address(0));
+    let mut proxy = Command::new(etcd_binary());
+    proxy.args(["grpc-proxy", "start", &listen, &endpoints]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut proxy = spawn(proxy).expect("the proxy");
+    let candidate = Setup::new(&[port.url()], "/proxied", 5).start("one");
+    let said = candidate.hears("failed Unsupported");
+    assert!(said.contains("grpc-proxy") && said.contains("endpoints of etcd's own servers"), "{said}");
+    candidate.hears("ended");
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/proxied"]), "");
+    proxy.kill().expect("killed");
+    proxy.wait().expect("reaped");
+}
+
+/// A server may take fewer operations in one transaction than etcd does by default.
+#[test]
+fn a_small_max_txn_ops_costs_nobody_the_lead() {
+    const ELECTIONS: usize = 20;
+    let cluster = Cluster::of(1, &["--max-txn-ops=4"]);
+    let elections: Vec<Election> = (0..ELECTIONS)
+        .map(|at| {
+            let key = format!("/few/{at}");
+            let config = Config { endpoints: cluster.urls(), key, name: "one".into(), ttl_s: 3, ..Config::default() };
+            Election::start(&config).expect("a good config")
+        })
+        .collect();
+    wait_for("all to lead", || elections.iter().all(|one| one.is_leader()).then_some(()));
+    let tokens: Vec<_> = elections.iter().map(Election::token).collect();
+    let began = Instant::now();
+    wait_for("two ttls to pass", || {
+        assert_eq!(elections.iter().map(Election::token).collect::<Vec<_>>(), tokens);
+        (began.elapsed() > Duration::from_secs(6)).then_some(())
+    });
 }

@@ -68,6 +68,8 @@ pub(crate) struct Cluster {
     pub(crate) denied_prefix: Option<Vec<u8>>,
     /// Nor a lease on which one of them hangs: so since etcd 3.4.42, 3.5.28 and 3.6.9.
     pub(crate) guards_leases: bool,
+    /// How many keys one transaction may read.
+    pub(crate) max_reads: usize,
     /// v2: the key of the election holds a value.
     pub(crate) is_file: bool,
     /// Keepalives that a deposed leader answered.
@@ -102,6 +104,7 @@ impl Cluster {
             denied: false,
             denied_prefix: None,
             guards_leases: true,
+            max_reads: usize::MAX,
             is_file: false,
             stale_renewals: 0,
         }
@@ -243,6 +246,9 @@ impl Cluster {
             Op::Revoke { lease } => {
                 store.end_lease(*lease);
                 Answer::Revoked
+            }
+            Op::Confirm { keys, .. } if keys.len() > self.max_reads => {
+                return Err(Failure::new(ErrorKind::Invalid, "etcdserver: too many operations in txn request"));
             }
             Op::Confirm { keys, .. } => {
                 Answer::Confirmed { found: keys.iter().map(|key| store.entries.get(key).cloned()).collect() }

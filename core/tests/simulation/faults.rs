@@ -287,7 +287,8 @@ impl World {
             Heal::Route { proc, endpoint } => {
                 if self.routes[proc][endpoint] != Route::Foreign {
                     self.routes[proc][endpoint] = Route::Fine;
-                    self.procs[proc].hindered_at = self.now;
+                    // An opening that was swallowed meanwhile hinders until the transport gives it up.
+                    self.procs[proc].hindered_at = self.procs[proc].hindered_at.max(self.now);
                 }
             }
             Heal::Up { node, round } => self.boot(node, round),
@@ -375,9 +376,7 @@ impl World {
                     proc.cands.iter().any(|cand| !cand.report.ended && member.key.starts_with(&prefix(cand)))
                 };
                 // A candidate that ended while it could not reach the cluster did not hear that its key was put over.
-                owner.map_or(member.lease == 0, |proc| {
-                    (member.lease == 0 && !campaigns(proc)) || restored && member.lease == 0
-                })
+                owner.map_or(member.lease == 0, |proc| member.lease == 0 && (restored || !campaigns(proc)))
             })
             .map(|member| member.key.clone())
             .collect();

@@ -78,6 +78,8 @@ impl Token {
 pub(super) struct Auth {
     endpoint: Endpoint,
     login: Option<Login>,
+    /// We show a certificate.
+    has_identity: bool,
     tokens: Arc<Tokens>,
     client: AuthClient<Channel>,
     channel: Channel,
@@ -87,11 +89,12 @@ impl Auth {
     pub(super) fn new(
         endpoint: Endpoint,
         login: Option<Login>,
+        has_identity: bool,
         tokens: Arc<Tokens>,
         (channel, origin): (Channel, http::Uri),
     ) -> Auth {
         let client = AuthClient::with_origin(channel.clone(), origin).max_decoding_message_size(MAX_SHORT_BYTES);
-        Auth { endpoint, login, tokens, client, channel }
+        Auth { endpoint, login, has_identity, tokens, client, channel }
     }
 
     pub(super) fn login(&self) -> Option<&Login> {
@@ -195,8 +198,18 @@ impl Auth {
         let shown = fit(said, self.login());
         let Some(user) = self.username() else {
             return if said.contains("permission denied") {
-                let key = key.map_or(String::new(), |key| format!(" {:?}", String::from_utf8_lossy(key)));
-                format!("etcd does not let us use the key{key}: {shown}; set username and password of a user who may")
+                let text = key.map(String::from_utf8_lossy);
+                let keys = text.as_ref().map_or("the key".into(), |key| format!("the keys under {key:?}"));
+                match text.filter(|_| self.has_identity) {
+                    Some(key) => format!(
+                        "the user whom etcd takes from our certificate's common name may not use {keys}: {shown}; give it \
+                         a role that may: {}",
+                        role_recipe("COMMON-NAME", key.trim_end_matches('/')).join(" && ")
+                    ),
+                    None => {
+                        format!("etcd does not let us use {keys}: {shown}; set username and password of a user who may")
+                    }
+                }
             } else {
                 format!("etcd asks for a user: {shown}; set username and password")
             };

@@ -1,14 +1,17 @@
 //! The verbs that are one call each. Each is one request and one atomic step of the store, never two.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::auth::Auth;
 use super::channel::Channel;
+use super::codec::MAX_SHORT_BYTES;
+use super::proto::cluster_client::ClusterClient;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
 use super::proto::range_request::{SortOrder, SortTarget};
@@ -33,15 +36,26 @@ pub(super) struct Calls {
     auth: Auth,
     kv: KvClient<Channel>,
     lease: LeaseClient<Channel>,
+    cluster: ClusterClient<Channel>,
+    /// Whether a link to this endpoint has met an etcd server before. Those to one endpoint share it.
+    has_met: Arc<AtomicBool>,
     /// The newest stamp of this link, for the one answer that has none. Clones share it.
     newest: Arc<Mutex<Stamp>>,
 }
 
 impl Calls {
-    pub(super) fn new(endpoint: Endpoint, auth: Auth, channel: Channel, origin: http::Uri) -> Calls {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        auth: Auth,
+        channel: Channel,
+        origin: http::Uri,
+        has_met: Arc<AtomicBool>,
+    ) -> Calls {
+        let cluster =
+            ClusterClient::with_origin(channel.clone(), origin.clone()).max_decoding_message_size(MAX_SHORT_BYTES);
         let kv = KvClient::with_origin(channel.clone(), origin.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let lease = LeaseClient::with_origin(channel, origin).max_decoding_message_size(MAX_ANSWER_BYTES);
-        Calls { endpoint, auth, kv, lease, newest: Arc::default() }
+        Calls { endpoint, auth, kv, lease, cluster, has_met, newest: Arc::default() }
     }
 
     /// Performs one of the verbs that are calls.
@@ -65,9 +79,37 @@ impl Calls {
         }
     }
 
-    /// The first read of a link. etcd 3.4 may let one wait in vain that came while raft had no leader: it is asked for again
-    /// beside the first, after ever longer times.
+    /// The first read of a link, and at the first contact with a server who that is.
     async fn open(&self, key: Vec<u8>) -> Result<Reply, Failure> {
+        let (read, met) = tokio::join!(self.first_read(key), self.meet());
+        let reply = read?;
+        met?;
+        self.has_met.store(true, Ordering::Relaxed);
+        Ok(reply)
+    }
+
+    /// `etcd grpc-proxy` answers renewals and watches in the name of many clients, so that no renewal through it can be
+    /// confirmed. It is known by its list of members, which it makes up itself, without a header.
+    async fn meet(&self) -> Result<(), Failure> {
+        if self.has_met.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let list = |request| {
+            let mut cluster = self.cluster.clone();
+            async move { cluster.member_list(request).await }
+        };
+        let asked = self.auth.try_call(proto::MemberListRequest {}, list);
+        // A server that does not say is one that cannot say.
+        let answer = timeout(MAX_READ_AGAIN, asked).await;
+        match answer {
+            Ok(Ok(Ok(list))) if list.get_ref().header.is_none() => Err(status::grpc_proxy(&self.endpoint)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A linearizable read. etcd 3.4 may let one wait in vain that came while raft had no leader: it is asked for again
+    /// beside the first, after ever longer times.
+    async fn first_read(&self, key: Vec<u8>) -> Result<Reply, Failure> {
         let mut reads = FuturesUnordered::from_iter([self.touch(key.clone())]);
         let mut wait = READ_AGAIN;
         loop {
@@ -101,7 +143,7 @@ impl Calls {
             return Err(status::refused_in_words(&self.endpoint, self.auth.login(), &answer.error));
         }
         if answer.id != lease {
-            return Err(status::garbled(&self.endpoint, "another lease was granted"));
+            return Err(status::foreign_lease(&self.endpoint));
         }
         self.reply(answer.header, || Ok(Answer::Granted { ttl_s: answer.ttl }))
     }

@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -32,6 +33,7 @@ pub(super) struct Life {
     pub(super) login: Option<Login>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) resolver: Resolver,
+    pub(super) has_met: Arc<AtomicBool>,
     pub(super) inbox: Inbox,
     pub(super) tasks: Tasks,
 }
@@ -59,8 +61,10 @@ impl Life {
         match self.connect().await {
             Ok((channel, origin, over)) => {
                 let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
-                let auth = Auth::new(endpoint.clone(), self.login.clone(), self.tokens.clone(), way);
-                let calls = Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone());
+                let auth =
+                    Auth::new(endpoint.clone(), self.login.clone(), self.tls.has_identity(), self.tokens.clone(), way);
+                let calls =
+                    Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone(), self.has_met.clone());
                 let mut live = Live {
                     life: self,
                     calls,

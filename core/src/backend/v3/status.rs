@@ -83,13 +83,34 @@ pub(super) fn stuck(endpoint: &Endpoint) -> Failure {
 
 /// A server that gives watches ids of its own: they could not be told apart.
 pub(super) fn foreign_watch(endpoint: &Endpoint) -> Failure {
-    let detail = format!("{endpoint}: the server does not take our ids for watches: it is not etcd 3.4 or later");
+    let detail = format!(
+        "{endpoint}: the server does not take our ids for watches: it is `etcd grpc-proxy`, or not etcd 3.4 or later; give \
+         the endpoints of etcd's own servers"
+    );
+    Failure::new(ErrorKind::Unsupported, detail)
+}
+
+/// A server that gives leases ids of its own: a grant whose answer is lost could not be told from another's.
+pub(super) fn foreign_lease(endpoint: &Endpoint) -> Failure {
+    let detail = format!(
+        "{endpoint}: the server grants leases under ids of its own: it is not etcd but an imitation such as kine, which \
+         cannot hold an election"
+    );
+    Failure::new(ErrorKind::Unsupported, detail)
+}
+
+/// A proxy, through which no renewal can be confirmed.
+pub(super) fn grpc_proxy(endpoint: &Endpoint) -> Failure {
+    let detail = format!(
+        "{endpoint}: this is `etcd grpc-proxy`, which answers renewals and watches in the name of many clients, so that none \
+         can be confirmed; give the endpoints of etcd's own servers"
+    );
     Failure::new(ErrorKind::Unsupported, detail)
 }
 
 /// By what the server says: etcd's codes alone do not tell its errors apart.
 fn kind_of(code: Code, said: &str) -> ErrorKind {
-    const BY_WORDS: [(&str, ErrorKind); 19] = [
+    const BY_WORDS: [(&str, ErrorKind); 20] = [
         ("no leader", ErrorKind::NoQuorum),
         ("leader changed", ErrorKind::NoQuorum),
         ("not leader", ErrorKind::NoQuorum),
@@ -99,6 +120,8 @@ fn kind_of(code: Code, said: &str) -> ErrorKind {
         ("request timed out", ErrorKind::Timeout),
         ("deadline exceeded", ErrorKind::Timeout),
         ("context canceled", ErrorKind::Unreachable),
+        // It may be promoted. Its code differs from version to version.
+        ("rpc not supported for learner", ErrorKind::Unreachable),
         ("database space exceeded", ErrorKind::NoSpace),
         ("too many requests", ErrorKind::Server),
         ("requested lease not found", ErrorKind::LeaseLost),
@@ -176,6 +199,7 @@ mod tests {
             (Code::Unknown, "context deadline exceeded", ErrorKind::Timeout),
             (Code::Unavailable, "etcdserver: server stopped", ErrorKind::Unreachable),
             (Code::Unavailable, "etcdserver: rpc not supported for learner", ErrorKind::Unreachable),
+            (Code::FailedPrecondition, "etcdserver: rpc not supported for learner", ErrorKind::Unreachable),
             (Code::Cancelled, "", ErrorKind::Unreachable),
             (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded", ErrorKind::NoSpace),
             (Code::ResourceExhausted, "etcdserver: too many requests", ErrorKind::Server),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::keeper::{Check, Keeper, KeeperNews};
 use super::links::backoff_cap;
+use super::retired::Retired;
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
@@ -15,7 +16,8 @@ use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Places, 
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;
 
-/// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction.
+/// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction, unless `--max-txn-ops`
+/// says otherwise.
 const KEYS_PER_READ: usize = 100;
 
 #[derive(Debug)]
@@ -55,15 +57,6 @@ enum Step {
     },
 }
 
-/// A lease we have no use for any more; it is revoked, and gone by itself at `over_at`.
-#[derive(Debug)]
-struct Retired {
-    id: LeaseId,
-    over_at: Time,
-    ask_at: Time,
-    asked: Option<RequestId>,
-}
-
 /// Keeps the lease that all places of a session hang on.
 #[derive(Debug)]
 pub(super) struct LeaseKeeper {
@@ -85,6 +78,8 @@ pub(super) struct LeaseKeeper {
     /// Confirming reads in a row that were denied. Some elections may have lost their permission: they must not end the
     /// others, so that each key is read alone, until one is found that is allowed.
     denied_reads: usize,
+    /// How many keys one read checks: less if the server refuses so many.
+    keys_per_read: usize,
     /// How many keys there are to check.
     places: usize,
     /// Somebody wants a lease to be held.
@@ -97,7 +92,7 @@ pub(super) struct LeaseKeeper {
     former: Option<(LeaseId, Time)>,
     /// The leases that were replaced: entries that were moved keep their names.
     replaced: Vec<LeaseId>,
-    retired: Vec<Retired>,
+    retired: Retired,
 }
 
 impl LeaseKeeper {
@@ -116,13 +111,14 @@ impl LeaseKeeper {
             failures: 0,
             cursor: None,
             denied_reads: 0,
+            keys_per_read: KEYS_PER_READ,
             places: 0,
             is_wanted: false,
             is_near: false,
             is_denied: false,
             former: None,
             replaced: Vec::new(),
-            retired: Vec::new(),
+            retired: Retired::new(settings.attempt),
         }
     }
 }
@@ -160,9 +156,8 @@ impl Keeper for LeaseKeeper {
     /// A lease is revoked if it can be: that settles all that is in doubt under it.
     fn retire(&mut self, now: Time) {
         if let Some(held) = self.held.take() {
-            let over_at = now + held.granted * 2 + self.attempt;
-            self.retired.iter_mut().for_each(|retired| retired.ask_at = retired.ask_at.min(now));
-            self.retired.push(Retired { id: held.id, over_at, ask_at: now, asked: None });
+            self.retired.hurry(now);
+            self.retired.add(held.id, held.granted, now, now);
             // A grant that is under way, to replace this one, is waited for: it is used, or revoked.
             if !matches!(self.step, Step::Granting { .. }) {
                 self.step = Step::Idle;
@@ -175,14 +170,14 @@ impl Keeper for LeaseKeeper {
 
     fn kept_until(&self, now: Time) -> Time {
         let default = now + Duration::from_secs(u64::from(self.asked_ttl_s)) * 2 + self.attempt;
-        self.retired.iter().map(|retired| retired.over_at).max().unwrap_or(default)
+        self.retired.kept_until().unwrap_or(default)
     }
 
     fn relinked(&mut self, now: Time) {
         self.step = Step::Idle;
         self.next_at = if self.held.is_some() { now } else { self.next_at };
         self.is_denied = false;
-        self.retired.iter_mut().for_each(|retired| retired.asked = None);
+        self.retired.relinked();
     }
 
     fn suspect(&mut self, now: Time) {
@@ -203,16 +198,14 @@ impl Keeper for LeaseKeeper {
 
     fn unlinked(&mut self, now: Time) {
         self.step = Step::Idle;
-        self.retired.retain(|retired| now < retired.over_at);
+        self.retired.let_time_pass(now);
     }
 
     fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         self.is_wanted = is_wanted;
         self.former.take_if(|(_, until)| now >= *until);
-        self.retired.retain(|retired| now < retired.over_at);
-        for retired in self.retired.iter_mut().filter(|retired| retired.asked.is_none() && now >= retired.ask_at) {
-            retired.asked = Some(out.send(link, Op::Revoke { lease: retired.id }));
-        }
+        self.retired.let_time_pass(now);
+        self.retired.revoke(link, now, out);
         if let Step::Renewed { ttl, term } = self.step {
             let places = self.next_places(places);
             let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
@@ -254,7 +247,7 @@ impl Keeper for LeaseKeeper {
     }
 
     fn timeout(&self, is_served: bool, now: Time) -> Time {
-        let over = self.retired.iter().map(|retired| retired.over_at).min().unwrap_or(Time::NEVER);
+        let over = self.retired.timeout(is_served);
         if !is_served {
             return over;
         }
@@ -263,9 +256,7 @@ impl Keeper for LeaseKeeper {
             Step::Idle if self.held.is_some() || self.is_wanted => self.next_at.max(now),
             _ => Time::NEVER,
         };
-        let revoke = self.retired.iter().filter(|retired| retired.asked.is_none()).map(|retired| retired.ask_at);
-        let revoke = revoke.min().unwrap_or(Time::NEVER);
-        step.min(over).min(revoke)
+        step.min(over)
     }
 
     fn reply(
@@ -275,8 +266,8 @@ impl Keeper for LeaseKeeper {
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
-        if let Some(at) = self.retired.iter().position(|retired| retired.asked == Some(id)) {
-            return (self.revoked(at, result, now), Vec::new());
+        if self.retired.is_waiting_for(id) {
+            return (self.retired.reply(id, result, now), Vec::new());
         }
         let is_ours = match &self.step {
             Step::Granting { request, .. } | Step::Renewing { request, .. } | Step::Confirming { request, .. } => {
@@ -298,6 +289,13 @@ impl Keeper for LeaseKeeper {
             }
             (Step::Confirming { places, .. }, Err(failure)) if failure.is_of_key => {
                 (self.failed(failure, now, out), unchecked(&places))
+            }
+            (Step::Confirming { places, .. }, Err(failure))
+                if failure.kind == ErrorKind::Invalid && places.len() > 1 =>
+            {
+                self.keys_per_read = places.len() / 2;
+                self.next_at = now;
+                (KeeperNews::Nothing, Vec::new())
             }
             (Step::Renewing { .. }, Err(failure)) if failure.is_of_key => {
                 self.is_denied = true;
@@ -333,8 +331,7 @@ impl LeaseKeeper {
         let replaced = self.held.take();
         if let Some(old) = &replaced {
             // What is left on it is denied to us and ends with it; the user of such an entry may have to hear of that first.
-            let over_at = now + old.granted * 2 + self.attempt;
-            self.retired.push(Retired { id: old.id, over_at, ask_at: old.until + old.granted, asked: None });
+            self.retired.add(old.id, old.granted, old.until + old.granted, now);
             self.former = Some((old.id, leading_until));
             self.replaced.push(old.id);
         }
@@ -384,22 +381,6 @@ impl LeaseKeeper {
         (KeeperNews::Kept, checks)
     }
 
-    fn revoked(&mut self, at: usize, result: Result<Reply, Failure>, now: Time) -> KeeperNews {
-        match result {
-            // Also a definite refusal: it leaves the lease alive, with all that may yet arrive under it.
-            Err(failure) if failure.kind != ErrorKind::LeaseLost => {
-                self.retired[at].asked = None;
-                self.retired[at].ask_at = now + self.attempt / 2;
-                // Of all that hung on it, one key may be denied to us by now.
-                if failure.is_of_key { KeeperNews::Nothing } else { KeeperNews::Failed(failure) }
-            }
-            _ => {
-                self.retired.swap_remove(at);
-                KeeperNews::Nothing
-            }
-        }
-    }
-
     fn failed(&mut self, failure: Failure, now: Time, out: &mut InFlight) -> KeeperNews {
         if failure.kind == ErrorKind::LeaseLost {
             return KeeperNews::Gone;
@@ -435,7 +416,7 @@ impl LeaseKeeper {
         let from_start = places.iter().take_while(|(id, _)| self.cursor.is_some_and(|cursor| **id <= cursor));
         let chosen: Vec<_> = from_cursor
             .chain(from_start)
-            .take(if self.denied_reads > 0 { 1 } else { KEYS_PER_READ })
+            .take(if self.denied_reads > 0 { 1 } else { self.keys_per_read })
             .map(|(id, place)| (*id, place.membership.revision, place.membership.key.clone()))
             .collect();
         self.cursor = chosen.last().map(|(id, ..)| *id);
