@@ -53,6 +53,9 @@
 //!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
 //!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long
 //!     as was certain when we last saw it.
+//! 13. **A copy of this process** (a checkpoint, the clone of a machine) holds our lease and keeps it alive as we do. A session
+//!     that leads, or is next in line, writes one of its entries once on each new link, guarded by the last write it knows
+//!     of; and whoever finds its entry written by somebody else gives up the session and its lease.
 
 use std::sync::Arc;
 
@@ -192,6 +195,8 @@ pub struct Facts {
 pub enum Finding {
     /// What a read found under its key.
     Entry(Option<Member>),
+    /// Nothing; but the link is new, and the entry is to be written once, so that a copy of this process notices.
+    ToBeTouched,
     /// etcd denied the read: of this key, or of another that was read with it.
     Unchecked,
     /// It is known not to be ours any more, whatever is there.
@@ -207,6 +212,8 @@ pub enum Plea {
     LeaseGone(LeaseId),
     /// A join of this key under a lease that has ended was never answered.
     InDoubt(Vec<u8>),
+    /// Somebody else writes our entry as we would: a copy of this process, which holds our lease.
+    Copied(LeaseId),
     /// v2: our entry was gone before its time, as if another member's clock were ahead.
     ClocksDoubted,
 }

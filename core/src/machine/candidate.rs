@@ -14,10 +14,12 @@ use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
 use crate::time::Time;
 
+mod copies;
 mod moving;
 mod place;
 mod replies;
 mod watching;
+use copies::Writes;
 use watching::Watching;
 
 /// The API of etcd that a candidate uses, and the times it keeps.
@@ -94,6 +96,7 @@ pub struct Candidate {
     target: Option<LeaseId>,
     /// A move to this lease was sent; it may have been applied.
     moving_to: Option<LeaseId>,
+    writes: Writes,
     /// Until when leading is certain, as the session said last.
     until: Time,
     /// Our member key, named after the lease that it was made under.
@@ -157,6 +160,7 @@ impl Candidate {
             lease: None,
             target: None,
             moving_to: None,
+            writes: Writes::default(),
             until: Time::ZERO,
             own: Vec::new(),
             place: None,
@@ -300,6 +304,13 @@ impl Candidate {
 
     /// Does the next thing that is missing.
     fn act(&mut self, now: Time, out: &mut InFlight) {
+        self.act_first(now, out);
+        if let Some(link) = self.link {
+            self.touch(link, out);
+        }
+    }
+
+    fn act_first(&mut self, now: Time, out: &mut InFlight) {
         if self.wish == Wish::Leave {
             let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl() * 2);
             if self.is_gone() || now >= leave_by {

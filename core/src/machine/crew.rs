@@ -223,6 +223,11 @@ impl Crew {
             for (id, error) in self.session.take_refusals() {
                 self.call(id, &mut touched, |candidate, _| candidate.refuse(error));
             }
+            for key in self.session.take_strays() {
+                if !self.candidates.values().any(|candidate| candidate.owns(&key)) {
+                    self.session.own_orphan(key);
+                }
+            }
             let facts = self.session.facts();
             let news = (self.session.trouble().cloned(), self.session.fatal().cloned());
             if facts != self.told || news != self.shown {
@@ -257,6 +262,7 @@ impl Crew {
                 Plea::LinkFailed(link, failure) => self.session.request_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
+                Plea::Copied(lease) => self.session.lease_gone(lease, now),
                 Plea::ClocksDoubted => self.session.doubt_clocks(now),
             }
         }

@@ -6,12 +6,13 @@
 //! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; here is the
 //! history of the store, and in `news` what the parts tell each other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::in_flight::{Booking, InFlight};
 use super::{
-    Answer, CandidateId, Facts, Failure, LinkId, Place, Places, Reply, RequestId, Stamp, Step, Trouble, WatchId,
-    WatchNews,
+    Answer, CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Stamp, Step, Trouble,
+    WatchId, WatchNews,
 };
 use crate::config::{Api, OnStoreReset, SessionSettings};
 use crate::error::{Error, ErrorKind};
@@ -57,6 +58,9 @@ pub struct Session {
     probes: Probes,
     doubts: Doubts,
     orphans: Orphans,
+    strays: Vec<Vec<u8>>,
+    /// An entry of ours was written since the link serves, or that was asked for: a copy of this process notices.
+    is_marked: bool,
     /// Where our candidates stand, for the confirming read.
     places: Places,
     /// How many of them lead or are next in line.
@@ -87,6 +91,8 @@ impl Session {
             probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
             orphans: Orphans::default(),
+            strays: Vec::new(),
+            is_marked: true,
             places: Places::new(),
             near: 0,
             keys: Keys::default(),
@@ -138,12 +144,23 @@ impl Session {
     /// Takes over, of what hangs on our lease, the entries that no candidate owns.
     fn own_orphans(&mut self, keys: Vec<Vec<u8>>) {
         let owned = self.keys.all();
-        for key in keys {
-            let entry = orphans::entry(&key).filter(|(_, lease)| self.keeper.has_named(*lease));
-            if entry.is_some_and(|(prefix, _)| !owned.contains(prefix)) {
-                self.doubts.add_orphan(key);
+        let placed: BTreeSet<&[u8]> = self.places.values().map(|place| place.membership.key.as_slice()).collect();
+        for key in keys.into_iter().filter(|key| !placed.contains(key.as_slice())) {
+            match orphans::entry(&key).filter(|(_, lease)| self.keeper.has_named(*lease)) {
+                Some((prefix, _)) if owned.contains(prefix) => self.strays.push(key),
+                Some(_) => self.doubts.add_orphan(key),
+                None => {}
             }
         }
+    }
+
+    /// Entries on our lease that may be those of a candidate, or nobody's.
+    pub(super) fn take_strays(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.strays)
+    }
+
+    pub(super) fn own_orphan(&mut self, key: Vec<u8>) {
+        self.doubts.add_orphan(key);
     }
 
     pub(super) fn has_doubt_under(&self, prefix: &[u8]) -> bool {
@@ -381,6 +398,7 @@ impl Session {
             self.keeper.hurry(self.near > 0);
             self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
             self.orphans.advance(link, self.keeper.lease(), out);
+            self.mark();
             let has_settled = self.keeper.has_settled();
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
@@ -402,6 +420,15 @@ impl Session {
         let served = self.links.current().is_some();
         let links = self.links.timeout(&self.waiting(out)).min(self.probes.timeout(served));
         links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
+    }
+
+    /// On a link that is newer than our lease, one of those who lead or are next in line writes its entry once (law 13).
+    fn mark(&mut self) {
+        let near = self.places.iter().find(|(_, place)| place.is_near).filter(|_| !self.is_marked);
+        if let Some((candidate, place)) = near {
+            self.checks.push((*candidate, place.membership.revision, Finding::ToBeTouched));
+            self.is_marked = true;
+        }
     }
 
     fn drop_lease(&mut self, now: Time) {

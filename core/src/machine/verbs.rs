@@ -89,6 +89,19 @@ pub enum Op {
         /// The lease it is to hang on.
         lease: LeaseId,
     },
+    /// v3: if this revision created our key and that one wrote it last, put it again as it is. Answer: `Touched`.
+    Touch {
+        /// The key.
+        key: Vec<u8>,
+        /// The value, as it is and stays.
+        name: Vec<u8>,
+        /// The revision that created it.
+        revision: Revision,
+        /// The revision of its last write that we know of, which was ours.
+        written: Revision,
+        /// The lease it hangs on.
+        lease: LeaseId,
+    },
     /// Read our key and its neighbours linearizably at one revision. Answer: `Looked`.
     Look {
         /// Under which members live.
@@ -250,6 +263,13 @@ pub enum Answer {
         /// If not, what was found under the key.
         found: Option<Member>,
     },
+    /// Whether the key was written, and if not, what it holds.
+    Touched {
+        /// Whether this request wrote it.
+        touched: bool,
+        /// If not, the entry and its last write, if there is one.
+        found: Option<Written>,
+    },
     /// v2: the entry exists now.
     Posted {
         /// The entry.
@@ -270,7 +290,7 @@ pub enum Answer {
     Spared,
 }
 
-/// An entry of v2, and the revision of its last write (`modifiedIndex`).
+/// An entry, and the revision of its last write (v3: `mod_revision`, v2: `modifiedIndex`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The entry.

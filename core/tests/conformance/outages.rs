@@ -151,3 +151,32 @@ fn a_busy_store_delays_nobody(api: Api) {
         check_terms(&line.iter().collect::<Vec<_>>());
     });
 }
+
+/// A checkpoint that is restored, or a clone of the machine, has our lease and our key, and renews them as we do. It is played
+/// by what it would send.
+#[test]
+fn a_copy_of_this_process_ends_the_session_that_it_shares() {
+    let cluster = Cluster::single();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let urls = [proxy.url()];
+    let mut one = Setup::new(&urls, "/copied", 5).start("one");
+    let first = one.elected();
+    let entry = cluster.etcdctl(&["get", "--prefix", "/copied/", "--keys-only"]).trim().to_owned();
+    let lease = entry.rsplit('/').next().expect("named after its lease").to_owned();
+    let written = || {
+        let fields = cluster.etcdctl(&["get", &entry, "--write-out=fields"]);
+        let line = fields.lines().find(|line| line.starts_with("\"ModRevision\"")).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+    };
+    assert_eq!(written(), Some(first));
+    // On a new connection the leader writes its entry once, which a copy of it would notice; and it leads on.
+    proxy.reset();
+    wait_for("it to write its entry", || written().filter(|at| *at > first));
+    assert_eq!(one.claims(), format!("yes {first}"));
+    // The copy does the same.
+    cluster.etcdctl(&["put", &entry, "one", &format!("--lease={lease}")]);
+    one.hears("unelected KeyLost");
+    // It leads again on a lease of its own, and the one that the two had in common has gone.
+    assert!(one.elected() > first);
+    wait_for("the lease to go", || (!cluster.etcdctl(&["lease", "list"]).contains(&lease)).then_some(()));
+}

@@ -83,6 +83,8 @@ pub(crate) struct Books {
     /// Entries that hang on another lease than the one that they are named after, and moves under way.
     moved: BTreeMap<Vec<u8>, LeaseId>,
     moves: Vec<(RequestId, Vec<u8>)>,
+    /// A lease that a copy of this process has, too.
+    pub(crate) copied: Option<LeaseId>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
     /// v2.
     pub(crate) ledger: Ledger,
@@ -173,6 +175,10 @@ impl World {
                 Verb::Confirm
             }
             Op::ListKeys { .. } => Verb::Other,
+            Op::Touch { .. } => {
+                self.stats.touches += 1;
+                Verb::Other
+            }
             Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
                 self.stats.rejoins += u64::from(books.places.iter().any(|place| place.0 == *own));
@@ -249,7 +255,9 @@ impl World {
         books.order += 1;
         let (order, known) = (books.order, books.known);
         books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
-        let is_certain = self.is_certain(proc, &request.op);
+        let is_copied = matches!(request.op, Op::Revoke { lease } if books.copied == Some(lease));
+        // A copied lease is given up, whoever has still to hear.
+        let is_certain = self.is_certain(proc, &request.op) && !is_copied;
         self.referee.leaving(proc, &request.op, is_certain, &self.clusters[0].store, self.now);
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc}: {what}"));

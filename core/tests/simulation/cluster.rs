@@ -193,7 +193,7 @@ impl Cluster {
             Op::Confirm { key, keys } if keys.is_empty() => is_under(key),
             Op::Confirm { keys, .. } => keys.iter().any(|key| is_under(key)),
             Op::Join { prefix, .. } | Op::Look { prefix, .. } => is_under(prefix),
-            Op::Leave { key, .. } | Op::Move { key, .. } => is_under(key),
+            Op::Leave { key, .. } | Op::Move { key, .. } | Op::Touch { key, .. } => is_under(key),
             Op::Renew { lease } | Op::Revoke { lease } | Op::ListKeys { lease } => {
                 self.guards_leases && self.store.under(prefix).any(|entry| entry.lease == *lease)
             }
@@ -279,6 +279,18 @@ impl Cluster {
                     store.put(key, name, *lease);
                 }
                 Answer::Moved { moved, found: entry.filter(|_| !moved) }
+            }
+            Op::Touch { key, name, revision, written, lease } => {
+                let found = store.written(key);
+                let touched = found.as_ref().is_some_and(|f| f.member.revision == *revision && f.at == *written);
+                if touched {
+                    if !store.leases.contains_key(lease) {
+                        return Err(Failure::new(ErrorKind::LeaseLost, "etcdserver: requested lease not found"));
+                    }
+                    store.advance();
+                    store.put(key, name, *lease);
+                }
+                Answer::Touched { touched, found: found.filter(|_| !touched) }
             }
             Op::Look { prefix, own, up_to } => Answer::Looked(store.seen(prefix, own, *up_to)),
             Op::Leave { key, revision } => {

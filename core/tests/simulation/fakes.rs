@@ -358,7 +358,7 @@ fn catch(rows: &[Row], base: u64) {
 #[test]
 fn fakes_are_caught() {
     let rows: [Row; 12] = [
-        ("claims for ever", fake::<ClaimsForEver>, &[1, 2, 5], SEEDS),
+        ("claims for ever", fake::<ClaimsForEver>, &[1, 2, 5, 8], SEEDS),
         ("no deadline", fake::<NoDeadline>, &[1], SEEDS),
         ("no margin", fake::<NoMargin>, &[1], SEEDS),
         ("usurper", fake::<Usurper>, &[2], SEEDS),

@@ -133,6 +133,7 @@ impl World {
             }
             Fault::AdminRevoke | Fault::AdminDelete | Fault::ForeignPut => return self.tamper(kind),
             Fault::Orphan => return self.orphan(),
+            Fault::Copy => return self.copy(),
             Fault::ForeignJoin | Fault::ForeignPair => self.foreign_join(kind == Fault::ForeignPair),
             Fault::OtherWrites => {
                 let most = if self.rng.permille(100) { 3000 } else { 20 };
@@ -229,6 +230,29 @@ impl World {
             self.clusters[0].store.revision
         );
         self.committed(0, before, Cause::Tampering);
+        true
+    }
+
+    /// A copy of a process has come up, and its first act is to write an entry of its own, as it takes it: no more is left of
+    /// it, for it will find the entry written by the other, or the lease gone.
+    fn copy(&mut self) -> bool {
+        let store = &self.clusters[0].store;
+        let leads = |cand: &&crate::process::Cand| matches!(cand.report.standing, Standing::Leading { .. });
+        let cands = self.procs.iter().flat_map(|proc| proc.cands.iter().filter(leads));
+        let entries = cands.filter_map(|cand| store.first(&members_of(ELECTIONS[cand.election])));
+        let ours = |entry: &&etcd_leader::member::Member| self.procs.iter().any(|proc| proc.books.owns(&entry.key));
+        let Some(entry) = entries.filter(|entry| store.leases.contains_key(&entry.lease)).find(ours).cloned() else {
+            return false;
+        };
+        let store = &mut self.clusters[0].store;
+        let before = store.log.len();
+        store.advance();
+        store.put(&entry.key, &entry.name, entry.lease);
+        note!(self, "a copy writes {}@{} at revision {}", text(&entry.key), entry.revision, store.revision);
+        self.committed(0, before, Cause::Copied);
+        for proc in self.procs.iter_mut().filter(|proc| proc.books.owns(&entry.key)) {
+            proc.books.copied = Some(entry.lease);
+        }
         true
     }
 

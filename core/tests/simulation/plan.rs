@@ -25,7 +25,7 @@ faults! {
     Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
     MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
     WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
-    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange, Orphan, DeniedKey,
+    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange, Orphan, DeniedKey, Copy,
     WriteFlood, DeleteAll, AdminRefresh, ForeignUpdate, ClockStep,
 }
 
@@ -34,7 +34,7 @@ impl Fault {
     pub(crate) fn of(api: Api) -> impl Iterator<Item = Fault> {
         use Fault::*;
         Fault::ALL.into_iter().filter(move |kind| match api {
-            Api::V2 => !matches!(kind, Compact | AdminRevoke | Orphan | DeniedKey),
+            Api::V2 => !matches!(kind, Compact | AdminRevoke | Orphan | DeniedKey | Copy),
             _ => !matches!(kind, WriteFlood | DeleteAll | AdminRefresh | ForeignUpdate | ClockStep),
         })
     }
@@ -142,6 +142,7 @@ impl Plan {
                     Fault::ForeignPair,
                     Fault::Orphan,
                     Fault::DeniedKey,
+                    Fault::Copy,
                     Fault::OtherWrites,
                     Fault::StopLeader,
                 ];

@@ -23,6 +23,8 @@ pub(crate) enum Cause {
     Expiry,
     /// An admin deleted a key, revoked a lease, or put over a key: the claim on it is excused for a while.
     Tampering,
+    /// A copy of a process has written its entry.
+    Copied,
     /// Wiped or restored.
     Reset,
     Foreign,
@@ -249,8 +251,9 @@ impl Referee {
                 continue;
             }
             let truth = store.leads(prefix, claim.token, (claim.proc, claim.inc));
-            if self.mood == Mood::Tampered && cause == Cause::Tampering {
-                let is_detached = |member: &Member| member.revision == claim.token && member.lease == 0;
+            if self.mood == Mood::Tampered && matches!(cause, Cause::Tampering | Cause::Copied) {
+                let is_copied = cause == Cause::Copied;
+                let is_detached = |member: &Member| member.revision == claim.token && (member.lease == 0 || is_copied);
                 let is_hit = touched.iter().any(|change| change.now.as_ref().is_some_and(is_detached));
                 if !truth || is_hit {
                     let Claim { proc, inc, cand, token, .. } = *claim;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcd_leader::machine::{Change, Seen};
+use etcd_leader::machine::{Change, Seen, Written};
 use etcd_leader::member::{LeaseId, Member, Revision};
 
 use crate::rng::Ns;
@@ -70,6 +70,13 @@ impl Store {
             first: all.iter().take(2).map(|member| (*member).clone()).collect(),
             latest: all.iter().rev().filter(|m| m.rank() <= (up_to, own)).take(2).map(|m| (*m).clone()).collect(),
         }
+    }
+
+    /// An entry with its last write.
+    pub(crate) fn written(&self, key: &[u8]) -> Option<Written> {
+        let member = self.entries.get(key)?.clone();
+        let last = self.log.iter().rev().find(|change| change.key == key);
+        Some(Written { at: last.map_or(member.revision, |change| change.at), member })
     }
 
     /// Begins a write: its revision.

@@ -71,6 +71,7 @@ impl Calls {
             | Op::Revoke { .. }
             | Op::Join { .. }
             | Op::Move { .. }
+            | Op::Touch { .. }
             | Op::Leave { .. } => Err(internal("this verb is one of v3")),
         }
     }

@@ -68,6 +68,10 @@ impl Calls {
             Op::Revoke { lease } => self.revoke(lease).await,
             Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
             Op::Move { key, name, revision, lease } => self.move_key(key, name, revision, lease).await,
+            Op::Touch { key, name, revision, written, lease } => {
+                let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
+                self.touch_key(key, name, compare, lease).await
+            }
             Op::Look { prefix, own, up_to } => self.look(prefix, own, up_to).await,
             Op::Leave { key, revision } => self.leave(key, revision).await,
             Op::Close | Op::Renew { .. } | Op::Watch { .. } | Op::Unwatch { .. } => {
@@ -257,6 +261,24 @@ impl Calls {
         })
     }
 
+    async fn touch_key(
+        &self,
+        key: Vec<u8>,
+        name: Vec<u8>,
+        compare: Vec<Compare>,
+        lease: LeaseId,
+    ) -> Result<Reply, Failure> {
+        let put = proto::PutRequest { key: key.clone(), value: name, lease };
+        let success = vec![op(Request::RequestPut(put))];
+        let answer = self.txn(TxnRequest { compare, success, failure: vec![get(&key)] }, parent(&key)).await?;
+        let touched = answer.succeeded;
+        let mut answers = self.counted(answer.responses, 1)?.into_iter();
+        self.reply(answer.header, || {
+            let found = if touched { None } else { words::read_written(answers.next(), &key)? };
+            Ok(Answer::Touched { touched, found })
+        })
+    }
+
     /// A transaction on keys under this prefix.
     async fn txn(&self, request: TxnRequest, prefix: &[u8]) -> Result<proto::TxnResponse, Failure> {
         let txn = |request| {
@@ -364,5 +386,14 @@ fn created_at(key: Vec<u8>, revision: Revision) -> Compare {
         target: compare::CompareTarget::Create.into(),
         key,
         target_union: Some(compare::TargetUnion::CreateRevision(words::number(revision))),
+    }
+}
+
+fn written_at(key: Vec<u8>, revision: Revision) -> Compare {
+    Compare {
+        result: compare::CompareResult::Equal.into(),
+        target: compare::CompareTarget::Mod.into(),
+        key,
+        target_union: Some(compare::TargetUnion::ModRevision(words::number(revision))),
     }
 }

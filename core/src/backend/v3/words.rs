@@ -1,7 +1,7 @@
 //! etcd's messages as the words of the machines. Nothing a server sends is believed before it was checked here.
 
 use super::proto::{self, ResponseOp, response_op::Response};
-use crate::machine::{Change, Stamp};
+use crate::machine::{Change, Stamp, Written};
 use crate::member::{Member, Revision};
 
 /// Why a message is not one that etcd sends.
@@ -59,11 +59,20 @@ pub(super) fn read(answer: Option<ResponseOp>) -> Result<Vec<Member>, Garbled> {
 
 /// The read of one key among a transaction's answers that is next.
 pub(super) fn read_one(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Member>, Garbled> {
-    let mut found = read(answer)?;
-    if found.len() > 1 || found.iter().any(|member| member.key != key) {
+    Ok(read_written(answer, key)?.map(|found| found.member))
+}
+
+/// The same, with the revision of the key's last write.
+pub(super) fn read_written(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Written>, Garbled> {
+    let Some(Response::ResponseRange(range)) = answer.and_then(|answer| answer.response) else {
+        return Err("a read is missing from a transaction");
+    };
+    let mut found = range.kvs;
+    if found.len() > 1 || found.iter().any(|entry| entry.key != key) {
         return Err("a read of one key found others");
     }
-    Ok(found.pop())
+    let written = |entry: proto::KeyValue| Ok(Written { at: revision(entry.mod_revision)?, member: member(entry)? });
+    found.pop().map(written).transpose()
 }
 
 /// The first key that does not begin with `prefix`.

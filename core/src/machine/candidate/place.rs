@@ -32,12 +32,18 @@ impl Candidate {
         own.into_iter().chain(self.left_behind.iter().map(|old| old.key.clone())).collect()
     }
 
+    /// Whether this key is ours, or was.
+    pub(in crate::machine) fn owns(&self, key: &[u8]) -> bool {
+        self.own == key || self.left_behind.iter().any(|old| old.key == key)
+    }
+
     /// What became of our entry, which we held at `revision`, as the session found out (law 3).
     pub(in crate::machine) fn checked(&mut self, revision: Revision, finding: &Finding, out: &mut InFlight) {
         if self.place.as_ref().is_none_or(|place| place.revision != revision) {
             return;
         }
         match finding {
+            Finding::ToBeTouched => self.must_touch(),
             Finding::Unchecked => self.must_be_seen(),
             Finding::Entry(found) if self.is_ours(found.as_ref()) => {}
             Finding::Entry(found) | Finding::Lost(found) => self.lose(found.as_ref(), out),
@@ -96,6 +102,7 @@ impl Candidate {
                 self.haunt(now);
             }
             self.watches.clear();
+            self.forget_touch();
             if self.lapsed {
                 // What was seen on the old link is too old to lead on.
                 self.proof = None;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::copies::Writes;
 use super::{Candidate, Proof, Verb};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
@@ -17,6 +18,14 @@ impl Candidate {
         now: Time,
         out: &mut InFlight,
     ) {
+        if self.is_touch(id) {
+            let result = result.and_then(|reply| match reply.answer {
+                Answer::Touched { touched: true, .. } => Ok(Ok(reply.stamp.revision)),
+                Answer::Touched { found, .. } => Ok(Err(found)),
+                answer => Err(Failure::new(ErrorKind::Internal, format!("the backend answered {answer:?} to a touch"))),
+            });
+            return self.touched(result, out);
+        }
         let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
         let sent_at = pending.sent_at;
         match result {
@@ -38,6 +47,9 @@ impl Candidate {
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Move, Answer::Moved { moved, found }) => {
                         self.moved(moved, found.as_ref(), sent_at, now, out);
+                        if moved {
+                            self.wrote(reply.stamp.revision);
+                        }
                     }
                     (Verb::Leave, Answer::Left) => self.burn = None,
                     (Verb::Leave, Answer::Spared) => {
@@ -78,6 +90,8 @@ impl Candidate {
 
     fn take_place(&mut self, own: Member) {
         self.seen = self.seen.max(own.revision);
+        self.writes = Writes::default();
+        self.wrote(own.revision);
         self.place = Some(Membership { key: own.key, revision: own.revision });
     }
 

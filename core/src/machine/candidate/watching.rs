@@ -94,6 +94,9 @@ impl Candidate {
                 self.lose(change.now.as_ref(), out);
                 return;
             }
+            if change.key == place.key {
+                self.saw_write(change.at);
+            }
             let before = view.before.as_ref().filter(|before| before.key == change.key);
             let leader = Some(&view.first).filter(|first| first.key == change.key);
             for member in before.into_iter().chain(leader) {

@@ -34,7 +34,7 @@ struct Doubt {
     /// It was found on our lease and belongs to nobody: a read that finds nothing settles it.
     is_orphan: bool,
     /// The lease is not used any more: once it has ended nothing can appear, and a read that finds nothing settles it.
-    /// Not owned after this.
+    /// While no link serves, not owned after this.
     over_at: Option<Time>,
 }
 
@@ -88,7 +88,7 @@ impl Doubts {
         }
     }
 
-    /// Forgets what the server has forgotten by now.
+    /// While no link serves: forgets what the server has forgotten by now. On a link each doubt is read until it is settled.
     pub(super) fn give_up_late(&mut self, now: Time) {
         self.doubts.retain(|doubt| doubt.over_at.is_none_or(|over_at| now < over_at));
     }
@@ -104,7 +104,6 @@ impl Doubts {
 
     /// Does what is due. `has_settled`: no lease of ours is left whose end is not known.
     pub(super) fn advance(&mut self, link: LinkId, key: &[u8], has_settled: bool, now: Time, out: &mut InFlight) {
-        self.give_up_late(now);
         for doubt in &mut self.doubts {
             doubt.step = match doubt.step {
                 Step::Read(at) if now >= at => {
@@ -131,8 +130,7 @@ impl Doubts {
             Step::Reading { .. } | Step::Deleting(_) | Step::Watching(..) => Time::NEVER,
         };
         let due = |doubt: &Doubt| {
-            let over_at = doubt.over_at.unwrap_or(Time::NEVER);
-            if is_served { over_at.min(due(doubt)) } else { over_at }
+            if is_served { due(doubt) } else { doubt.over_at.unwrap_or(Time::NEVER) }
         };
         self.doubts.iter().map(due).min().unwrap_or(Time::NEVER)
     }

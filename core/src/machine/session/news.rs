@@ -22,6 +22,7 @@ impl Session {
                     self.doubts.relinked();
                     let holds = self.keeper.lease().filter(|_| self.settings.api == Api::V3);
                     self.orphans.relinked(holds);
+                    self.is_marked = holds.is_none();
                     self.check_history(stamp, known, now, out);
                     out.known = out.known.max(seen);
                     self.probes.relinked(now);
