@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::InFlight;
-use super::{Facts, LinkId, Op, Plea, Report, RequestId, Trouble, member_key, members_of};
+use super::{Facts, LinkId, Plea, Report, RequestId, Trouble, members_of};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
 use crate::time::Time;
 
+mod act;
 mod copies;
 mod moving;
 mod place;
@@ -299,73 +300,6 @@ impl Candidate {
         self.publish(facts, now);
         if self.is_spent && self.wish == Wish::Campaign {
             self.retire_entry(out);
-        }
-    }
-
-    /// Does the next thing that is missing.
-    fn act(&mut self, now: Time, out: &mut InFlight) {
-        self.act_first(now, out);
-        if let Some(link) = self.link {
-            self.touch(link, out);
-        }
-    }
-
-    fn act_first(&mut self, now: Time, out: &mut InFlight) {
-        if self.wish == Wish::Leave {
-            let leave_by = *self.leave_by.get_or_insert(now + self.pace.ttl() * 2);
-            if self.is_gone() || now >= leave_by {
-                self.end(now, out);
-                return;
-            }
-        }
-        let Some(link) = self.link else { return };
-        let is_busy = match self.pending {
-            // A leave does not wait for a look.
-            Some(pending) => pending.verb != Verb::Look || (self.wish != Wish::Leave && self.burn.is_none()),
-            None => false,
-        };
-        if is_busy || now < self.retry_at {
-            return;
-        }
-        let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
-        // What somebody has left of our entry keeps others from leading: good, until the user has heard (law 6).
-        let burn = self.burn.filter(|_| !matches!(self.wish, Wish::Hold(_)));
-        let (verb, op) = if let Some(revision) = burn.or(leave) {
-            if leave == Some(revision) {
-                self.forget_place(out);
-            }
-            self.burn = Some(revision);
-            self.burnt = self.burnt.max(revision);
-            let (key, name) = (self.own.clone(), self.name.clone());
-            let op = match self.pace.api {
-                Api::V2 => Op::Withdraw { key, name, revision },
-                Api::V3 => Op::Leave { key, revision },
-            };
-            (Verb::Leave, op)
-        } else if let Some(op) = self.move_entry() {
-            (Verb::Move, op)
-        } else if let (None, Some(lease), Wish::Campaign) = (&self.place, self.lease, self.wish) {
-            if self.pace.api == Api::V3 {
-                // An entry that was moved had the name of the lease before.
-                self.own = member_key(&self.prefix, lease);
-            }
-            let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
-            let op = match self.pace.api {
-                Api::V2 => Op::Post { prefix, name, ttl_s: self.pace.ttl_s },
-                Api::V3 => Op::Join { prefix, own, name, lease },
-            };
-            (Verb::Join, op)
-        } else if let (Some(old), false) = (self.left_behind.first().cloned(), matches!(self.wish, Wish::Hold(_))) {
-            (Verb::Clear, Op::Leave { key: old.key, revision: old.revision })
-        } else if let (true, Some(place)) = (self.must_look, &self.place) {
-            (self.must_look, self.look_at) = (false, Time::NEVER);
-            let up_to = place.revision;
-            (Verb::Look, Op::Look { prefix: self.prefix.clone(), own: self.own.clone(), up_to })
-        } else {
-            return;
-        };
-        if let Some(look) = self.pending.replace(Pending { id: out.send(link, op), verb, sent_at: now }) {
-            out.forget(look.id);
         }
     }
 

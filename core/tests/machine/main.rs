@@ -8,6 +8,7 @@ mod steps;
 mod tables;
 mod tables_copies;
 mod tables_denied;
+mod tables_slow;
 mod tables_stop;
 mod tables_terms;
 mod tables_v2;

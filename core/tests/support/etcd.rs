@@ -218,12 +218,17 @@ impl Cluster {
     /// What etcdctl says to this; the members are named. Panics if it fails.
     pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let mut output = self.try_etcdctl(arguments);
-        // It gives up after five seconds, which a busy machine may need; a read may be asked for again.
+        // It gives up after five seconds, and etcd after seven, which a busy machine may need: a read may be asked for again, and
+        // so may what can be there only once.
         for _ in 0..3 {
-            if output.status.success() || arguments.first() != Some(&"get") {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.status.success() || !(arguments.first() == Some(&"get") || said.contains("request timed out")) {
                 break;
             }
             output = self.try_etcdctl(arguments);
+            if String::from_utf8_lossy(&output.stderr).contains("already exists") {
+                return String::new();
+            }
         }
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
