@@ -70,6 +70,18 @@ fn a_copy_of_this_process() {
                 "leading 20 until 8000",
             ),
             (
+                "nor is an older one somebody else's: a restored backup has lost ours",
+                with(&[
+                    LEADING,
+                    RELINKED,
+                    &[Looked(20, &[]), Touched(25)],
+                    AGAIN,
+                    &[Looked(25, &[]), WrittenBefore(20)],
+                ]),
+                "touch",
+                "leading 20 until 8000",
+            ),
+            (
                 "but not twice",
                 with(&[
                     LEADING,

@@ -264,10 +264,12 @@ impl World {
             wrong = Some((4, format!("claims before {:?}, when the store had gone back", books.quiet_until)));
         }
         let range = self.procs[proc].range.as_ref();
-        // A watch that was ended is not heard: who begins to lead at that moment does so because a time has passed.
+        // A watch that was ended is not heard, and a put of our own key proves nothing: who begins to lead at that moment does so
+        // because a time has passed.
         let by_watch = range.is_some()
             && matches!(cause, Input::Watch { news: WatchNews::Changes { changes }, .. }
-            if changes.iter().any(|change| change.key.starts_with(&prefix)));
+            if changes.iter().any(|change| change.key.starts_with(&prefix)
+                && (change.now.is_none() || Some(&change.key) != key.as_ref())));
         if let (true, Input::Watch { watch, news: WatchNews::Changes { changes }, .. }, Some(key)) =
             (is_new && by_watch && !self.is_v2(), cause, &key)
         {

@@ -64,8 +64,10 @@ impl Candidate {
         match result {
             Ok(Ok(at)) => self.wrote(at),
             Ok(Err(Some(found))) if found.member.revision == place.revision && self.is_kept(&found.member) => {
-                // Perhaps ours: then it is written once more, and a copy notices that.
-                if std::mem::take(&mut self.writes.in_doubt) {
+                // Perhaps ours, or from before a restore that took our last write back: then it is written once more, and a copy
+                // notices that.
+                let is_older = found.at < self.writes.last;
+                if std::mem::take(&mut self.writes.in_doubt) || is_older {
                     (self.writes.last, self.writes.is_due) = (found.at, true);
                 } else {
                     self.copied();
