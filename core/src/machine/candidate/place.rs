@@ -1,6 +1,6 @@
 //! What becomes of our place: what it hangs on, how it is lost, and what may be left of it (laws 3 and 8).
 
-use super::{Candidate, Proof, Verb};
+use super::{Candidate, Proof, Verb, Wish};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
@@ -73,8 +73,9 @@ impl Candidate {
                     self.haunt(now);
                 }
             } else {
-                if self.moving_to.take().is_some() {
-                    // A move that comes late finds nothing, unless a restored backup has brought the entry back.
+                if self.moving_to.take().is_some() && !matches!(self.wish, Wish::Hold(_)) {
+                    // A move that comes late finds nothing, unless a restored backup has brought the entry back. While the
+                    // user has still to hear, the entry stands (law 6); it is left behind, and so in doubt at our end.
                     self.pleas.push(Plea::InDoubt(own.clone()));
                 }
                 if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
