@@ -55,7 +55,7 @@
 //!     as was certain when we last saw it.
 //! 13. **A copy of this process** (a checkpoint, the clone of a machine) holds our lease and keeps it alive as we do. A session
 //!     that leads, or is next in line, writes one of its entries once on each new link, guarded by the last write it knows
-//!     of; and whoever finds its entry written by somebody else gives up the session and its lease.
+//!     of; and a candidate that finds its entry written by somebody else gives up the session and its lease.
 
 use std::sync::Arc;
 

@@ -91,7 +91,7 @@ pub struct Candidate {
     wish: Wish,
     link: Option<LinkId>,
     endpoint: Option<usize>,
-    /// What our entry hangs on, or will.
+    /// The lease that our entry hangs on, or will hang on.
     lease: Option<LeaseId>,
     /// The lease that the session holds instead: our entry is to be moved there.
     target: Option<LeaseId>,

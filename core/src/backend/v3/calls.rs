@@ -83,7 +83,7 @@ impl Calls {
         }
     }
 
-    /// The first read of a link, and at the first contact with a server who that is.
+    /// Reads once on a new link; at the first contact with a server it also asks which server that is.
     async fn open(&self, key: Vec<u8>) -> Result<Reply, Failure> {
         let (read, met) = tokio::join!(self.first_read(key), self.meet());
         let reply = read?;
@@ -114,19 +114,19 @@ impl Calls {
     /// A linearizable read. etcd 3.4 may let one wait in vain that came while raft had no leader: it is asked for again
     /// beside the first, after ever longer times.
     async fn first_read(&self, key: Vec<u8>) -> Result<Reply, Failure> {
-        let mut reads = FuturesUnordered::from_iter([self.touch(key.clone())]);
+        let mut reads = FuturesUnordered::from_iter([self.read_stamp(key.clone())]);
         let mut wait = READ_AGAIN;
         loop {
             tokio::select! {
                 Some(read) = reads.next() => return read.map(|stamp| Reply { stamp, answer: Answer::Opened }),
-                () = sleep(wait) => reads.push(self.touch(key.clone())),
+                () = sleep(wait) => reads.push(self.read_stamp(key.clone())),
             }
             wait = (wait * 2).min(MAX_READ_AGAIN);
         }
     }
 
     /// A linearizable read of nothing but the stamp. It names a key that we may read, as permissions are by key.
-    async fn touch(&self, key: Vec<u8>) -> Result<Stamp, Failure> {
+    async fn read_stamp(&self, key: Vec<u8>) -> Result<Stamp, Failure> {
         let request = RangeRequest { key: key.clone(), limit: 1, count_only: true, ..RangeRequest::default() };
         let range = |request| {
             let mut kv = self.kv.clone();
@@ -180,7 +180,7 @@ impl Calls {
 
     async fn confirm(&self, key: Vec<u8>, keys: Vec<Vec<u8>>) -> Result<Reply, Failure> {
         if keys.is_empty() {
-            let stamp = self.touch(key).await?;
+            let stamp = self.read_stamp(key).await?;
             return Ok(Reply { stamp, answer: Answer::Confirmed { found: Vec::new() } });
         }
         let reads = keys.iter().map(|key| get(key)).collect();
@@ -330,7 +330,7 @@ impl Calls {
     }
 }
 
-/// What a key lies under: permissions are given for that.
+/// The prefix that a key lies under: etcd gives permissions for prefixes.
 fn parent(key: &[u8]) -> &[u8] {
     key.iter().rposition(|byte| *byte == b'/').map_or(key, |at| &key[..=at])
 }
@@ -381,19 +381,13 @@ fn by_age(prefix: &[u8], limit: i64, order: SortOrder, max_create_revision: i64)
 }
 
 fn created_at(key: Vec<u8>, revision: Revision) -> Compare {
-    Compare {
-        result: compare::CompareResult::Equal.into(),
-        target: compare::CompareTarget::Create.into(),
-        key,
-        target_union: Some(compare::TargetUnion::CreateRevision(words::number(revision))),
-    }
+    equal(key, compare::CompareTarget::Create, compare::TargetUnion::CreateRevision(words::number(revision)))
 }
 
 fn written_at(key: Vec<u8>, revision: Revision) -> Compare {
-    Compare {
-        result: compare::CompareResult::Equal.into(),
-        target: compare::CompareTarget::Mod.into(),
-        key,
-        target_union: Some(compare::TargetUnion::ModRevision(words::number(revision))),
-    }
+    equal(key, compare::CompareTarget::Mod, compare::TargetUnion::ModRevision(words::number(revision)))
+}
+
+fn equal(key: Vec<u8>, target: compare::CompareTarget, value: compare::TargetUnion) -> Compare {
+    Compare { result: compare::CompareResult::Equal.into(), target: target.into(), key, target_union: Some(value) }
 }

@@ -1,4 +1,4 @@
-//! What a candidate asks of etcd next: one request at a time, and its touch beside it.
+//! A candidate asks etcd for one thing at a time. Its touch alone goes out beside that.
 
 use super::{Candidate, Pending, Verb, Wish};
 use crate::config::Api;
@@ -33,7 +33,7 @@ impl Candidate {
             return;
         }
         let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
-        // What somebody has left of our entry keeps others from leading: good, until the user has heard (law 6).
+        // The rest of our entry keeps others from leading. It has to, until the user has heard (law 6).
         let burn = self.burn.filter(|_| !matches!(self.wish, Wish::Hold(_)));
         let (verb, op) = if let Some(revision) = burn.or(leave) {
             if leave == Some(revision) {
