@@ -34,8 +34,10 @@ TRUTH    Ask el_is_leader before anything that only the leader may do: it reads 
 
 THREADS  Everything of the library runs on one thread of its own, "etcd-leader", however many elections there are (and
          for a moment on "etcd-leader-dns" while a name is looked up or certificates are read). It never calls you: on_event
-         is called inside el_poll only, on the thread that called it. Every function may be called from every thread, but one election is
-         polled by one thread at a time (else EL_BUSY), and no call on it may begin once el_free has.
+         is called inside el_poll only, on the thread that called it. Every function may be called from every thread, but
+         one election is polled by one thread at a time (else EL_BUSY), and no call on it may begin once el_free has. No
+         function is a cancellation point: pthread_cancel waits until the call has returned. A callback returns:
+         it does not leave by pthread_exit, longjmp or an exception.
 
 SIGNALS  The library's thread has all signals blocked; it sets no handler, and a lost connection raises no SIGPIPE.
          A signal that is caught ends the wait in el_poll. el_stop, el_is_leader, el_token and el_time_left_ms may be
@@ -296,8 +298,13 @@ typedef void (*el_on_event)(const struct el_event *event, void *user_data);
  */
 typedef struct el_config {
     /**
-     * The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port` or `https://host:port`; the
-     * port may be left out (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
+     * The servers of ONE etcd cluster: `endpoint_count` texts, each `http://host:port`, `https://host:port`,
+     * `unix:///path` and `unixs:///path` (TLS) for a unix socket, or `srv://domain` and `srvs://domain` (TLS) for the
+     * servers that the DNS lists as `_etcd-client._tcp.domain` and `_etcd-client-ssl._tcp.domain`: they are looked up as
+     * the domain stands there, again when none of them takes connections, and their certificates name the domain, as etcdctl
+     * has it. The port may be left out (2379), and so may the scheme: then it is https if any field of certificates is
+     * set, else http. One text may hold several with commas between them, as etcdctl takes them. An array and its length,
+     * because a forgotten length is noticed and a forgotten NULL at the end is not.
      */
     const char *const *endpoints;
     /**
@@ -319,7 +326,7 @@ typedef struct el_config {
      */
     void *user_data;
     /**
-     * How many endpoints there are, 1 to 64.
+     * How many texts `endpoints` has, 1 to 64; they may name 64 endpoints in all.
      */
     uint32_t endpoint_count;
     /**
@@ -397,6 +404,37 @@ typedef struct el_config {
     const char *tls_server_name;
 } el_config;
 
+/**
+ * The settings that took effect of an `el_config`, with every default filled in; all in milliseconds.
+ */
+typedef struct el_effective {
+    /**
+     * The lease that was asked for.
+     */
+    uint32_t ttl_ms;
+    /**
+     * The lease that etcd has granted: so long a crash keeps the next in line from leading. 0 until etcd has said so. etcd
+     * raises it to one and a half times its election timeout.
+     */
+    uint32_t granted_ttl_ms;
+    /**
+     * How often a follower renews.
+     */
+    uint32_t renew_ms;
+    /**
+     * How long before the certain end of the lease leading ends.
+     */
+    uint32_t step_down_ms;
+    /**
+     * How long a server may be silent, at most, before another one is asked too.
+     */
+    uint32_t request_timeout_ms;
+    /**
+     * How long a stop waits.
+     */
+    uint32_t stop_timeout_ms;
+} el_effective;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -451,10 +489,11 @@ void el_stop(struct el_election *election);
 int32_t el_free(struct el_election *election);
 
 /**
- * A descriptor that is readable while `el_poll` has something to do: an event to deliver, or a place to give up after
- * a stop; and for ever once the election has ended. Put it into your own poll, epoll or event loop, and call
- * `el_poll(election, 0)` when it is readable. It stays the library's: never read from it, never close it; take it out of
- * your loop before `el_free`. Always the same one for an election; made on the first call.
+ * A descriptor that is readable while `el_poll` has an event to deliver, and for ever once the election has ended. Put it
+ * into your own poll, epoll or event loop, and call `el_poll(election, 0)` when it is readable. After a stop, once
+ * `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_poll(election, 0)`
+ * once more by yourself when your leading work has ended. It stays the library's: never read from it, never close it; take
+ * it out of your loop before `el_free`. Always the same one for an election; made on the first call.
  *
  * Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
  */
@@ -463,8 +502,9 @@ int32_t el_fd(struct el_election *election);
 /**
  * Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before
  * every write, and a process that was stopped or asleep hears the truth from its first call on. It may turn 1 before
- * `EL_EVENT_ELECTED` is delivered, and is 0 before `EL_EVENT_UNELECTED` is. 0 for NULL and after a fork. May be called
- * from any thread, from the callback and from a signal handler.
+ * `EL_EVENT_ELECTED` is delivered. It is 0 before `EL_EVENT_UNELECTED` is, and stays 0 while that is delivered, even if we
+ * lead again by then: work for the old term never takes the new term for its own. 0 for NULL and after a fork. May be
+ * called from any thread, from the callback and from a signal handler.
  */
 int32_t el_is_leader(const struct el_election *election);
 
@@ -491,6 +531,15 @@ int64_t el_time_left_ms(const struct el_election *election);
 int32_t el_leader(const struct el_election *election, char *buffer, size_t size, uint64_t *token);
 
 /**
+ * Writes the settings that took effect into `*effective`. `effective_size` is `sizeof(el_effective)`: by it the
+ * library knows how many fields the caller was compiled with; those that it does not know become 0. May be called from
+ * any thread and from the callback.
+ *
+ * Returns `EL_OK`, `EL_INVALID` or `EL_FORKED`.
+ */
+int32_t el_settings(const struct el_election *election, struct el_effective *effective, size_t effective_size);
+
+/**
  * The name of a status as it is written in this header: "EL_OK", "EL_INVALID" and so on; "EL_?" for any other number.
  * Static memory, never NULL.
  */
@@ -514,6 +563,8 @@ const char *el_version(void);
  * not smaller.
  */
 int32_t el_abi_version(void);
+
+extern int pthread_setcancelstate(int state, int *before);
 
 #ifdef __cplusplus
 }  // extern "C"

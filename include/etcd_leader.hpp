@@ -191,6 +191,16 @@ struct handlers {
     std::function<void(const error &reason)> on_error{};
 };
 
+/// The settings that took effect, with every default filled in.
+struct effective {
+    std::chrono::milliseconds ttl;             ///< The lease that was asked for.
+    std::chrono::milliseconds granted_ttl;     ///< What etcd granted: so long a crash keeps the next one waiting; 0: not yet.
+    std::chrono::milliseconds renew;           ///< How often a follower renews.
+    std::chrono::milliseconds step_down;       ///< How long before the certain end of the lease leading ends.
+    std::chrono::milliseconds request_timeout; ///< How long a server may be silent before another one is asked too.
+    std::chrono::milliseconds stop_timeout;    ///< How long a stop waits.
+};
+
 /// Who leads.
 struct leader_info {
     std::string name;
@@ -242,13 +252,22 @@ public:
     /// Whether to end. Reads the clock as is_leader() does: a process that was frozen hears the truth at once.
     bool stop_requested() const noexcept { return is_over_ || el_token(candidate_.handle) != token_; }
 
-    /// Why, once that was told, else no error. errc::stopped: the place is kept until the work has returned, or
-    /// `stop_timeout` has passed. Any other: it was lost already. A loss after a stop is not told, see lead().
-    std::error_code reason() const noexcept { return is_over_ ? reason_ : std::error_code(); }
+    /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the place is kept until the
+    /// work has returned, or `stop_timeout` has passed. Any other: it was lost already. A loss after a stop is not told,
+    /// see lead().
+    std::error_code reason() const noexcept {
+        if (is_over_)
+            return reason_;
+        if (!stop_requested())
+            return std::error_code();
+        return make_error_code(candidate_.is_stopped ? errc::stopped : errc::deadline);
+    }
 
     /// For how long from now leading is certain even if nothing more is heard of etcd; 0 if we do not lead.
     std::chrono::milliseconds time_left() const noexcept {
-        return std::chrono::milliseconds(el_time_left_ms(candidate_.handle));
+        // In this order: what is left may be of the next term already.
+        const std::chrono::milliseconds left(el_time_left_ms(candidate_.handle));
+        return stop_requested() ? std::chrono::milliseconds(0) : left;
     }
 
     /// Sleeps until the work is to end. Gives stop_requested(): true.
@@ -435,7 +454,7 @@ struct state : candidate {
                 now.fail(std::current_exception());
             }
             // The next el_poll gives the place up.
-            if (has_begun && now.reason() == errc::stopped && !now.is_late_)
+            if (has_begun && now.is_over_ && now.reason() == errc::stopped && !now.is_late_)
                 now.is_late_ = !ends_within(stop_timeout);
         }
         lead = nullptr;
@@ -633,8 +652,18 @@ public:
         return leads != 0 ? std::optional<leader_info>({name.c_str(), leads}) : std::nullopt;
     }
 
-    /// Readable while poll() has something to do, and for ever once the election has ended: for your own event loop,
-    /// which calls `poll(0ms)` then (and again if that throws). It stays the library's: never read from it, never close
+    /// The settings that took effect, and the ttl that etcd has granted.
+    effective settings() const {
+        el_effective found = {};
+        detail::checked(el_settings(known()->handle, &found, sizeof found));
+        using ms = std::chrono::milliseconds;
+        return {ms(found.ttl_ms),       ms(found.granted_ttl_ms),     ms(found.renew_ms),
+                ms(found.step_down_ms), ms(found.request_timeout_ms), ms(found.stop_timeout_ms)};
+    }
+
+    /// Readable while poll() has something to tell, and for ever once the election has ended: for your own event loop,
+    /// which calls `poll(0ms)` then (and again if that throws). After a stop, once on_unelected has returned, call
+    /// `poll(0ms)` once more by yourself when your leading work has ended. It stays the library's: never read from it, never close
     /// it; take it out before the election goes.
     int fd() const { return detail::checked(el_fd(known()->handle)); }
 

@@ -44,7 +44,12 @@ declare namespace etcdLeader {
 
   /** Where etcd is, and who we are there. */
   interface Connection {
-    /** The members of ONE cluster, 1 to 64: `http://host:port` or `https://host:port`; a text may leave the port out (2379). */
+    /**
+     * The servers of ONE cluster, 1 to 64: `http://host:port`, `https://host:port`, `unix:///path` and `unixs:///path` (TLS)
+     * for a unix socket, or `srv://domain` and `srvs://domain` (TLS) for the servers that the DNS lists as
+     * `_etcd-client._tcp.domain` and `_etcd-client-ssl._tcp.domain`; their certificates name the domain. A text may leave out the port (2379) and the scheme (https if `tls` says anything, else http), and may
+     * hold several with commas between them, as etcdctl takes them.
+     */
     endpoints: string | URL | ReadonlyArray<string | URL>;
     /** Which of etcd's APIs; default `"v3"`. `"v2"` shares elections with the package of 2015; see the README first. */
     api?: 'v2' | 'v3' | undefined;
@@ -110,8 +115,23 @@ declare namespace etcdLeader {
   interface Term {
     /** Larger than that of every leader before: send it along with each write, and let the receiver refuse a smaller one. */
     token: number;
-    /** Is aborted as soon as we do not lead any more, with the reason (an {@link EtcdError}, or that of your own signal). */
+    /**
+     * Is aborted as soon as we do not lead any more, with the reason (an {@link EtcdError}, or that of your own signal). Its
+     * `aborted` reads the clock while the work runs: a process that was frozen hears the truth at once.
+     */
     signal: AbortSignal;
+  }
+
+  /** The options that took effect, with every default filled in. */
+  interface Effective {
+    /** The lease that was asked for, in seconds. */
+    ttl: number;
+    /** The lease that etcd has granted, in seconds: so long a crash keeps the next one waiting. Nothing until etcd has said so. */
+    grantedTtl: number | undefined;
+    renewMs: number;
+    stepDownMs: number;
+    requestTimeoutMs: number;
+    stopTimeoutMs: number;
   }
 
   /** How an election ended. */
@@ -134,6 +154,8 @@ declare namespace etcdLeader {
     leaderless: [];
     /** Something is wrong and is being retried: after the first failure, then at most once per ttl. */
     retrying: [error: EtcdError];
+    /** The trouble that `retrying` told of is over. */
+    recovered: [];
     /**
      * The election cannot go on: it never could join, and every endpoint says the same. `isRunning()` is false; `start()`
      * begins afresh, also in the listener. As with any `error`, one that nobody listens to is thrown.
@@ -180,7 +202,8 @@ declare namespace etcdLeader {
 
     /**
      * Whether we lead at this moment. Reads the clock, not a flag: a process that was frozen, asleep or busy hears the
-     * truth at once, before `unelected` is emitted. It may turn true before `elected` is.
+     * truth at once, before `unelected` is emitted. It stays false until the listeners of `unelected` have returned, even
+     * if we lead again by then. It may turn true before `elected` is emitted.
      */
     isLeader(): boolean;
 
@@ -192,6 +215,9 @@ declare namespace etcdLeader {
 
     /** Who leads, as far as is known; our own name while we do. */
     currentLeader(): string | undefined;
+
+    /** The options that took effect, and the ttl that etcd has granted; nothing while it does not run. */
+    settings(): Effective | undefined;
 
     /** Lets the process end while the election runs; its place is given up then. */
     unref(): this;

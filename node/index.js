@@ -116,6 +116,10 @@ class Election extends EventEmitter {
     return this.#run?.timeLeft() ?? 0;
   }
 
+  settings() {
+    return this.#run?.settings();
+  }
+
   /** All that the addon is to know, and how to say what it says. Throws what is wrong with it. */
   #config() {
     if (this.#mistake) throw this.#mistake;
@@ -166,6 +170,10 @@ class Election extends EventEmitter {
         this.emit('retrying', error);
         break;
       }
+      case 'recovered':
+        debug(() => 'all is well again');
+        this.emit('recovered');
+        break;
       case 'ended':
         debug(() => `${this.#name} has ended`);
         this.#leave(run);

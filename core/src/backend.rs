@@ -1,9 +1,9 @@
 //! The contract between the election and one of etcd's tongues.
 //!
 //! A backend only translates: requests to bytes, bytes to inputs. It decides nothing; the machines do. It gives up only
-//! what the transport gives up: a connection that is not taken, a handshake that does not end, silence after a ping. Each link leads to one member (in v3 by one connection, in v2 by connections to one
-//! address) and is never mended: when it breaks, the backend says so ([`Input::Broken`], or a failed reply) and the
-//! session closes it and opens another.
+//! what the transport gives up: a connection that is not taken, a handshake that does not end, silence after a ping. Each
+//! link leads to one member (in v3 by one connection, in v2 by connections to one address) and is never mended: when it
+//! breaks, the backend says so ([`Input::Broken`], or a failed reply) and the session closes it and opens another.
 //!
 //! Nothing that a server sends is held beyond a cap: see `core/docs/hostile.md`.
 
@@ -11,11 +11,14 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+mod causes;
 mod dial;
 mod resolve;
 mod said;
 mod shell;
+mod srv;
 mod tasks;
+mod threads;
 pub mod tls;
 pub mod v2;
 pub mod v3;
@@ -28,6 +31,13 @@ pub type Inbox = mpsc::UnboundedSender<Input>;
 pub struct Commons {
     resolver: resolve::Resolver,
     logins: v3::Logins,
+}
+
+impl Commons {
+    /// The threads that run for the backends.
+    pub fn threads(&self) -> &threads::Threads {
+        self.resolver.threads()
+    }
 }
 
 /// Carries out requests, and reports to the [`Inbox`] it was made with. Runs on the engine's runtime.

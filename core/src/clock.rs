@@ -43,28 +43,58 @@ pub fn epoch_ms() -> u64 {
     u64::try_from(wall_offset(now()) / 1_000_000).unwrap_or(0)
 }
 
+/// How often the wall clock is looked at where nobody tells that it was set.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Tells when the wall clock is set, or the machine wakes from sleep.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub struct JumpWatch {
+    /// `None` where the system does not tell: then the time to look is all there is.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    timer: Option<JumpTimer>,
+    look: tokio::time::Interval,
+}
+
+impl JumpWatch {
+    /// Starts to watch. Needs a tokio runtime. Some systems that look like Linux (gVisor, WSL 1) have no timer that a set
+    /// clock cancels: there the caller is woken twice a second.
+    pub fn start() -> JumpWatch {
+        JumpWatch {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            timer: JumpTimer::new().ok(),
+            look: tokio::time::interval(LOOK_EVERY),
+        }
+    }
+
+    /// Returns when the wall clock was set, or may have been.
+    pub async fn jumped(&mut self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(timer) = &mut self.timer {
+            return timer.cancelled().await;
+        }
+        self.look.tick().await;
+    }
+}
+
+/// A timer that the kernel cancels when the wall clock is set.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+struct JumpTimer {
     timer: nix::sys::timerfd::TimerFd,
     /// The same timer, as something that the runtime can wait for: it is read like a pipe.
     news: tokio::net::unix::pipe::Receiver,
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-impl JumpWatch {
-    /// Starts to watch. Needs a tokio runtime.
-    pub fn new() -> std::io::Result<JumpWatch> {
+impl JumpTimer {
+    fn new() -> std::io::Result<JumpTimer> {
         use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
         use std::os::fd::AsFd;
         let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         arm(&timer)?;
         let same = timer.as_fd().try_clone_to_owned()?;
-        Ok(JumpWatch { timer, news: tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(same)? })
+        Ok(JumpTimer { timer, news: tokio::net::unix::pipe::Receiver::from_owned_fd_unchecked(same)? })
     }
 
-    /// Returns when the wall clock was set.
-    pub async fn jumped(&mut self) {
+    async fn cancelled(&mut self) {
         loop {
             if self.news.readable().await.is_err() {
                 return std::future::pending().await;
@@ -90,25 +120,6 @@ fn arm(timer: &nix::sys::timerfd::TimerFd) -> nix::Result<()> {
     timer.set(Expiration::OneShot(TimeSpec::seconds(i64::from(i32::MAX) * 4)), flags)
 }
 
-/// Elsewhere nobody tells: the offset is looked at twice a second.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub struct JumpWatch {
-    every: tokio::time::Interval,
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-impl JumpWatch {
-    /// Starts to watch. Needs a tokio runtime.
-    pub fn new() -> std::io::Result<JumpWatch> {
-        Ok(JumpWatch { every: tokio::time::interval(Duration::from_millis(500)) })
-    }
-
-    /// Returns when the wall clock may have been set.
-    pub async fn jumped(&mut self) {
-        self.every.tick().await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +132,23 @@ mod tests {
             assert!(next >= last);
             last = next;
         }
+    }
+
+    /// As on a system without that timer.
+    #[test]
+    fn where_nobody_tells_it_is_looked_at_in_time() {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+            let mut jumps = JumpWatch::start();
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            {
+                jumps.timer = None;
+            }
+            let looked_twice = async {
+                jumps.jumped().await;
+                jumps.jumped().await;
+            };
+            tokio::time::timeout(20 * LOOK_EVERY, looked_twice).await.expect("two looks");
+        });
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod access;
 mod endpoint;
 mod pem;
 pub use access::{Access, Login, Pem, Secret, Tls};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Service};
 pub use pem::Credentials;
 
 /// Which of etcd's two APIs an election lives in. They cannot see each other: all members must use the same one.
@@ -41,8 +41,9 @@ pub enum OnStoreReset {
 /// How to take part in an election. Zero (or `None`) stands for the default.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The members of one etcd cluster, each `http://host:port` or `https://host:port`; at least one. The port may be
-    /// left out (2379).
+    /// The servers of one etcd cluster, each `http://host:port`, `https://host:port`, `unix:///path` and `unixs:///path`
+    /// for a unix socket, or `srv://domain` and `srvs://domain` for the servers that the DNS lists; at least one. The port may be left out (2379), and so may the scheme: then it is https if anything
+    /// is said of certificates, as etcdctl takes it. One text may hold several, with commas between them.
     pub endpoints: Vec<String>,
     /// Which API of etcd to use.
     pub api: Api,
@@ -98,6 +99,25 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// What this election shares with others of the process that say the same.
     pub session: SessionSettings,
+}
+
+/// The settings that took effect, with every default filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Effective {
+    /// The lease that was asked for.
+    pub ttl: Duration,
+    /// The lease that etcd has granted: so long a crash keeps the next in line from leading. `None` until etcd has said so.
+    /// etcd raises it to one and a half times its election timeout.
+    pub granted_ttl: Option<Duration>,
+    /// How often a follower renews.
+    pub renew_every: Duration,
+    /// How long before the certain end of the lease leading ends.
+    pub margin: Duration,
+    /// How long a server may be silent, at most, before another one is asked too.
+    pub request_timeout: Duration,
+    /// How long a stop waits.
+    pub stop_timeout: Duration,
 }
 
 /// The part of the settings that belongs to the session; elections with equal ones share one.
@@ -237,14 +257,17 @@ impl Config {
         if self.endpoints.is_empty() {
             return refuse("endpoints is empty; give at least one, such as http://127.0.0.1:2379".into());
         }
-        if self.endpoints.len() > MAX_ENDPOINTS {
-            return refuse(format!("endpoints has {} entries; give at most {MAX_ENDPOINTS}", self.endpoints.len()));
+        let has_tls = self.tls_field().is_some();
+        let count: usize = self.endpoints.iter().map(|list| list.split(',').count()).sum();
+        if count > MAX_ENDPOINTS {
+            return refuse(format!("endpoints has {count} entries; give at most {MAX_ENDPOINTS}"));
         }
-        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(self.endpoints.len());
-        for (at, url) in self.endpoints.iter().enumerate() {
-            let endpoint = Endpoint::parse(&format!("endpoints[{at}]"), url)?;
-            if !endpoints.contains(&endpoint) {
-                endpoints.push(endpoint);
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(count);
+        for (at, list) in self.endpoints.iter().enumerate() {
+            for endpoint in Endpoint::parse_list(&format!("endpoints[{at}]"), list, has_tls)? {
+                if !endpoints.contains(&endpoint) {
+                    endpoints.push(endpoint);
+                }
             }
         }
         Ok(endpoints)

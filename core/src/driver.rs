@@ -147,7 +147,6 @@ impl Driver {
             let fault =
                 || Some(Error::new(ErrorKind::Internal, "a fault in the library ended the election, please report it"));
             member.shared.set(Report { lost: fault(), fatal: fault(), ended: true, ..Report::default() });
-            member.shared.alert();
         }
     }
 
@@ -257,7 +256,7 @@ impl Driver {
             alarms.troubles.set(id, Some(now));
         }
         for id in alarms.troubles.take_past(now) {
-            members.get(&id).inspect(|member| member.shared.alert());
+            members.get(&id).inspect(|member| member.shared.alert(&member.shared.mailbox(), now));
         }
     }
 }
@@ -288,11 +287,7 @@ impl Member {
             ends.set(id, Some(now + stop_timeout));
             inputs.push(Input::Acknowledged { candidate: id });
         }
-        let is_due = mailbox.is_due(now);
-        drop(mailbox);
-        if is_due {
-            self.shared.alert();
-        }
+        self.shared.alert(&mailbox, now);
         inputs
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, Endpoint};
+use crate::config::{Config, Effective, Endpoint};
 use crate::engine::{self, Life};
 use crate::error::{Error, ErrorKind};
 use crate::mailbox::Next;
@@ -67,18 +67,7 @@ impl Election {
     /// [`ErrorKind::Forked`] in a child of the process that started the election.
     pub fn try_next(&self) -> Result<Next, Error> {
         self.check_fork()?;
-        let mut mailbox = self.shared.mailbox();
-        if !mailbox.has_acknowledged() {
-            mailbox.acknowledge(crate::clock::now());
-            if mailbox.has_acknowledged() {
-                self.shared.ring();
-            }
-        }
-        let next = mailbox.take(crate::clock::now());
-        if mailbox.has_entered_farewell() && !mailbox.has_acknowledged() {
-            self.shared.ring();
-        }
-        Ok(next)
+        Ok(self.shared.take())
     }
 
     /// Waits for the next event, for at most `timeout` if one is given. [`Next::Nothing`]: there was none in time.
@@ -101,9 +90,18 @@ impl Election {
         }
     }
 
-    /// Whether [`Election::try_next`] has something to do: an event, the end, or an acknowledgement.
+    /// Whether [`Election::try_next`] has something to tell: an event, or the end. After a stop it is not true while the
+    /// leading work ends; the next call then says that it has.
     pub fn is_due(&self) -> bool {
         self.life.is_ours() && self.shared.mailbox().is_due(crate::clock::now())
+    }
+
+    /// Calls `then` with [`Election::is_due`], while nothing can become due.
+    pub fn when_due(&self, then: impl FnOnce(bool)) {
+        if self.life.is_ours() {
+            let mailbox = self.shared.mailbox();
+            then(mailbox.is_due(crate::clock::now()));
+        }
     }
 
     /// Calls `hook` whenever [`Election::is_due`] may have become true. It runs on the engine's thread: it must be
@@ -153,7 +151,8 @@ impl Election {
     }
 
     /// Whether we lead at this moment. Takes no lock and no system call; reads the clock, so that a process which was
-    /// stopped or asleep hears the truth from its first call on.
+    /// stopped or asleep hears the truth from its first call on. Once a term is over it is false until the call after the
+    /// one that gave [`crate::Event::Unelected`], even if we lead again by then.
     pub fn is_leader(&self) -> bool {
         self.token().is_some()
     }
@@ -176,6 +175,19 @@ impl Election {
     /// Who leads, as far as is known: ourselves while we do.
     pub fn leader(&self) -> Option<Leader> {
         if self.life.is_ours() { self.shared.mailbox().leader(crate::clock::now()) } else { None }
+    }
+
+    /// The settings that took effect, and the ttl that etcd has granted.
+    pub fn settings(&self) -> Effective {
+        let (settings, session) = (&self.shared.settings, &self.shared.settings.session);
+        Effective {
+            ttl: session.ttl(),
+            granted_ttl: self.shared.granted(),
+            renew_every: session.renew_every,
+            margin: session.margin,
+            request_timeout: session.attempt,
+            stop_timeout: settings.stop_timeout,
+        }
     }
 
     /// The configured endpoint that a [`crate::machine::Trouble`] names.

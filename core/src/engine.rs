@@ -19,9 +19,6 @@ use crate::process;
 use crate::shared::Shared;
 use crate::wake::{Bell, Listener};
 
-/// A lookup of a name, or a read of a certificate, blocks a thread of its own; it does not outlive it by more than this.
-const RESOLVER_KEEP_ALIVE: Duration = Duration::from_millis(100);
-
 /// How long the end waits for a lookup or a read of a certificate that hangs; its thread ends by itself, some time.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
@@ -161,14 +158,10 @@ fn place_of(settings: &Settings) -> (Api, Vec<Endpoint>) {
 
 fn launch() -> std::io::Result<Engine> {
     let (bell, end) = Bell::new()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .thread_name("etcd-leader-dns")
-        .thread_keep_alive(RESOLVER_KEEP_ALIVE)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (listener, jumps) = {
         let _inside = runtime.enter();
-        (Listener::new(end)?, JumpWatch::new()?)
+        (Listener::new(end)?, JumpWatch::start())
     };
     let (starts, started) = mpsc::unbounded_channel();
     let life = Arc::new(Life {
@@ -182,8 +175,10 @@ fn launch() -> std::io::Result<Engine> {
     let thread = spawn_quietly({
         let life = life.clone();
         move || {
-            LocalSet::new().block_on(&runtime, run(&life, started, listener, jumps));
-            runtime.shutdown_timeout(LAST_WAIT);
+            let commons = Commons::default();
+            LocalSet::new().block_on(&runtime, run(&life, started, listener, jumps, &commons));
+            drop(runtime);
+            commons.threads().wait(LAST_WAIT);
             *life.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
             life.over.notify_all();
         }
@@ -217,15 +212,15 @@ async fn run(
     mut started: mpsc::UnboundedReceiver<Arc<Shared>>,
     mut listener: Listener,
     mut jumps: JumpWatch,
+    commons: &Commons,
 ) {
     let mut drivers: Vec<Rc<Driver>> = Vec::new();
     let mut handles = Handles::new();
-    let commons = Commons::default();
     let (over_sender, mut over) = mpsc::unbounded_channel::<()>();
     loop {
         while let Ok(shared) = started.try_recv() {
             let slot = shared.slot();
-            handles.entry(slot).or_default().push(place(shared, &mut drivers, &over_sender, &commons));
+            handles.entry(slot).or_default().push(place(shared, &mut drivers, &over_sender, commons));
         }
         if drivers.iter().any(|driver| driver.is_over()) {
             drivers.retain(|driver| !driver.is_over());

@@ -21,6 +21,7 @@
 pub mod backend;
 pub mod clock;
 pub mod config;
+mod crypto;
 mod driver;
 pub mod election;
 mod engine;
@@ -35,7 +36,7 @@ mod shared;
 pub mod time;
 mod wake;
 
-pub use config::{Api, Config, OnStoreReset};
+pub use config::{Api, Config, Effective, OnStoreReset};
 pub use election::Election;
 pub use error::{Error, ErrorKind};
 pub use mailbox::{Event, Next};

@@ -58,6 +58,7 @@
 //!     of; and a candidate that finds its entry written by somebody else gives up the session and its lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Error;
 use crate::member::{LeaseId, Member, Membership, Revision, Standing};
@@ -151,6 +152,8 @@ pub struct Report {
     pub lost: Option<Error>,
     /// What keeps us from being served, if anything does.
     pub trouble: Option<Arc<Trouble>>,
+    /// How long etcd lets the entry live without a renewal, once it has said so.
+    pub granted: Option<Duration>,
     /// Why the election has ended for good, if it has.
     pub fatal: Option<Error>,
     /// Whether the election has ended: nothing changes any more.

@@ -65,6 +65,10 @@ pub struct Mailbox {
     is: Report,
     /// The token the user was told to lead with, if it was not told that this is over.
     led: Option<Revision>,
+    /// The user hears that its term is over, and has not come back from it.
+    is_losing: bool,
+    /// Why that term is over, from the first report that says so; later ones tell of later terms.
+    lost: Option<Error>,
     /// The last term that has ended, by the clock or by a report. It never begins again (law 4).
     over: Option<Revision>,
     leader: Option<Leader>,
@@ -89,6 +93,8 @@ impl Mailbox {
             name: name.to_string(),
             is: Report::default(),
             led: None,
+            is_losing: false,
+            lost: None,
             over: None,
             leader: None,
             trouble: None,
@@ -109,6 +115,9 @@ impl Mailbox {
             let is_same = matches!(report.standing, Standing::Leading { token: next, .. } if next == token);
             if now >= until || !is_same {
                 self.over = Some(token);
+            }
+            if self.led == Some(token) && !is_same {
+                self.lost = report.lost.clone();
             }
         }
         self.is = report;
@@ -165,8 +174,14 @@ impl Mailbox {
         self.has_ended = true;
     }
 
-    /// The token with which we lead at this moment.
+    /// The token with which we lead at this moment, as far as the user may know. Whoever works for a term, or is hearing
+    /// that it is over, would take a later one for it.
     pub fn leads(&self, now: Time) -> Option<Revision> {
+        self.term(now).filter(|token| !self.is_losing && self.led.is_none_or(|led| led == *token))
+    }
+
+    /// The token with which we lead at this moment.
+    fn term(&self, now: Time) -> Option<Revision> {
         match self.is.standing {
             Standing::Leading { token, until } if now < until && self.over != Some(token) && !self.is_stopped() => {
                 Some(token)
@@ -207,9 +222,15 @@ impl Mailbox {
         self.farewell == Farewell::Acknowledged
     }
 
-    /// Whether [`Mailbox::take`] or [`Mailbox::acknowledge`] has something to do.
+    /// Whether the user is hearing that its term is over.
+    pub fn is_losing(&self) -> bool {
+        self.is_losing
+    }
+
+    /// Whether [`Mailbox::take`] has something to tell. While the user's work ends after a stop, nothing is due: when it has
+    /// ended is for the user to say.
     pub fn is_due(&self, now: Time) -> bool {
-        self.farewell == Farewell::Entered || self.peek(now) != Next::Nothing
+        self.peek(now) != Next::Nothing
     }
 
     /// The user is back from hearing Unelected.
@@ -220,13 +241,14 @@ impl Mailbox {
         }
     }
 
-    /// The next event; it counts as told.
+    /// The next event; it counts as told, and the one before as heard.
     pub fn take(&mut self, now: Time) -> Next {
         let next = self.peek(now);
+        self.is_losing = matches!(next, Next::Event(Event::Unelected { .. }));
         match &next {
             Next::Event(Event::Elected { token }) => self.led = Some(*token),
             Next::Event(Event::Unelected { .. }) => {
-                self.led = None;
+                (self.led, self.lost) = (None, None);
                 if self.is_stopped() {
                     self.farewell = Farewell::Entered;
                 }
@@ -249,8 +271,8 @@ impl Mailbox {
 
     /// The difference between what was told and what is so, the most urgent first.
     fn peek(&self, now: Time) -> Next {
-        let leads = self.leads(now);
-        if self.led.is_some() && self.led != leads {
+        let term = self.term(now);
+        if self.led.is_some() && self.led != term {
             return Next::Event(Event::Unelected { why: self.why_lost() });
         }
         if self.has_failed {
@@ -263,7 +285,7 @@ impl Mailbox {
             return if self.has_ended { Next::Ended } else { Next::Nothing };
         }
         let leader = self.leader(now);
-        match (self.led, leads) {
+        match (self.led, term) {
             (None, Some(_)) if self.is_suspect => {}
             (None, Some(token)) => return Next::Event(Event::Elected { token }),
             _ if leader != self.leader => return Next::Event(Event::Leader(leader)),
@@ -276,21 +298,18 @@ impl Mailbox {
     }
 
     fn why_lost(&self) -> Error {
-        let late = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
-        let stopped = || Error::new(ErrorKind::Stopped, "the election was asked to stop");
-        match (self.is.standing.clone(), self.stopped_at) {
-            // The machine has not heard of the stop; the clock may have been first.
-            (Standing::Leading { until, .. }, Some(at)) => {
-                if at < until {
-                    stopped()
-                } else {
-                    late()
-                }
+        let is_stop = match (&self.lost, &self.is.standing) {
+            (Some(why), _) => return why.clone(),
+            // The machine has not heard of the end: the stop may have been first, or the clock.
+            (None, Standing::Leading { token, until }) if self.led == Some(*token) => {
+                self.over != self.led && self.stopped_at.is_some_and(|at| at < *until)
             }
-            (_, Some(_)) => self.is.lost.clone().unwrap_or_else(stopped),
-            // Still leading on paper: the clock has passed the end.
-            (Standing::Leading { token, .. }, None) if self.led == Some(token) => late(),
-            _ => self.is.lost.clone().unwrap_or_else(late),
+            (None, _) => self.is_stopped(),
+        };
+        if is_stop {
+            Error::new(ErrorKind::Stopped, "the election was asked to stop")
+        } else {
+            Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
         }
     }
 }

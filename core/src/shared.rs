@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Settings;
 use crate::machine::Report;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Next};
 use crate::member::Revision;
 use crate::rung::Rung;
 use crate::time::Time;
@@ -77,6 +77,8 @@ pub(crate) struct Shared {
     /// Until when we lead, in nanoseconds; 0 if we do not.
     until: AtomicU64,
     token: AtomicU64,
+    /// The granted ttl in milliseconds; 0 if it is not known yet.
+    granted_ms: AtomicU64,
     /// When the end was asked for, in nanoseconds; 0 if it was not.
     stopped_at: AtomicU64,
     is_closed: AtomicBool,
@@ -96,6 +98,7 @@ impl Shared {
             wall: std::sync::OnceLock::new(),
             until: AtomicU64::new(0),
             token: AtomicU64::new(0),
+            granted_ms: AtomicU64::new(0),
             stopped_at: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             mailbox: Mutex::new(mailbox),
@@ -137,34 +140,53 @@ impl Shared {
 
     /// Takes in a report. Leading is visible to [`Shared::leads`] at once.
     pub(crate) fn set(&self, report: Report) -> Heard {
-        let (is_due, heard) = {
-            let mut mailbox = self.mailbox();
-            let now = clock::now();
-            mailbox.set(report, now);
-            if mailbox.is_ended() {
-                mailbox.end();
-            }
-            match mailbox.leads(now).zip(mailbox.leads_until()) {
-                Some((token, until)) if self.token.load(Ordering::SeqCst) == token => {
-                    if !self.prolong(until) {
-                        mailbox.end_term(token);
-                    }
-                }
-                Some((token, until)) => {
-                    // Until goes first and comes last: a reader never takes one term's end for another's.
-                    self.until.store(0, Ordering::SeqCst);
-                    self.token.store(token, Ordering::SeqCst);
-                    self.until.store(until.as_nanos(), Ordering::SeqCst);
-                }
-                None => self.until.store(0, Ordering::SeqCst),
-            }
-            let trouble_at = Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER);
-            (mailbox.is_due(now), Heard { trouble_at, expired: mailbox.revived() })
-        };
-        if is_due {
-            self.alert();
+        if let Some(granted) = report.granted {
+            self.granted_ms.store(u64::try_from(granted.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
+        let mut mailbox = self.mailbox();
+        let now = clock::now();
+        mailbox.set(report, now);
+        if mailbox.is_ended() {
+            mailbox.end();
+        }
+        self.publish(&mut mailbox, now);
+        let trouble_at = Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER);
+        let heard = Heard { trouble_at, expired: mailbox.revived() };
+        self.alert(&mailbox, now);
         heard
+    }
+
+    /// Takes the next event. To come here says: what was taken before has been heard.
+    pub(crate) fn take(&self) -> Next {
+        let mut mailbox = self.mailbox();
+        let (now, was_losing, was_over) = (clock::now(), mailbox.is_losing(), mailbox.has_acknowledged());
+        mailbox.acknowledge(now);
+        let next = mailbox.take(now);
+        if was_losing {
+            self.publish(&mut mailbox, now);
+        }
+        if mailbox.has_entered_farewell() && !was_over {
+            self.ring();
+        }
+        next
+    }
+
+    /// Shows readers the term that the mailbox knows of.
+    fn publish(&self, mailbox: &mut Mailbox, now: Time) {
+        match mailbox.leads(now).zip(mailbox.leads_until()) {
+            Some((token, until)) if self.token.load(Ordering::SeqCst) == token => {
+                if !self.prolong(until) {
+                    mailbox.end_term(token);
+                }
+            }
+            Some((token, until)) => {
+                // Until goes first and comes last: a reader never takes one term's end for another's.
+                self.until.store(0, Ordering::SeqCst);
+                self.token.store(token, Ordering::SeqCst);
+                self.until.store(until.as_nanos(), Ordering::SeqCst);
+            }
+            None => self.until.store(0, Ordering::SeqCst),
+        }
     }
 
     /// Prolongs the term that readers see; false if one of them has seen its end.
@@ -173,8 +195,12 @@ impl Shared {
         before != 0 && self.until.compare_exchange(before, until.as_nanos(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Tells whoever waits that the mailbox has something.
-    pub(crate) fn alert(&self) {
+    /// Tells whoever waits if the mailbox has something. The mailbox is held meanwhile: an alert that came after somebody has
+    /// taken what it is about would be followed by a look, and a look after a stop says that the work has ended.
+    pub(crate) fn alert(&self, mailbox: &Mailbox, now: Time) {
+        if !mailbox.is_due(now) {
+            return;
+        }
         self.news.notify_all();
         let hook = self.hook.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
@@ -228,6 +254,11 @@ impl Shared {
         self.ring();
     }
 
+    /// How long etcd lets the entry live without a renewal, once it has said so.
+    pub(crate) fn granted(&self) -> Option<Duration> {
+        Some(self.granted_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::SeqCst)
     }
@@ -247,7 +278,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::mailbox::{Event, Next};
+    use crate::mailbox::Event;
     use crate::member::Standing;
     use crate::wake::Bell;
 
@@ -319,6 +350,24 @@ mod tests {
         is_over.store(true, Ordering::SeqCst);
         readers.into_iter().for_each(|reader| reader.join().expect("no yes after a no"));
         assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst) >= TERMS), "{seen:?}");
+    }
+
+    /// As after a freeze: the engine leads again before the user's thread has run at all.
+    #[test]
+    fn a_reader_sees_a_new_term_only_when_the_end_of_the_old_one_was_told() {
+        let shared = shared();
+        let later = clock::now() + Duration::from_secs(60);
+        shared.set(leading(7, later));
+        assert_eq!(shared.take(), Next::Event(Event::Elected { token: 7 }));
+        for _ in 0..2 {
+            shared.set(leading(8, later));
+            assert_eq!(shared.leads(), None, "the user still works for term 7");
+        }
+        assert!(matches!(shared.take(), Next::Event(Event::Unelected { .. })));
+        shared.set(leading(8, later));
+        assert_eq!(shared.leads(), None, "the user is hearing of the end");
+        assert_eq!(shared.take(), Next::Event(Event::Elected { token: 8 }));
+        assert!(shared.leads().is_some_and(|(token, _)| token == 8));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::rung::Rung;
 #[derive(Debug)]
 pub(crate) struct Bell {
     write: std::os::fd::OwnedFd,
+    /// The listener may be gone before the last who rings: to write into a pipe that nobody can read raises SIGPIPE.
+    _read: std::os::fd::OwnedFd,
     rung: Rung,
 }
 
@@ -37,7 +39,7 @@ impl Bell {
         let (read, write) = (std::os::fd::OwnedFd::from(read), std::os::fd::OwnedFd::from(write));
         use nix::fcntl::{FcntlArg, OFlag, fcntl};
         fcntl(&write, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Bell { write, rung: Rung::default() }, read))
+        Ok((Bell { write, _read: read.try_clone()?, rung: Rung::default() }, read))
     }
 
     /// Rings. A bell that is ringing already stays so.
@@ -103,5 +105,18 @@ impl Listener {
     /// Returns when the bell was rung since the last time.
     pub(crate) async fn rung(&mut self) {
         self.notify.notified().await;
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bell_may_be_rung_when_nobody_listens_any_more() {
+        let (bell, end) = Bell::new().expect("a bell");
+        drop(end);
+        // With EPIPE comes SIGPIPE, which ends a host that does not ignore it.
+        assert_eq!(nix::unistd::write(&bell.write, &[1]), Ok(1));
     }
 }

@@ -9,7 +9,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // words
     ("time", &[]),
     ("error", &[]),
-    ("config", &["error"]),
+    ("crypto", &[]),
+    ("config", &["crypto", "error"]),
     ("member", &["time"]),
     // law: pure; knows no clock, no backend, no mailbox
     ("machine", &["config", "error", "machine", "member", "time"]),
@@ -23,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wake", &["rung"]),
     ("shared", &["clock", "config", "machine", "mailbox", "member", "rung", "time", "wake"]),
     // contract and tongues: they know the words of the machines, never the machines
-    ("backend", &["config", "error", "machine", "member", "random"]),
+    ("backend", &["config", "crypto", "error", "machine", "member", "random"]),
     // hands: the driver sees the machines and the contract, never a tongue
     ("driver", &["backend", "clock", "config", "error", "machine", "shared", "time"]),
     ("engine", &["backend", "clock", "config", "driver", "error", "process", "random", "shared", "wake"]),

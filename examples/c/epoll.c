@@ -97,7 +97,9 @@ int main(int argc, char **argv) {
         if (ready.data.fd == timer)
             on_timer(election);
         else if (ready.data.fd != STDIN_FILENO)
-            polled = el_poll(election, 0);
+            /* The call after the one that told the end says: our work has ended. That was the timer. */
+            while ((polled = el_poll(election, 0)) > 0) {
+            }
         else if (!on_input(election))
             epoll_ctl(loop, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
     }

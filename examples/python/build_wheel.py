@@ -22,6 +22,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PACKAGE = "etcd_leader"
 SONAME = "libetcd_leader.so.1"
+#: The folder in which PyInstaller finds its hook.
+HOOKS = "__pyinstaller"
 
 #: What the ELF header calls a machine, and what a wheel's tag does.
 MACHINES = {62: "x86_64", 183: "aarch64"}
@@ -123,16 +125,17 @@ def metadata(version: str) -> str:
 
 def contents(library: Path, version: str, tag: str) -> List[Tuple[str, bytes, int]]:
     """Names, bytes and modes, but for the record."""
-    sources = sorted((HERE / PACKAGE).glob("*.py")) + [HERE / PACKAGE / "py.typed"]
+    sources = [*sorted((HERE / PACKAGE).glob("*.py")), HERE / PACKAGE / "py.typed", *sorted((HERE / PACKAGE / HOOKS).glob("*.py"))]
     info = f"{PACKAGE}-{version}.dist-info"
     wheel = f"Wheel-Version: 1.0\nGenerator: build_wheel.py\nRoot-Is-Purelib: false\nTag: {tag}\n"
     return [
-        *((f"{PACKAGE}/{source.name}", source.read_bytes(), 0o644) for source in sources),
+        *((str(source.relative_to(HERE)), source.read_bytes(), 0o644) for source in sources),
         (f"{PACKAGE}/{SONAME}", library.read_bytes(), 0o755),
         (f"{info}/LICENSE", (ROOT / "LICENSE").read_bytes(), 0o644),
         (f"{info}/THIRD-PARTY.txt", (ROOT / "ffi" / "THIRD-PARTY.txt").read_bytes(), 0o644),
         (f"{info}/METADATA", metadata(version).encode(), 0o644),
         (f"{info}/WHEEL", wheel.encode(), 0o644),
+        (f"{info}/entry_points.txt", f"[pyinstaller40]\nhook-dirs = {PACKAGE}.{HOOKS}:get_hook_dirs\n".encode(), 0o644),
     ]
 
 

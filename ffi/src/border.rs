@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use etcd_leader::{Error, ErrorKind};
 
 use crate::status;
+use crate::thread::Uncancelled;
 
 thread_local! {
     static LAST_ERROR: RefCell<CString> = RefCell::default();
@@ -21,6 +22,12 @@ pub(crate) fn guard<T>(failed: impl FnOnce(Error) -> T, body: impl FnOnce() -> R
         Ok(Err(error)) => failed(error),
         Err(panic) => failed(Error::new(ErrorKind::Internal, said(&*panic))),
     }
+}
+
+/// The same for a body that may wait: POSIX would let the thread be cancelled there.
+pub(crate) fn guard_blocking<T>(failed: impl FnOnce(Error) -> T, body: impl FnOnce() -> Result<T, Error>) -> T {
+    let _uncancelled = Uncancelled::new();
+    guard(failed, body)
 }
 
 /// Keeps the message for [`el_last_error`]; gives the status.

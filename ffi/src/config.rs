@@ -26,8 +26,13 @@ pub const EL_ON_STORE_RESET_STOP: i32 = 2;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct el_config {
-    /// The members of ONE etcd cluster: `endpoint_count` texts, each `http://host:port` or `https://host:port`; the
-    /// port may be left out (2379). An array and its length, because a forgotten length is noticed and a forgotten NULL at the end is not.
+    /// The servers of ONE etcd cluster: `endpoint_count` texts, each `http://host:port`, `https://host:port`,
+    /// `unix:///path` and `unixs:///path` (TLS) for a unix socket, or `srv://domain` and `srvs://domain` (TLS) for the
+    /// servers that the DNS lists as `_etcd-client._tcp.domain` and `_etcd-client-ssl._tcp.domain`: they are looked up as
+    /// the domain stands there, again when none of them takes connections, and their certificates name the domain, as etcdctl
+    /// has it. The port may be left out (2379), and so may the scheme: then it is https if any field of certificates is
+    /// set, else http. One text may hold several with commas between them, as etcdctl takes them. An array and its length,
+    /// because a forgotten length is noticed and a forgotten NULL at the end is not.
     pub endpoints: *const *const c_char,
     /// The election: all who campaign for the same key on the same cluster compete. 1 to 1024 bytes of UTF-8, taken
     /// byte for byte; no slash at the end, no double slash.
@@ -39,7 +44,7 @@ pub struct el_config {
     pub on_event: el_on_event,
     /// Handed to `on_event` as it is. May be NULL.
     pub user_data: *mut c_void,
-    /// How many endpoints there are, 1 to 64.
+    /// How many texts `endpoints` has, 1 to 64; they may name 64 endpoints in all.
     pub endpoint_count: u32,
     /// Which API of etcd: `EL_API_V2` or `EL_API_V3`; the default is `EL_API_V3`. They cannot see each other: all who
     /// campaign for a key must use the same one.

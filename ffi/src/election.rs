@@ -1,40 +1,41 @@
 //! The handle of an election: started, polled, stopped, freed.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use etcd_leader::{Election, Error, ErrorKind, Event, Next};
 
-use crate::border::{guard, remember, silence_panics};
+use crate::border::{guard_blocking, remember, silence_panics};
 use crate::config::{copy, el_config, refuse};
 use crate::doorbell::Doorbell;
 use crate::event::{Told, el_on_event};
 use crate::status::EL_OK;
+use crate::thread;
 
 /// One candidate in one election.
 pub struct el_election {
     pub(crate) election: Election,
     on_event: el_on_event,
     user_data: *mut c_void,
-    /// Somebody is inside `el_poll`, or has begun to free this.
-    is_entered: AtomicBool,
+    /// The thread that is inside `el_poll`, or has begun to free this; 0: none.
+    entered_by: AtomicI32,
     doorbell: OnceLock<Arc<Doorbell>>,
 }
 
 /// What C does with one handle on several threads is sound only if this holds.
 const _: () = {
     const fn is_shared<T: Send + Sync>() {}
-    is_shared::<(Election, AtomicBool, OnceLock<Arc<Doorbell>>)>();
+    is_shared::<(Election, AtomicI32, OnceLock<Arc<Doorbell>>)>();
 };
 
 /// Inside `el_poll`.
-struct Entered<'a>(&'a AtomicBool);
+struct Entered<'a>(&'a AtomicI32);
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(0, Ordering::Release);
     }
 }
 
@@ -48,11 +49,18 @@ impl el_election {
     }
 
     fn enter(&self) -> Result<Entered<'_>, Error> {
-        if self.is_entered.swap(true, Ordering::Acquire) {
-            let detail = "the election is being polled: by another thread, or this is its own callback; return first";
-            return Err(Error::new(ErrorKind::Busy, detail));
+        let me = thread::id();
+        let take = |from| self.entered_by.compare_exchange(from, me, Ordering::Acquire, Ordering::Relaxed);
+        match take(0) {
+            Ok(_) => Ok(Entered(&self.entered_by)),
+            // A callback that has ended its thread all the same, by pthread_exit: nobody comes back from there.
+            Err(owner) if !thread::is_alive(owner) && take(owner).is_ok() => Ok(Entered(&self.entered_by)),
+            Err(_) => {
+                let detail =
+                    "the election is being polled: by another thread, or this is its own callback; return first";
+                Err(Error::new(ErrorKind::Busy, detail))
+            }
         }
-        Ok(Entered(&self.is_entered))
     }
 
     /// The doorbell, made when it is first asked for.
@@ -68,21 +76,20 @@ impl el_election {
         }
         let doorbell = self.doorbell.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the doorbell is gone"))?;
         // What became due before the hook was there rang nothing.
-        if self.election.is_due() {
-            doorbell.ring();
-        }
+        self.election.when_due(|is_due| {
+            if is_due {
+                doorbell.ring();
+            }
+        });
         Ok(doorbell)
     }
 
     fn poll(&self, timeout: Option<Duration>) -> Result<i32, Error> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         loop {
-            if let Some(doorbell) = self.doorbell.get() {
-                doorbell.silence();
-            }
             let told = self.deliver();
-            if let Some(doorbell) = self.doorbell.get().filter(|_| self.election.is_due()) {
-                doorbell.ring();
+            if let Some(doorbell) = self.doorbell.get() {
+                self.election.when_due(|is_due| if is_due { doorbell.ring() } else { doorbell.silence() });
             }
             let told = told?;
             if told > 0 || until.is_some_and(|until| until <= Instant::now()) {
@@ -147,7 +154,7 @@ pub unsafe extern "C" fn el_start(
     config_size: usize,
     election: *mut *mut el_election,
 ) -> i32 {
-    guard(remember, || {
+    guard_blocking(remember, || {
         silence_panics();
         if election.is_null() {
             return refuse("election is NULL; give a place for the new election".into());
@@ -162,7 +169,7 @@ pub unsafe extern "C" fn el_start(
             election: started,
             on_event: config.on_event,
             user_data: config.user_data,
-            is_entered: AtomicBool::new(false),
+            entered_by: AtomicI32::new(0),
             doorbell: OnceLock::new(),
         };
         // SAFETY: as above.
@@ -183,7 +190,7 @@ pub unsafe extern "C" fn el_start(
 /// safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_poll(election: *mut el_election, timeout_ms: i32) -> i32 {
-    guard(remember, || {
+    guard_blocking(remember, || {
         // SAFETY: the caller's promise.
         let election = unsafe { known(election) }?;
         election.check_fork()?;
@@ -209,7 +216,7 @@ pub unsafe extern "C" fn el_poll(election: *mut el_election, timeout_ms: i32) ->
 /// along to the last write. If we did not lead, it goes at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_stop(election: *mut el_election) {
-    guard(drop, || {
+    guard_blocking(drop, || {
         // SAFETY: the caller's promise.
         unsafe { election.as_ref() }.inspect(|election| election.election.stop());
         Ok(())
@@ -225,7 +232,7 @@ pub unsafe extern "C" fn el_stop(election: *mut el_election) {
 /// election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
-    guard(remember, || {
+    guard_blocking(remember, || {
         // SAFETY: the caller's promise.
         let Some(handle) = (unsafe { election.as_ref() }) else { return Ok(EL_OK) };
         handle.check_fork()?;
@@ -240,15 +247,16 @@ pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
     })
 }
 
-/// A descriptor that is readable while `el_poll` has something to do: an event to deliver, or a place to give up after
-/// a stop; and for ever once the election has ended. Put it into your own poll, epoll or event loop, and call
-/// `el_poll(election, 0)` when it is readable. It stays the library's: never read from it, never close it; take it out of
-/// your loop before `el_free`. Always the same one for an election; made on the first call.
+/// A descriptor that is readable while `el_poll` has an event to deliver, and for ever once the election has ended. Put it
+/// into your own poll, epoll or event loop, and call `el_poll(election, 0)` when it is readable. After a stop, once
+/// `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_poll(election, 0)`
+/// once more by yourself when your leading work has ended. It stays the library's: never read from it, never close it; take
+/// it out of your loop before `el_free`. Always the same one for an election; made on the first call.
 ///
 /// Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_fd(election: *mut el_election) -> i32 {
-    guard(remember, || {
+    guard_blocking(remember, || {
         // SAFETY: the caller's promise.
         let election = unsafe { known(election) }?;
         election.check_fork()?;

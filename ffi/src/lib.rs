@@ -16,6 +16,8 @@ pub mod election;
 
 pub mod truth;
 
+pub mod settings;
+
 pub mod status;
 
 pub mod event;
@@ -27,6 +29,8 @@ pub mod border;
 pub mod version;
 
 mod doorbell;
+
+mod thread;
 
 #[cfg(test)]
 mod hostile;

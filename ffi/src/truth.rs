@@ -12,8 +12,9 @@ use crate::status::EL_INVALID;
 
 /// Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before
 /// every write, and a process that was stopped or asleep hears the truth from its first call on. It may turn 1 before
-/// `EL_EVENT_ELECTED` is delivered, and is 0 before `EL_EVENT_UNELECTED` is. 0 for NULL and after a fork. May be called
-/// from any thread, from the callback and from a signal handler.
+/// `EL_EVENT_ELECTED` is delivered. It is 0 before `EL_EVENT_UNELECTED` is, and stays 0 while that is delivered, even if we
+/// lead again by then: work for the old term never takes the new term for its own. 0 for NULL and after a fork. May be
+/// called from any thread, from the callback and from a signal handler.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_is_leader(election: *const el_election) -> i32 {
     guard(

@@ -9,6 +9,9 @@
 #[path = "../../core/tests/support/mod.rs"]
 mod support;
 
+#[path = "../../core/tests/support/name_server.rs"]
+mod name_server;
+
 mod library;
 
 #[path = "lead/losses.rs"]
@@ -17,6 +20,8 @@ mod losses;
 mod manual;
 #[path = "lead/secure.rs"]
 mod secure;
+#[path = "lead/standstill.rs"]
+mod standstill;
 #[path = "lead/story.rs"]
 mod story;
 

@@ -256,7 +256,6 @@ function readUrl(field, url) {
   if (typeof url !== 'string') {
     throw mistake(`${field} is ${url === undefined ? 'missing' : shown(url)}; give a URL such as "http://127.0.0.1:2379"`);
   }
-  if (url.includes(',') && !url.includes('@')) throw mistake(`${field} has a comma; give several URLs as an array`);
   return url;
 }
 

@@ -3,6 +3,9 @@
 // election.lead(): one term, for as long as a function takes.
 
 const { EtcdError } = require('./errors');
+const { queueMicrotask } = require('./timers');
+
+const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted');
 
 /** One call of lead(), in one run of an election. */
 class Lead {
@@ -27,7 +30,18 @@ class Lead {
   elected(token) {
     if (this.#term) return;
     this.#term = new AbortController();
-    queueMicrotask(() => this.#begin(token, this.#term.signal));
+    const { signal } = this.#term;
+    // It reads the clock, as isLeader() does: a process that was frozen hears the truth before it hears of the event.
+    Object.defineProperty(signal, 'aborted', { get: () => this.#isOver(token), configurable: true });
+    queueMicrotask(() => this.#begin(token, signal));
+  }
+
+  /** Whether the term was over before the work was. */
+  #isOver(token) {
+    const { signal } = this.#term;
+    if (wasAborted.call(signal) || this.#isWorkOver || this.#run.token() === token) return wasAborted.call(signal);
+    this.#run.look();
+    return true;
   }
 
   #begin(token, signal) {
@@ -39,6 +53,9 @@ class Lead {
     // Before the work begins: it may stop the election at once.
     this.#run.holdFor(this.#work);
     const isOver = () => {
+      // The end of a term that came while the work still ran may not have been told yet.
+      const isLost = this.#isOver(token) && !this.#lost && !wasAborted.call(signal);
+      if (isLost) this.#lost = new EtcdError('EL_DEADLINE', 'leading was not certain any more when the work had ended');
       this.#isWorkOver = true;
       this.#stop();
     };

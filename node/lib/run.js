@@ -4,11 +4,10 @@
 // stop a leader's place is kept until the listeners of `unelected` have returned, and what `holdFor` was given is
 // settled.
 
+const alive = require('./alive');
 const native = require('./binding');
 const { EtcdError } = require('./errors');
-
-/** A timer that does nothing keeps the process alive; this is as long as one can be. */
-const FOR_EVER_MS = 0x7fffffff;
+const { setTimeout, clearTimeout, nextTick } = require('./timers');
 
 const NOTHING_LEFT = { released: true };
 
@@ -19,10 +18,9 @@ class Run {
   #inOurWords;
   #stopTimeoutMs = 0;
   #handle = null;
-  #alive = setInterval(() => {}, FOR_EVER_MS);
   #isStopped = false;
+  #isOver = false;
   #isTelling = false;
-  #isLosing = false;
   #held = null;
   #isHolding = false;
   #settle;
@@ -38,13 +36,14 @@ class Run {
   constructor(tell, before) {
     this.#tell = tell;
     this.#before = before;
+    alive.hold(this);
     this.outcome = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
     const isOver = () => {
       this.#before = undefined;
     };
-    // Who does not ask for it does not want to hear of an error.
+    // An error is told as an event: a promise that nobody has asked for is not to be unhandled.
     this.outcome.then(isOver, isOver);
   }
 
@@ -53,7 +52,7 @@ class Run {
    * or throws what is wrong with it.
    */
   begin(read) {
-    const begin = () => process.nextTick(() => this.#begin(read));
+    const begin = () => nextTick(() => this.#begin(read));
     if (this.#before) this.#before.outcome.then(begin, begin);
     else begin();
   }
@@ -92,34 +91,41 @@ class Run {
   }
 
   ref() {
-    this.#alive?.ref();
+    if (!this.#isOver) alive.hold(this);
     this.#before?.ref();
   }
 
   unref() {
-    this.#alive?.unref();
+    alive.release(this);
     this.#before?.unref();
   }
 
+  /** Tells what is due, unless a listener of such is asking. */
+  look() {
+    this.#deliver();
+  }
+
   isLeader() {
-    return this.#asked?.isLeader() ?? false;
+    return this.#handle?.isLeader() ?? false;
   }
 
   token() {
-    return this.#asked?.token() ?? undefined;
+    return this.#handle?.token() ?? undefined;
   }
 
   timeLeft() {
-    return this.#asked?.timeLeft() ?? 0;
+    return this.#handle?.timeLeft() ?? 0;
   }
 
   leader() {
-    return this.#asked?.leader() ?? undefined;
+    return this.#handle?.leader() ?? undefined;
   }
 
-  /** Who knows how things are. Who is just being told that a term is over is not to see the next one already. */
-  get #asked() {
-    return this.#isLosing ? null : this.#handle;
+  settings() {
+    const found = this.#handle?.settings();
+    if (!found) return undefined;
+    const { ttlMs, grantedTtlMs, ...others } = found;
+    return { ttl: ttlMs / 1000, grantedTtl: grantedTtlMs === undefined ? undefined : grantedTtlMs / 1000, ...others };
   }
 
   /** Tells all that is due. Each look says that what was told before has been heard. */
@@ -149,12 +155,7 @@ class Run {
     if (event.type === 'unelected') this.toldToken = undefined;
     // As in the original, a leader is not told of itself.
     if (event.type === 'leader' && event.token === this.toldToken) return;
-    this.#isLosing = event.type === 'unelected';
-    try {
-      this.#tell(event);
-    } finally {
-      this.#isLosing = false;
-    }
+    this.#tell(event);
   }
 
   #next() {
@@ -193,8 +194,8 @@ class Run {
   }
 
   #close() {
-    clearInterval(this.#alive);
-    this.#alive = null;
+    this.#isOver = true;
+    alive.release(this);
     this.#handle?.free();
     this.#handle = null;
   }

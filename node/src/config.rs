@@ -1,6 +1,7 @@
 //! The configuration, as JavaScript gives it: checked for its types there, for its sense in the core.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use etcd_leader::config::Secret;
 use etcd_leader::{Api, Config, OnStoreReset};
@@ -58,6 +59,32 @@ impl Given {
             key_file: self.key_file.map(PathBuf::from),
             key_pem: self.key_pem.map(Secret::new),
             tls_server_name: self.tls_server_name,
+        }
+    }
+}
+
+/// The settings that took effect; all in milliseconds.
+#[napi(object, object_from_js = false)]
+pub struct Effective {
+    pub ttl_ms: u32,
+    /// Not there until etcd has granted it.
+    pub granted_ttl_ms: Option<u32>,
+    pub renew_ms: u32,
+    pub step_down_ms: u32,
+    pub request_timeout_ms: u32,
+    pub stop_timeout_ms: u32,
+}
+
+impl Effective {
+    pub(crate) fn new(effective: &etcd_leader::Effective) -> Effective {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Effective {
+            ttl_ms: ms(effective.ttl),
+            granted_ttl_ms: effective.granted_ttl.map(ms),
+            renew_ms: ms(effective.renew_every),
+            step_down_ms: ms(effective.margin),
+            request_timeout_ms: ms(effective.request_timeout),
+            stop_timeout_ms: ms(effective.stop_timeout),
         }
     }
 }

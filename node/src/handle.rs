@@ -9,7 +9,7 @@ use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode, UnknownReturnValue};
 use napi_derive::napi;
 
-use crate::config::Given;
+use crate::config::{Effective, Given};
 use crate::told::{Told, number};
 use crate::{Result, failed, living, thrown};
 
@@ -119,6 +119,12 @@ impl Handle {
     #[napi(catch_unwind)]
     pub fn time_left(&self) -> i64 {
         self.election().map_or(0, |election| i64::try_from(election.time_left().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The settings that took effect, in milliseconds.
+    #[napi(catch_unwind)]
+    pub fn settings(&self) -> Option<Effective> {
+        self.election().map(|election| Effective::new(&election.settings()))
     }
 
     /// The leader's name.

@@ -7,7 +7,7 @@ use napi_derive::napi;
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct Told {
-    /// "elected", "unelected", "leader", "leaderless", "retrying", "error" or "ended".
+    /// "elected", "unelected", "leader", "leaderless", "retrying", "recovered", "error" or "ended".
     #[napi(js_name = "type")]
     pub kind: &'static str,
     /// Ours, or the leader's. A number holds revisions up to 2^53 exactly.
@@ -42,6 +42,7 @@ impl Told {
                 let endpoint = trouble.endpoint.and_then(|at| election.endpoint(at)).map(ToString::to_string);
                 Told { endpoint, ..because("retrying", &trouble.error) }
             }
+            Next::Event(Event::Retrying(None)) => of("recovered"),
             Next::Event(Event::Failed(error)) => because("error", &error),
             Next::Event(_) | Next::Nothing => return None,
         })

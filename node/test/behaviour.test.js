@@ -36,6 +36,9 @@ for (const api of ['v2', 'v3']) {
         assert.equal(one.isLeader(), true);
         assert.equal(one.currentLeader(), 'one');
         assert.ok(one.timeLeft() > 0 && one.timeLeft() <= ttl * 1000, `${one.timeLeft()}`);
+        assert.deepEqual([one.settings().ttl, one.settings().renewMs], [ttl, ttl * 500]);
+        // etcd grants two seconds at least.
+        assert.equal(one.settings().grantedTtl, api === 'v3' ? Math.max(ttl, 2) : ttl);
         assert.deepEqual(await cluster.entries(`/acquire${ttl}`, api), ['one']);
       });
     }

@@ -206,26 +206,26 @@ const tls = (members) => ({ endpoints: TLS_1, tls: members });
 
 /** [etcd, options, what the message says]. */
 const THROWN = [
-  ['127.0.0.1:2379', , ['etcd "127.0.0.1:2379" has no scheme', 'http://host:port']],
-  ['   ', , ['etcd "   "', 'http://host:port']],
-  ['unix:///run/etcd', , ['etcd has the scheme "unix"', 'http://host:port']],
+  ['127.0.0.1:port', , ['etcd "127.0.0.1:port" has the port "port"', '1 to 65535']],
+  ['   ', , ['etcd "   " names no server', 'http://host:port']],
+  ['ftp://h:1', , ['etcd has the scheme "ftp"', 'http://host:port', 'unix:///path']],
   ['http://h:1/v3', , ['etcd "http://h:1/v3"', 'after the port']],
   ['http://h:0', , ['etcd "http://h:0" has the port "0"', '1 to 65535']],
-  ['http://h:1,http://h:2', , ['etcd', 'comma', 'array']],
+  ['http://h:1,http://h:2/v3', , ['etcd "http://h:2/v3"', 'after the port']],
   [`http://${USER}@h:1`, , ['etcd has a user or password in the URL', 'leave them out']],
   [new URL(`http://${USER}@h:1`), , ['etcd has a user or password in the URL']],
   [new URL('http://h:1/v3'), , ['etcd "http://h:1/v3"', 'after the port']],
   [new URL('https://h:443'), , ['etcd', 'a URL object keeps no port', '"https://h:443"', '"https://h:2379"']],
   [[], , ['etcd is empty', 'at least one']],
-  [['http://h:1', 'h:2'], , ['etcd[1] "h:2" has no scheme', 'http://host:port']],
+  [['http://h:1', 'h:2/v3'], , ['etcd[1] "h:2/v3"', 'after the port']],
   [['http://h:1', 4001], , ['etcd[1] is 4001', 'http://127.0.0.1:2379']],
   [['http://h:1', { password: PLANTED }], , ['etcd[1] is an object', 'a URL']],
   [Array(65).fill(URL_1), , ['etcd has 65 entries', 'at most 64']],
   [{ endpoint: URL_1 }, , ['etcd has the member "endpoint"', 'endpoints, api, username, password, tls']],
   [{ hosts: URL_1, credentials: { rootCertificate: KEY_PEM } }, , ['etcd has the member "hosts"', 'endpoints']],
   [{ api: 'v3' }, , ['etcd.endpoints is missing', 'a URL']],
-  [object({ endpoints: 'h:1' }), , ['etcd.endpoints "h:1" has no scheme']],
-  [object({ endpoints: ['http://h:1', 'h:1'] }), , ['etcd.endpoints[1] "h:1" has no scheme']],
+  [object({ endpoints: 'h:0' }), , ['etcd.endpoints "h:0" has the port "0"']],
+  [object({ endpoints: ['http://h:1', 'h:0'] }), , ['etcd.endpoints[1] "h:0" has the port "0"']],
   [object({ endpoints: [] }), , ['etcd.endpoints is empty', 'at least one']],
   [object({ endpoints: `${USER}@h:1` }), , ['etcd.endpoints has a user or password']],
   [object({ api: 'v1' }), , ['etcd.api is "v1"', '"v3" (the default) or "v2"']],
@@ -334,8 +334,8 @@ describe('a URL or an object that cannot be used is refused at once', () => {
   });
 
   it('what comes from another realm is taken for what it is', () => {
-    const alien = vm.runInNewContext(`({ endpoints: ['h:1'], tls: {} })`);
-    assert.throws(() => etcdLeader(alien, '/jobs', 'me'), { message: /etcd.endpoints\[0\] "h:1" has no scheme/ });
+    const alien = vm.runInNewContext(`({ endpoints: ['h:0'], tls: {} })`);
+    assert.throws(() => etcdLeader(alien, '/jobs', 'me'), { message: /etcd.endpoints\[0\] "h:0" has the port/ });
     const bytes = vm.runInNewContext('Uint8Array.from([45, 45])');
     assert.throws(() => etcdLeader(tls({ ca: bytes }), '/jobs', 'me'), { message: /etcd.tls.ca .*PEM/ });
     const pem = vm.runInNewContext(`new Uint8Array(${JSON.stringify([...Buffer.from(CERT_PEM)])})`);

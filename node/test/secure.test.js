@@ -95,6 +95,12 @@ async function leads(t, etcd, key) {
   checkSilence(election);
 }
 
+it('a certificate that etcd makes itself is its own CA', async (t) => {
+  const own = await Cluster.start({ tls: 'auto' });
+  t.after(() => own.end());
+  for (const api of ['v2', 'v3']) await leads(t, { endpoints: own.httpsUrl, api, tls: { caFile: own.autoCa } }, '/auto');
+});
+
 for (const api of ['v2', 'v3']) {
   const version = Number(api[1]);
 

@@ -1,4 +1,4 @@
-//! One connection to one member, made once: name, TCP, and TLS where the endpoint is `https`.
+//! One connection to one server, made once: name, TCP or a unix socket, and TLS where the endpoint asks for it.
 
 use std::future::{pending, poll_fn};
 use std::io;
@@ -13,11 +13,14 @@ use futures_util::stream::FuturesUnordered;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::causes::causes;
 use super::resolve::Resolver;
 use super::tls;
 use crate::config::Endpoint;
@@ -42,21 +45,22 @@ pub(super) async fn connect(
     step: impl Fn(Step),
 ) -> Result<Stream, Failure> {
     if !endpoint.is_tls() {
-        let stream = connect_tcp(endpoint, resolver, &step).await?;
-        return Ok(Stream::new(endpoint, tls, Inner::Plain(stream), Vec::new()));
+        let stream = connect_socket(endpoint, resolver, &step).await?;
+        return Ok(Stream::new(endpoint, tls, tls::Asked::default(), Inner::Plain(stream), Vec::new()));
     }
     // First, so that no server waits for our files.
     step(Step::ReadingFiles);
     let config = tls.config().await;
-    let config = config.map_err(|failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail)))?;
+    let (config, asked) =
+        config.map_err(|failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail)))?;
     let name = tls::server_name(tls.tls(), endpoint)?;
-    let stream = connect_tcp(endpoint, resolver, &step).await?;
+    let stream = connect_socket(endpoint, resolver, &step).await?;
     step(Step::Handshake);
     let shaken = timeout(HANDSHAKE_PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await;
     let broken_off = |error: &io::Error| {
-        tls::failure(endpoint, tls.tls(), error).unwrap_or_else(|| {
+        tls::failure(endpoint, tls.tls(), &asked, error).unwrap_or_else(|| {
             let remark = "if this port does not speak TLS, write http://";
-            let detail = format!("{endpoint}: the server broke the TLS handshake off ({error}); {remark}");
+            let detail = format!("{endpoint}: the server broke the TLS handshake off ({}); {remark}", causes(error));
             Failure::new(ErrorKind::Unreachable, detail)
         })
     };
@@ -66,13 +70,13 @@ pub(super) async fn connect(
     };
     let mut stream = shaken.map_err(late)?.map_err(|error| broken_off(&error))?;
     let first = first_word(&mut stream).await.map_err(|error| broken_off(&error))?;
-    Ok(Stream::new(endpoint, tls, Inner::Tls(Box::new(stream)), first))
+    Ok(Stream::new(endpoint, tls, asked, Inner::Tls(Box::new(stream)), first))
 }
 
 /// In TLS 1.3 the handshake is over for us before the server has looked at our certificate. One that refuses it says so
 /// and goes, and what it said is lost to who writes meanwhile. A server of HTTP/2 may speak first, and etcd does: that is
 /// waited for, though not for long.
-async fn first_word(stream: &mut TlsStream<TcpStream>) -> io::Result<Vec<u8>> {
+async fn first_word(stream: &mut TlsStream<Socket>) -> io::Result<Vec<u8>> {
     if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Ok(Vec::new());
     }
@@ -85,6 +89,22 @@ async fn first_word(stream: &mut TlsStream<TcpStream>) -> io::Result<Vec<u8>> {
         Ok(Err(error)) => Err(error),
         Err(_) => Ok(Vec::new()),
     }
+}
+
+/// The transport of a connection.
+trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
+type Socket = Box<dyn Carrier>;
+
+async fn connect_socket(endpoint: &Endpoint, resolver: &Resolver, step: &impl Fn(Step)) -> Result<Socket, Failure> {
+    #[cfg(unix)]
+    if let Some(path) = endpoint.socket() {
+        step(Step::Connecting);
+        let stream = UnixStream::connect(path).await;
+        let refused = |error| Failure::new(ErrorKind::Unreachable, format!("{endpoint}: cannot connect: {error}"));
+        return Ok(Box::new(stream.map_err(refused)?));
+    }
+    Ok(Box::new(connect_tcp(endpoint, resolver, step).await?))
 }
 
 /// The first of the host's addresses that takes a connection; the next is tried beside those before it (RFC 8305).
@@ -133,6 +153,8 @@ pub(super) struct Stream {
     cause: Cause,
     endpoint: Endpoint,
     tls: tls::Client,
+    /// Whether the server has asked for our certificate.
+    asked: tls::Asked,
     /// Nothing was received yet.
     is_fresh: bool,
     /// Told of the first thing that is received.
@@ -143,16 +165,17 @@ pub(super) struct Stream {
 }
 
 enum Inner {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Stream {
-    fn new(endpoint: &Endpoint, tls: &tls::Client, inner: Inner, received: Vec<u8>) -> Stream {
+    fn new(endpoint: &Endpoint, tls: &tls::Client, asked: tls::Asked, inner: Inner, received: Vec<u8>) -> Stream {
         Stream {
             cause: Cause::default(),
             endpoint: endpoint.clone(),
             tls: tls.clone(),
+            asked,
             is_fresh: true,
             heard: watch::Sender::new(!received.is_empty()),
             received,
@@ -171,7 +194,7 @@ impl Stream {
     }
 
     fn note(&self, error: &io::Error) {
-        if let Some(failure) = tls::failure(&self.endpoint, self.tls.tls(), error) {
+        if let Some(failure) = tls::failure(&self.endpoint, self.tls.tls(), &self.asked, error) {
             let _ = self.cause.set(failure);
         }
     }

@@ -52,7 +52,7 @@ impl V2 {
         let peers = http::Peers {
             endpoints: settings.endpoints.clone(),
             login: settings.access.login.clone(),
-            tls: tls::Client::new(&settings.access.tls, tls::Inside::Http1),
+            tls: tls::Client::new(&settings.access.tls, tls::Inside::Http1, commons.threads()),
         };
         V2 { peers: Arc::new(peers), resolver: commons.resolver.clone(), inbox, links: HashMap::new() }
     }
@@ -83,7 +83,7 @@ impl V2 {
 impl Backend for V2 {
     fn perform(&mut self, request: Request) {
         match request.op {
-            Op::Open { endpoint, key } => self.open(request.link, request.id, endpoint, key),
+            Op::Open { endpoint, key, .. } => self.open(request.link, request.id, endpoint, key),
             Op::Close => {
                 if let Some(link) = self.links.remove(&request.link) {
                     link.tasks.end();

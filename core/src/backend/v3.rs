@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -63,7 +64,7 @@ impl V3 {
     /// A backend for the endpoints of these settings, which puts what it hears into `inbox`.
     pub fn new(settings: &SessionSettings, inbox: Inbox, commons: &Commons) -> V3 {
         let endpoints = settings.endpoints.clone().into();
-        let tls = tls::Client::new(&settings.access.tls, tls::Inside::Http2);
+        let tls = tls::Client::new(&settings.access.tls, tls::Inside::Http2, commons.threads());
         let login = settings.access.login.clone();
         V3 {
             endpoints,
@@ -77,7 +78,7 @@ impl V3 {
         }
     }
 
-    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
+    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>, patience: Duration) {
         let known = self.endpoints.get(endpoint).cloned().zip(self.has_met.get(endpoint).cloned());
         let Some((endpoint, has_met)) = known else {
             let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
@@ -91,6 +92,7 @@ impl V3 {
             tls: self.tls.clone(),
             login: self.login.clone(),
             tokens: self.tokens.clone(),
+            patience,
             resolver: self.resolver.clone(),
             has_met,
             inbox: self.inbox.clone(),
@@ -106,7 +108,7 @@ impl V3 {
 impl Backend for V3 {
     fn perform(&mut self, request: Request) {
         match request.op {
-            Op::Open { endpoint, key } => self.open(request.link, request.id, endpoint, key),
+            Op::Open { endpoint, key, patience } => self.open(request.link, request.id, endpoint, key, patience),
             Op::Close => {
                 if let Some(link) = self.links.remove(&request.link) {
                     link.tasks.end();

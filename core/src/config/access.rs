@@ -90,14 +90,16 @@ impl Config {
                 ));
             }
         }
-        let given = [("ca", ca.is_some()), ("cert", cert.is_some()), ("key", key.is_some())]
-            .into_iter()
-            .find(|(_, is_given)| *is_given)
-            .map(|(part, _)| if self.has_file(part) { format!("{part}_file") } else { format!("{part}_pem") })
-            .or_else(|| self.tls_server_name.as_ref().map(|_| "tls_server_name".to_string()));
-        if let (Some(field), Some(plain)) = (given, endpoints.iter().find(|endpoint| !endpoint.is_tls())) {
+        if let (Some(field), Some(plain)) = (self.tls_field(), endpoints.iter().find(|endpoint| !endpoint.is_tls())) {
             return refuse(format!(
-                "{field} is given, and the endpoint {plain} is not encrypted; write https://, or leave {field} out"
+                "{field} is given, and the endpoint {plain} is not encrypted; write https:// or unixs://, or leave {field} out"
+            ));
+        }
+        let is_zoned = |endpoint: &&Endpoint| endpoint.is_tls() && endpoint.has_zone();
+        if let (Api::V2, None, Some(zoned)) = (self.api, &self.tls_server_name, endpoints.iter().find(is_zoned)) {
+            return refuse(format!(
+                "the endpoint {zoned} has a zone, and API v2 cannot tell which name its certificate is to hold; set \
+                 tls_server_name"
             ));
         }
         let identity = match (cert, key) {
@@ -109,7 +111,7 @@ impl Config {
             }
         };
         let tls = Tls { ca, identity, server_name: self.tls_server_name.clone() };
-        tls.read(&rustls::crypto::ring::default_provider())?;
+        tls.read()?;
         Ok(Access { login, tls })
     }
 
@@ -140,12 +142,19 @@ impl Config {
         refuse(format!("password {wrong}"))
     }
 
-    fn has_file(&self, part: &str) -> bool {
-        match part {
-            "ca" => self.ca_file.is_some(),
-            "cert" => self.cert_file.is_some(),
-            _ => self.key_file.is_some(),
-        }
+    /// The first field that says something of certificates.
+    pub(super) fn tls_field(&self) -> Option<&'static str> {
+        [
+            ("ca_file", self.ca_file.is_some()),
+            ("ca_pem", self.ca_pem.is_some()),
+            ("cert_file", self.cert_file.is_some()),
+            ("cert_pem", self.cert_pem.is_some()),
+            ("key_file", self.key_file.is_some()),
+            ("key_pem", self.key_pem.is_some()),
+            ("tls_server_name", self.tls_server_name.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(field, is_given)| is_given.then_some(field))
     }
 }
 
@@ -255,6 +264,9 @@ mod tests {
         refused(&Config { tls_server_name: Some("a b".into()), ..good() }, &["tls_server_name \"a b\"", "DNS name"]);
         refused(&Config { tls_server_name: Some("".into()), ..good() }, &["tls_server_name", "empty"]);
         refused(&Config { ca_pem: secret(&"x".repeat(1 << 21)), ..good() }, &["ca_pem", "2097152", "at most 1048576"]);
+        let zoned = Config { api: Api::V2, endpoints: vec!["https://[fe80::1%lo]".into()], ..good() };
+        refused(&zoned, &["https://[fe80::1%lo]:2379", "zone", "set tls_server_name"]);
+        assert!(Config { tls_server_name: Some("etcd".into()), ..zoned }.validate().is_ok());
         assert!(ca.validate().is_ok() && both.validate().is_ok());
         assert_ne!(ca.validate().expect("good").session, good().validate().expect("good").session);
     }

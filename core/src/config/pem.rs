@@ -6,13 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::oid::db::rfc5912::RSA_ENCRYPTION;
+use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 
 use super::access::{Pem, Tls};
 use super::{Error, refuse};
+use crate::crypto;
 
 /// Far above any bundle of certificates; the system's own has a quarter of it.
 pub(super) const MAX_PEM_BYTES: usize = 1 << 20;
@@ -20,10 +23,19 @@ pub(super) const MAX_PEM_BYTES: usize = 1 << 20;
 /// What the certificates and keys of a [`Tls`] hold.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Whom we trust; the system's roots if `None`.
-    pub ca: Option<RootCertStore>,
+    /// The CA certificates that we trust; the system's roots if `None`.
+    pub ca: Option<Authorities>,
     /// Our certificate and its key.
     pub identity: Option<Arc<CertifiedKey>>,
+}
+
+/// The CA certificates that were given.
+#[derive(Debug)]
+pub struct Authorities {
+    /// As roots of a chain.
+    pub roots: RootCertStore,
+    /// As they were given: a server may show one of them as its own.
+    pub given: Vec<CertificateDer<'static>>,
 }
 
 /// One of the three things that are given as PEM, as the caller knows it.
@@ -36,23 +48,24 @@ enum Part {
 
 impl Tls {
     /// Reads all that is given, from its files as they are now. May block for as long as the file system does.
-    pub fn read(&self, provider: &CryptoProvider) -> Result<Credentials, Error> {
+    pub fn read(&self) -> Result<Credentials, Error> {
         let ca = match &self.ca {
             None => None,
-            Some(pem) => Some(roots(pem)?),
+            Some(pem) => Some(authorities(pem)?),
         };
         let identity = match &self.identity {
             None => None,
-            Some((cert, key)) => Some(Arc::new(identity(cert, key, provider)?)),
+            Some((cert, key)) => Some(Arc::new(identity(cert, key)?)),
         };
         Ok(Credentials { ca, identity })
     }
 }
 
-fn roots(pem: &Pem) -> Result<RootCertStore, Error> {
+fn authorities(pem: &Pem) -> Result<Authorities, Error> {
     let mut roots = RootCertStore::empty();
-    for (at, certificate) in certificates(Part::Ca, pem)?.into_iter().enumerate() {
-        if roots.add(certificate).is_err() {
+    let given = certificates(Part::Ca, pem)?;
+    for (at, certificate) in given.iter().enumerate() {
+        if roots.add(certificate.clone()).is_err() {
             let which = at + 1;
             return refuse(format!(
                 "{}: certificate number {which} in it cannot be used as a CA; give CA certificates in PEM",
@@ -60,37 +73,58 @@ fn roots(pem: &Pem) -> Result<RootCertStore, Error> {
             ));
         }
     }
-    Ok(roots)
+    Ok(Authorities { roots, given })
 }
 
-fn identity(cert: &Pem, key: &Pem, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+fn identity(cert: &Pem, key: &Pem) -> Result<CertifiedKey, Error> {
     let chain = certificates(Part::Cert, cert)?;
     let named = (Part::Cert.named(cert), Part::Key.named(key));
     let key = private_key(key)?;
-    let Ok(key) = provider.key_provider.load_private_key(key) else {
-        return refuse(format!(
-            "{} holds a key that cannot be used; give an RSA, P-256, P-384 or Ed25519 key",
-            named.1
-        ));
+    let rsa_bits = rsa_bits(&key);
+    let Ok(key) = crypto::provider().key_provider.load_private_key(key) else {
+        let remedy = "give an RSA key of 2048 to 4096 bits, or a P-256, P-384, P-521 or Ed25519 key";
+        return refuse(match rsa_bits {
+            Some(bits) => format!("{} holds an RSA key of {bits} bits, which cannot be used; {remedy}", named.1),
+            None => format!("{} holds a key that cannot be used; {remedy}", named.1),
+        });
     };
-    let pair = CertifiedKey::new(chain, key);
-    match pair.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(pair),
-        Err(rustls::Error::InconsistentKeys(_)) => {
+    match belong_together(&chain[0], &*key) {
+        Some(true) => Ok(CertifiedKey::new(chain, key)),
+        Some(false) => {
             refuse(format!("{} and {} do not belong together; give the key of the first certificate", named.0, named.1))
         }
-        Err(_) => refuse(format!("{}: its first certificate cannot be read; give a certificate in PEM", named.0)),
+        None => refuse(format!("{}: its first certificate cannot be read; give a certificate in PEM", named.0)),
+    }
+}
+
+/// Compares the public keys. The certificate is ours, so the server judges everything else in it: version 1 will do.
+fn belong_together(certificate: &CertificateDer<'_>, key: &dyn SigningKey) -> Option<bool> {
+    let Some(of_key) = key.public_key() else { return Some(true) };
+    let certificate = CertificateInner::<Raw>::from_der(certificate).ok()?;
+    let of_certificate = certificate.tbs_certificate().subject_public_key_info().to_der().ok()?;
+    Some(of_key.as_ref() == of_certificate)
+}
+
+/// How long the modulus of an RSA key is.
+fn rsa_bits(key: &PrivateKeyDer<'_>) -> Option<usize> {
+    match key {
+        PrivateKeyDer::Pkcs1(key) => crypto::rsa_bits(key.secret_pkcs1_der()),
+        PrivateKeyDer::Pkcs8(key) => {
+            let info = p521::pkcs8::PrivateKeyInfoRef::from_der(key.secret_pkcs8_der()).ok()?;
+            if info.algorithm.oid == RSA_ENCRYPTION { crypto::rsa_bits(info.private_key.as_bytes()) } else { None }
+        }
+        _ => None,
     }
 }
 
 fn certificates(part: Part, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bytes = bytes_of(part, pem)?;
+    let bytes = plainly_labelled(bytes_of(part, pem)?);
     let named = part.named(pem);
     let Ok(found) = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>() else {
         return refuse(format!("{named} is damaged: its PEM cannot be read to the end; give whole certificates"));
     };
     if !found.is_empty() {
-        return Ok(found);
+        return Ok(found.into_iter().map(without_trust_settings).collect());
     }
     if holds(&bytes, "PRIVATE KEY-----") {
         return refuse(format!("{named} holds a private key and no certificate; are certificate and key mixed up?"));
@@ -109,6 +143,27 @@ fn certificates(part: Part, pem: &Pem) -> Result<Vec<CertificateDer<'static>>, E
             format!("{named} holds no certificate; give PEM, which begins with -----BEGIN CERTIFICATE-----")
         }
     })
+}
+
+/// OpenSSL writes two more labels for certificates, which etcdctl does not know and other clients take.
+fn plainly_labelled(bytes: Vec<u8>) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        plain.extend_from_slice(match line.trim_ascii_end() {
+            b"-----BEGIN TRUSTED CERTIFICATE-----" | b"-----BEGIN X509 CERTIFICATE-----" => {
+                b"-----BEGIN CERTIFICATE-----\n"
+            }
+            b"-----END TRUSTED CERTIFICATE-----" | b"-----END X509 CERTIFICATE-----" => b"-----END CERTIFICATE-----\n",
+            _ => line,
+        });
+    }
+    plain
+}
+
+/// In a TRUSTED CERTIFICATE, settings of OpenSSL's own follow the certificate.
+fn without_trust_settings(certificate: CertificateDer<'static>) -> CertificateDer<'static> {
+    let first = SliceReader::new(&certificate).and_then(|mut reader| Ok(reader.tlv_bytes()?.to_vec()));
+    first.map(CertificateDer::from).unwrap_or(certificate)
 }
 
 fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Error> {
@@ -147,11 +202,21 @@ fn private_key(pem: &Pem) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 fn bytes_of(part: Part, pem: &Pem) -> Result<Vec<u8>, Error> {
-    let path = match pem {
-        Pem::Text(text) => return Ok(text.expose().as_bytes().to_vec()),
-        Pem::File(path) => path,
-    };
     let named = part.named(pem);
+    let bytes = match pem {
+        Pem::Text(text) => text.expose().as_bytes().to_vec(),
+        Pem::File(path) => bytes_in(path, &named)?,
+    };
+    if holds(&bytes, "-----\\n") {
+        return refuse(format!(
+            "{named} has the two characters \\n in place of line ends, as a variable of the environment may hold them; \
+             put line ends in their place"
+        ));
+    }
+    Ok(bytes)
+}
+
+fn bytes_in(path: &Path, named: &str) -> Result<Vec<u8>, Error> {
     match read(path) {
         Ok(bytes) if bytes.len() > MAX_PEM_BYTES => {
             refuse(format!("{named} has more than {MAX_PEM_BYTES} bytes; give PEM of at most that size"))

@@ -108,6 +108,8 @@ pub struct Candidate {
     answered_at: Time,
     view: Option<View>,
     proof: Option<Proof>,
+    /// While we may not read our key: until when it was certain to stand when we last saw it.
+    unseen_until: Option<Time>,
     /// A term has ended that was led from our entry: another one needs another entry (law 4).
     is_spent: bool,
     /// The newest revision our knowledge includes; an older look is stale.
@@ -118,6 +120,8 @@ pub struct Candidate {
     burnt: Revision,
     /// Entries under former leases. A foreign put may have taken one off its lease: it would stay for ever.
     left_behind: Vec<Membership>,
+    /// Keys under former leases at which a request of ours that was not answered may still make an entry.
+    haunted: Vec<Vec<u8>>,
     /// A join under this lease was never answered, so it may still arrive.
     join_in_doubt: bool,
     /// v2: until then an entry of ours may stand, or come to stand, that is left to run out: an unanswered join made it,
@@ -169,11 +173,13 @@ impl Candidate {
             answered_at: Time::ZERO,
             view: None,
             proof: None,
+            unseen_until: None,
             is_spent: false,
             seen: 0,
             burn: None,
             burnt: 0,
             left_behind: Vec::new(),
+            haunted: Vec::new(),
             join_in_doubt: false,
             ghost_until: Time::ZERO,
             has_joined: false,
@@ -210,6 +216,10 @@ impl Candidate {
     }
 
     pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
+        // While the user has still to hear, what stands there stays (law 6).
+        if !matches!(self.wish, Wish::Hold(_)) {
+            self.pleas.extend(self.haunted.drain(..).map(Plea::InDoubt));
+        }
         std::mem::take(&mut self.pleas)
     }
 

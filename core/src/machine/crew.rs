@@ -262,7 +262,7 @@ impl Crew {
                 Plea::LinkFailed(link, failure) => self.session.request_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
-                Plea::Copied(lease) => self.session.lease_gone(lease, now),
+                Plea::Copied(lease) => self.session.copied(lease, now),
                 Plea::ClocksDoubted => self.session.doubt_clocks(now),
             }
         }
@@ -300,8 +300,10 @@ impl Crew {
         let mut report = candidate.report().clone();
         report.fatal = self.session.fatal().cloned().or(report.fatal);
         report.released &= !self.session.owes(candidate.prefix());
+        let (granted, long_lease) = self.session.granted();
+        report.granted = granted;
         if !candidate.has_ended() {
-            report.trouble = self.session.trouble().cloned().or(report.trouble);
+            report.trouble = self.session.trouble().cloned().or(report.trouble).or(long_lease.cloned());
         }
         if self.reports.get(&id) != Some(&report) {
             self.reports.insert(id, report);

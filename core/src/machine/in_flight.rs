@@ -40,7 +40,7 @@ impl Priority {
 
     fn of(op: &Op) -> Priority {
         match op {
-            Op::Leave { .. } | Op::Withdraw { .. } | Op::Move { .. } => Priority::HandOver,
+            Op::Leave { .. } | Op::Withdraw { .. } | Op::Touch { .. } => Priority::HandOver,
             Op::Join { .. } | Op::Post { .. } => Priority::Join,
             Op::Look { .. } => Priority::Rest,
             _ => Priority::Session,

@@ -3,18 +3,18 @@
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
 //! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `doubts` owns the keys whose fate is open;
 //! `orphans` finds entries on the lease that are nobody's;
-//! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; here is the
-//! history of the store, and in `news` what the parts tell each other.
+//! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; `history` notices
+//! another cluster and a store that went back; `news` is what the parts tell each other.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::in_flight::{Booking, InFlight};
+use super::in_flight::InFlight;
 use super::{
-    Answer, CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Stamp, Step, Trouble,
-    WatchId, WatchNews,
+    CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews,
 };
-use crate::config::{Api, OnStoreReset, SessionSettings};
+use crate::config::{Api, SessionSettings};
 use crate::error::{Error, ErrorKind};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
@@ -22,6 +22,7 @@ use crate::time::Time;
 mod clocks;
 mod doubts;
 mod entry;
+mod history;
 mod keeper;
 mod keys;
 mod lease;
@@ -75,18 +76,23 @@ pub struct Session {
     /// The last candidate has left: no other may come.
     is_closing: bool,
     trouble: Option<Arc<Trouble>>,
+    /// No link has served since that trouble was noted.
+    is_unserved: bool,
+    /// The lease that etcd has granted last, and the warning if it is much longer than we asked for.
+    granted: Option<Duration>,
+    long_lease: Option<Arc<Trouble>>,
     fatal: Option<Error>,
     checks: Vec<Check>,
 }
 
 impl Session {
     pub(super) fn new(settings: SessionSettings) -> Session {
+        let keeper: Box<dyn Keeper> = match settings.api {
+            Api::V2 => Box::new(EntryKeeper::new(&settings)),
+            Api::V3 => Box::new(LeaseKeeper::new(&settings)),
+        };
         Session {
             links: Links::new(&settings),
-            keeper: match settings.api {
-                Api::V2 => Box::new(EntryKeeper::new(&settings)),
-                Api::V3 => Box::new(LeaseKeeper::new(&settings)),
-            },
             clocks: Clocks::new(probe_every(&settings) * 2),
             probes: Probes::new(&settings),
             doubts: Doubts::new(settings.attempt),
@@ -102,8 +108,12 @@ impl Session {
             has_users: false,
             is_closing: false,
             trouble: None,
+            is_unserved: false,
+            granted: keeper.granted(),
+            long_lease: None,
             fatal: None,
             checks: Vec::new(),
+            keeper,
             settings,
         }
     }
@@ -199,6 +209,10 @@ impl Session {
         self.trouble.as_ref()
     }
 
+    pub(super) fn granted(&self) -> (Option<Duration>, Option<&Arc<Trouble>>) {
+        (self.granted, self.long_lease.as_ref())
+    }
+
     pub(super) fn fatal(&self) -> Option<&Error> {
         self.fatal.as_ref()
     }
@@ -222,42 +236,6 @@ impl Session {
         self.fatal.is_none() && !self.is_closing
     }
 
-    /// Looks at what an answer says of the store before anything else in it counts. Answers of another cluster and of
-    /// another history do not count: `Err` says why (laws 4 and 10).
-    pub(super) fn observe(
-        &mut self,
-        reply: &Reply,
-        booking: &Booking,
-        now: Time,
-        out: &mut InFlight,
-    ) -> Result<(), Failure> {
-        let link = booking.link;
-        if self.links.current() != Some(link) {
-            self.note_clock(link, reply.stamp, booking.sent_at, now);
-            return Ok(());
-        }
-        if self.links.is_foreign(reply.stamp.cluster) {
-            return Err(Failure::new(ErrorKind::ClusterMismatch, "the answer came from another etcd cluster"));
-        }
-        self.note_answer(&reply.answer, booking.sent_at, now);
-        self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
-        self.note_clock(link, reply.stamp, booking.sent_at, now);
-        if let (Answer::Posted { .. }, Some(endpoint)) = (&reply.answer, self.links.endpoint()) {
-            self.clocks.wrote(endpoint, now);
-        }
-        if reply.stamp.clock_s.is_some() {
-            self.weigh_clocks(now, out);
-        }
-        match reply.answer {
-            // The header of what the lessor says is not linearizable.
-            Answer::Renewed { .. } | Answer::Listed { .. } => {}
-            // A lease that is gone already is revoked by a refusal, which has no header: its stamp is an older one of the link's.
-            Answer::Revoked => self.saw(reply.stamp.revision, out),
-            _ => self.check_history(reply.stamp, booking.known, now, out),
-        }
-        Ok(())
-    }
-
     /// An opening has come so far.
     pub(super) fn opening(&mut self, link: LinkId, step: Step) {
         self.links.opening(link, step);
@@ -267,42 +245,6 @@ impl Session {
     pub(super) fn note_failure(&mut self, link: LinkId, failure: &Failure, now: Time) {
         if self.links.current() == Some(link) && failure.kind != ErrorKind::Unreachable {
             self.links.heard(None, Some(now));
-        }
-    }
-
-    /// The serving link has answered, so it is not silent. What the lessor says proves nothing of that: a member without a
-    /// majority says it, too.
-    fn note_answer(&mut self, answer: &Answer, sent_at: Time, now: Time) {
-        let is_linearizable = !matches!(answer, Answer::Renewed { .. } | Answer::Listed { .. });
-        self.links.heard(Some(now.since(sent_at)), is_linearizable.then_some(now));
-    }
-
-    /// Whoever has shown it proves this revision.
-    pub(super) fn saw(&mut self, revision: Revision, out: &mut InFlight) {
-        out.known = out.known.max(revision);
-    }
-
-    fn check_history(&mut self, stamp: Stamp, known: Revision, now: Time, out: &mut InFlight) {
-        if stamp.revision < known {
-            let detail = format!(
-                "the store went back from revision {known} to {}: it was wiped or restored from a backup",
-                stamp.revision
-            );
-            self.reset(stamp.revision, detail, now, out);
-        }
-        out.known = out.known.max(stamp.revision);
-    }
-
-    /// A new history begins: nothing of the old one counts, and nobody of ours leads until all of the old one have
-    /// stepped down (law 4).
-    fn reset(&mut self, revision: Revision, detail: String, now: Time, out: &mut InFlight) {
-        out.begin_history(revision);
-        self.quiet_until = now + self.settings.ttl() + self.settings.margin;
-        self.drop_lease(now);
-        let error = Error::new(ErrorKind::StoreReset, detail);
-        self.worry(None, error.clone());
-        if self.settings.on_store_reset == OnStoreReset::Stop {
-            self.fatal = Some(error);
         }
     }
 
@@ -325,7 +267,7 @@ impl Session {
                 self.request_failed(link, failure, now, out);
             }
         } else if self.orphans.is_waiting_for(id) {
-            let keys = self.orphans.reply(result);
+            let keys = self.orphans.reply(result, now + self.settings.renew_every);
             self.own_orphans(keys);
         } else {
             let (news, checks) = self.keeper.reply(id, result, now, out);
@@ -363,6 +305,13 @@ impl Session {
     /// Somebody was told that our lease does not exist.
     pub(super) fn lease_gone(&mut self, lease: LeaseId, now: Time) {
         if self.keeper.lease() == Some(lease) {
+            self.lose_lease(now);
+        }
+    }
+
+    /// Somebody else renews our lease (law 13).
+    pub(super) fn copied(&mut self, lease: LeaseId, now: Time) {
+        if self.keeper.lease() == Some(lease) {
             self.drop_lease(now);
         }
     }
@@ -397,13 +346,13 @@ impl Session {
             let wants_lease = self.has_users && self.fatal.is_none();
             self.keeper.hurry(self.near > 0);
             self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
-            self.orphans.advance(link, self.keeper.lease(), out);
+            self.orphans.advance(link, self.keeper.lease(), now, out);
             self.mark();
             let has_settled = self.keeper.has_settled();
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
             self.keeper.unlinked(now);
-            self.doubts.give_up_late(now);
+            self.doubts.unlinked(self.has_users, now);
         }
     }
 
@@ -431,8 +380,19 @@ impl Session {
         }
     }
 
+    /// Nobody needs the lease any longer.
     fn drop_lease(&mut self, now: Time) {
         self.keeper.retire(now);
+        self.leave_places();
+    }
+
+    /// The lease is gone.
+    fn lose_lease(&mut self, now: Time) {
+        self.keeper.lose(now);
+        self.leave_places();
+    }
+
+    fn leave_places(&mut self) {
         self.places.clear();
         self.near = 0;
     }

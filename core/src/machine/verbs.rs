@@ -1,5 +1,7 @@
 //! What the machines ask of etcd, and how it answers: the words that both APIs are translated from and to.
 
+use std::time::Duration;
+
 use crate::error::ErrorKind;
 use crate::member::{LeaseId, Member, Revision};
 
@@ -35,6 +37,9 @@ pub enum Op {
         endpoint: usize,
         /// A key we may read: that of one of our elections.
         key: Vec<u8>,
+        /// A login in the place of an auth token that is refused waits for any part of this, so that after a restart of
+        /// etcd those log in first who have a lead to keep.
+        patience: Duration,
     },
     /// Drop the connection with everything on it: requests under way, streams, watches.
     Close,
@@ -78,18 +83,8 @@ pub enum Op {
         /// The lease it hangs on.
         lease: LeaseId,
     },
-    /// v3: if this revision created our key, put it again under another lease; its revision stays. Answer: `Moved`.
-    Move {
-        /// The key.
-        key: Vec<u8>,
-        /// The value, as it is and stays.
-        name: Vec<u8>,
-        /// The revision that created it.
-        revision: Revision,
-        /// The lease it is to hang on.
-        lease: LeaseId,
-    },
-    /// v3: if this revision created our key and that one wrote it last, put it again as it is. Answer: `Touched`.
+    /// v3: if this revision created our key and that one wrote it last, put it again, on its lease or on another; the revision
+    /// that created it stays. Answer: `Touched`.
     Touch {
         /// The key.
         key: Vec<u8>,
@@ -99,7 +94,7 @@ pub enum Op {
         revision: Revision,
         /// The revision of its last write that we know of, which was ours.
         written: Revision,
-        /// The lease it hangs on.
+        /// The lease that it hangs on from then on.
         lease: LeaseId,
     },
     /// Read our key and its neighbours linearizably at one revision. Answer: `Looked`.
@@ -255,13 +250,6 @@ pub enum Answer {
         created: bool,
         /// What the transaction saw.
         seen: Seen,
-    },
-    /// The key hangs on the other lease now, or, if another revision created it, what it holds.
-    Moved {
-        /// Whether it was moved.
-        moved: bool,
-        /// If not, what was found under the key.
-        found: Option<Member>,
     },
     /// Whether the key was written, and if not, what it holds.
     Touched {

@@ -119,6 +119,20 @@ fn a_new_term_is_told_as_unelected_and_elected() {
 }
 
 #[test]
+fn a_new_term_is_hidden_until_the_end_of_the_old_one_was_told() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    assert_eq!(mailbox.leads(at(1)), Some(7), "before it is told");
+    told(&mut mailbox, 1);
+    mailbox.set(Report { lost: out(ErrorKind::KeyLost).lost, ..leading(9, 8) }, at(2));
+    assert_eq!((mailbox.leads(at(2)), mailbox.leader(at(2))), (None, None), "its work of term 7 goes on");
+    assert!(matches!(mailbox.take(at(2)), Next::Event(Event::Unelected { .. })));
+    assert_eq!((mailbox.leads(at(2)), mailbox.is_due(at(2))), (None, true), "it is hearing of the end");
+    assert_eq!(told(&mut mailbox, 2), ["elected 9", "leader me"]);
+    assert_eq!(mailbox.leads(at(2)), Some(9));
+}
+
+#[test]
 fn after_stop_only_unelected_and_the_end() {
     let mut mailbox = mailbox();
     mailbox.set(leading(7, 5), at(0));
@@ -128,7 +142,7 @@ fn after_stop_only_unelected_and_the_end() {
     mailbox.set(Report { trouble: trouble("x"), ..following("you", 9) }, at(1));
     assert_eq!(told(&mut mailbox, 1), ["unelected Stopped"]);
     assert!(mailbox.has_entered_farewell() && !mailbox.has_acknowledged());
-    assert!(mailbox.is_due(at(1)), "an acknowledgement is due");
+    assert!(!mailbox.is_due(at(1)), "when its work has ended is for the user to say");
     assert_eq!(mailbox.let_go_at(), None, "the work of the user is waited for");
     mailbox.acknowledge(at(3));
     assert_eq!(mailbox.let_go_at(), Some(at(3)));
@@ -156,6 +170,41 @@ fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
     told(&mut mailbox, 1);
     mailbox.stop(at(4));
     assert_eq!(told(&mut mailbox, 7), ["unelected Stopped"], "the stop was first, though it is told late");
+}
+
+#[test]
+fn the_reason_is_that_of_the_term_which_the_user_was_told_of() {
+    // The only candidate joins again at once, and leads again before anybody has heard of the loss.
+    let lost_and_won_again = || {
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 5), at(0));
+        told(&mut mailbox, 1);
+        mailbox.set(out(ErrorKind::KeyLost), at(2));
+        mailbox.set(Report { lost: out(ErrorKind::KeyLost).lost, ..leading(9, 8) }, at(3));
+        mailbox
+    };
+    let mut mailbox = lost_and_won_again();
+    mailbox.stop(at(4));
+    assert_eq!(told(&mut mailbox, 4), ["unelected KeyLost"], "the stop ended another term");
+    let mut mailbox = lost_and_won_again();
+    mailbox.stop(at(4));
+    mailbox.set(out(ErrorKind::Stopped), at(4));
+    assert_eq!(told(&mut mailbox, 4), ["unelected KeyLost"]);
+    let mut mailbox = lost_and_won_again();
+    mailbox.set(out(ErrorKind::Deadline), at(4));
+    assert_eq!(told(&mut mailbox, 4), ["unelected KeyLost", "leader -"]);
+}
+
+#[test]
+fn a_stop_after_somebody_saw_the_end_by_the_clock_is_not_the_reason() {
+    let mut mailbox = mailbox();
+    mailbox.set(leading(7, 5), at(0));
+    told(&mut mailbox, 1);
+    // In time for the engine, but not for the reader who had asked just before.
+    mailbox.set(leading(7, 9), at(4));
+    mailbox.end_term(7);
+    mailbox.stop(at(5));
+    assert_eq!(told(&mut mailbox, 5), ["unelected Deadline"]);
 }
 
 #[test]

@@ -187,7 +187,11 @@ async fn a_key_that_holds_a_value_is_no_directory() {
     let (mut bench, link) = Bench::linked(&cluster).await;
     curled(&cluster, "PUT /v2/keys/jobs/nightly", "value=x");
     let nobody = Member { key: b"/jobs/nightly/1".into(), name: vec![], revision: 1, lease: 0 };
-    for op in [Op::Open { endpoint: 0, key: PREFIX.into() }, post("one", 60), look(&nobody)] {
+    for op in [
+        Op::Open { endpoint: 0, key: PREFIX.into(), patience: std::time::Duration::ZERO },
+        post("one", 60),
+        look(&nobody),
+    ] {
         let link = if matches!(op, Op::Open { .. }) { etcd_leader::machine::LinkId(bench.fresh()) } else { link };
         let failure = bench.ask(link, op).await.expect_err("no directory");
         assert_eq!(failure.kind, ErrorKind::NotADirectory, "{failure:?}");

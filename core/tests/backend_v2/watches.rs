@@ -8,7 +8,7 @@ use etcd_leader::ErrorKind;
 use etcd_leader::machine::{Answer, Change, Op, WatchNews};
 use etcd_leader::member::Member;
 
-use crate::bench::{Bench, PREFIX, Server, V2_ON, curled, etcd_answer, post, text, until_watchers};
+use crate::bench::{Bench, PREFIX, Server, V2_ON, curl, curled, etcd_answer, post, text, until_watchers};
 use crate::support::{Cluster, Proxy};
 
 fn etcd() -> Cluster {
@@ -42,8 +42,11 @@ async fn a_watch_sees_every_visible_change_of_its_key_and_no_other() {
     let Change { key, now, .. } = bench.change(watch).await;
     assert_eq!((key, now), (ours.key.clone(), None));
     curled(&cluster, &format!("PUT {path}/below"), "value=x");
-    curled(&cluster, &format!("PUT {path}"), "dir=true&prevExist=true");
-    assert_eq!(bench.change(watch).await.now, None, "a directory is no entry");
+    // etcd 3.5.16 refuses to write a directory that exists.
+    let answer = curl(&cluster, &format!("PUT {path}"), "dir=true&prevExist=true");
+    if !answer.contains("Not a file") {
+        assert_eq!(bench.change(watch).await.now, None, "a directory is no entry");
+    }
     assert_eq!(bench.rest(Duration::from_millis(100)).await, []);
 }
 

@@ -54,7 +54,7 @@ impl Bench {
 
     pub(crate) async fn open(&mut self, endpoint: usize) -> Result<(LinkId, Stamp), Failure> {
         let link = LinkId(self.fresh());
-        let reply = self.ask(link, Op::Open { endpoint, key: PREFIX.into() }).await?;
+        let reply = self.ask(link, Op::Open { endpoint, key: PREFIX.into(), patience: Duration::ZERO }).await?;
         assert_eq!(reply.answer, Answer::Opened);
         Ok((link, reply.stamp))
     }

@@ -43,7 +43,7 @@ async fn a_server_that_never_answers_can_be_left() {
     });
     let mut bench = Bench::on(&[url]);
     let link = LinkId(bench.fresh());
-    bench.send(link, Op::Open { endpoint: 0, key: PREFIX.into() });
+    bench.send(link, Op::Open { endpoint: 0, key: PREFIX.into(), patience: Duration::ZERO });
     assert_eq!(bench.rest(Duration::from_millis(300)).await, []);
     bench.send(link, Op::Close);
     assert_eq!(bench.rest(Duration::from_millis(100)).await, []);
@@ -84,17 +84,45 @@ async fn grpc_answers_that_etcd_does_not_give_are_refused() {
     }
 }
 
+/// kine gives a lease the number of its seconds as its id.
+#[tokio::test]
+async fn a_server_that_gives_leases_ids_of_its_own_is_named() {
+    // A header with three numbers; then an id and a ttl of 60.
+    let header = [10, 6, 8, 1, 16, 2, 24, 3];
+    let message = |fields: &[u8]| {
+        let length = u8::try_from(header.len() + fields.len()).expect("a short message");
+        [&[0, 0, 0, 0, length][..], &header, fields].concat()
+    };
+    let (other, grant) = (message(&[]), message(&[16, 60, 24, 60]));
+    let url = answering("application/grpc", &[("grpc-status", "0")], move |path| {
+        if path.ends_with("/LeaseGrant") { grant.clone() } else { other.clone() }
+    });
+    let url = url.await;
+    let mut bench = Bench::on(std::slice::from_ref(&url));
+    let (link, _) = bench.open(0).await.expect("a link");
+    let failure = bench.ask(link, Op::Grant { lease: 42, ttl_s: 60 }).await.expect_err("not our id");
+    assert_eq!(failure.kind, ErrorKind::Unsupported);
+    assert!(failure.detail.starts_with(&url) && failure.detail.contains("ids of its own"), "{failure:?}");
+}
+
 /// An HTTP/2 server that answers everything with this.
-async fn h2_server(kind: &'static str, body: Vec<u8>, trailers: &'static [(&'static str, &'static str)]) -> String {
+async fn h2_server(kind: &'static str, body: Vec<u8>, trailers: Trailers) -> String {
+    answering(kind, trailers, move |_| body.clone()).await
+}
+
+type Trailers = &'static [(&'static str, &'static str)];
+
+/// An HTTP/2 server that answers what is asked at a path.
+async fn answering(kind: &'static str, trailers: Trailers, body: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {
         let (client, _) = listener.accept().await.expect("a client");
         let mut connection = h2::server::handshake(client).await.expect("HTTP/2");
-        while let Some(Ok((_, mut respond))) = connection.accept().await {
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
             let head = http::Response::builder().header("content-type", kind).body(()).expect("a head");
             let mut stream = respond.send_response(head, false).expect("sent");
-            stream.send_data(body.clone().into(), false).expect("sent");
+            stream.send_data(body(request.uri().path()).into(), false).expect("sent");
             let trailers =
                 trailers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
             stream.send_trailers(trailers.collect()).expect("sent");

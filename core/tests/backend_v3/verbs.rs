@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use etcd_leader::ErrorKind;
-use etcd_leader::machine::{Answer, Op, Seen, Stamp};
+use etcd_leader::machine::{Answer, Op, Seen, Stamp, Written};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, name, own, text};
@@ -135,4 +135,27 @@ async fn a_hundred_keys_are_confirmed_at_once() {
     assert_eq!(found.len(), 100);
     assert_eq!(found[99], Some(ours));
     assert!(found[..99].iter().all(Option::is_none));
+}
+
+/// Of all writes of an entry that were sent after one that is known, etcd applies one.
+#[tokio::test]
+async fn an_entry_is_written_again_only_after_the_write_that_is_known() {
+    let cluster = Cluster::single();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    let entry = bench.member(link, 11).await;
+    bench.granted(link, 12).await;
+    let again = |lease, written| {
+        let (key, revision) = (entry.key.clone(), entry.revision);
+        Op::Touch { key, name: entry.name.clone(), revision, written, lease }
+    };
+    let reply = bench.ask(link, again(12, entry.revision)).await.expect("an answer");
+    assert_eq!(reply.answer, Answer::Touched { touched: true, found: None });
+    let at = reply.stamp.revision;
+    for late in [again(11, entry.revision), again(11, at - 1), again(12, at + 1)] {
+        let moved = Member { lease: 12, ..entry.clone() };
+        let found = Some(Written { member: moved, at });
+        assert_eq!(bench.answer(link, late).await, Answer::Touched { touched: false, found });
+    }
+    assert_eq!(bench.answer(link, Op::Revoke { lease: 11 }).await, Answer::Revoked);
+    assert_eq!(bench.answer(link, again(12, at)).await, Answer::Touched { touched: true, found: None });
 }

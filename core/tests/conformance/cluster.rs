@@ -141,3 +141,16 @@ fn a_raft_leader_frozen_and_cut_off_answers_renewals_and_is_not_believed(api: Ap
     one.hears("leader two");
     check_terms(&[&one, &two]);
 }
+
+/// A member that learns refuses what an election needs, until it is promoted.
+#[test]
+fn a_learner_is_waited_for_and_named() {
+    let mut cluster = Cluster::of(1, STEADY);
+    cluster.add_learner();
+    let learner = [cluster.urls().remove(1)];
+    let one = Setup::new(&learner, "/learner", TTL_S).start("one");
+    let said = one.hears("retrying Unreachable");
+    assert!(said.starts_with(&learner[0]) && said.contains("learner"), "{said}");
+    cluster.promote();
+    one.hears("elected");
+}

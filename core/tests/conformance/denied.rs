@@ -70,6 +70,18 @@ fn elected(election: &Election) -> u64 {
     until(election, |event| if let Event::Elected { token } = event { Some(*token) } else { None })
 }
 
+/// Takes its events until it leads, if it does not: the token that it leads with.
+fn leads(election: &Election) -> u64 {
+    let begun = Instant::now();
+    loop {
+        let next = election.next(Some(Duration::from_millis(20))).expect("no fork");
+        if let Some(token) = election.token() {
+            return token;
+        }
+        assert!(begun.elapsed() < SOON, "{election:?}: {next:?}");
+    }
+}
+
 /// For so long it leads under this token, and is told nothing but who leads.
 fn leads_undisturbed(election: &Election, token: u64, long: Duration) {
     let begun = Instant::now();
@@ -145,12 +157,7 @@ fn a_denied_key_is_not_the_one_that_a_session_hangs_on() {
     let denied = guarded.start("/denied");
     guarded.cluster.member(0).start();
     assert_eq!(failure(&denied), ErrorKind::Denied);
-    let begun = Instant::now();
-    while one.token().is_none() {
-        assert!(begun.elapsed() < SOON, "it leads again: {:?}", one.try_next());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(one.token() >= Some(first));
+    assert!(leads(&one) >= first);
 }
 
 #[test]
@@ -193,12 +200,7 @@ fn a_role_that_is_revoked_for_one_key_leaves_the_other_leading() {
         }
         guarded.role(&["grant-permission", "worker", "readwrite", "--prefix=true", "/revoked/"]);
         // Either it led all the time, its lease being kept, or it leads again.
-        let begun = Instant::now();
-        while revoked.token().is_none() {
-            assert!(begun.elapsed() < SOON, "{revoked:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        assert!(revoked.token() >= Some(first));
+        assert!(leads(&revoked) >= first);
         assert_eq!(kept.token(), Some(token));
     }
 }

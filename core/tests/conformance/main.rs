@@ -8,9 +8,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/name_server.rs"]
+mod name_server;
+
 mod candidate;
 mod cluster;
+mod crowds;
 mod denied;
+mod discovery;
 mod failover;
 mod keys;
 mod outages;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use etcd_leader::{Api, Config, Election};
+use etcd_leader::{Api, Config, Election, Event, Next};
 
 use super::candidate::{Setup, check_terms};
 use super::store::{BOTH, Store, on_v2_and_v3, single};
@@ -157,4 +157,40 @@ fn a_small_max_txn_ops_costs_nobody_the_lead() {
         assert_eq!(elections.iter().map(Election::token).collect::<Vec<_>>(), tokens);
         (began.elapsed() > Duration::from_secs(11)).then_some(())
     });
+}
+
+/// etcd raises a lease to one and a half times its election timeout.
+#[test]
+fn what_etcd_has_granted_is_told_and_can_be_read() {
+    let cluster = Cluster::of(1, &["--election-timeout=10000", "--heartbeat-interval=1000"]);
+    let start = |ttl_s| {
+        let key = format!("/granted-{ttl_s}");
+        let config = Config { endpoints: cluster.urls(), key, name: "one".into(), ttl_s, ..Config::default() };
+        Election::start(&config).expect("a good config")
+    };
+    let short = start(2);
+    assert_eq!(short.settings().ttl, Duration::from_secs(2));
+    let (mut elected, mut told) = (false, None);
+    while !elected || told.is_none() {
+        match short.next(Some(Duration::from_secs(40))).expect("no fork") {
+            Next::Event(Event::Elected { .. }) => elected = true,
+            Next::Event(Event::Retrying(Some(trouble))) if trouble.error.detail().contains("grants") => {
+                told = Some(trouble)
+            }
+            Next::Event(_) => {}
+            other => panic!("{other:?}: {elected} {told:?}"),
+        }
+    }
+    let told = told.expect("told").error.detail().to_string();
+    assert!(told.contains("leases of 15 s where 2 s were asked for") && told.contains("--election-timeout"), "{told}");
+    assert_eq!(short.settings().granted_ttl, Some(Duration::from_secs(15)));
+    let long = start(20);
+    loop {
+        match long.next(Some(Duration::from_secs(40))).expect("no fork") {
+            Next::Event(Event::Elected { .. }) => break,
+            Next::Event(Event::Leader(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(long.settings().granted_ttl, Some(Duration::from_secs(20)));
 }

@@ -13,6 +13,9 @@ use super::support::netns::{Network, Place};
 use super::support::{Cluster, Proxy};
 use super::timeline::{Records, Timeline};
 
+/// Beside the ttl, what the end of a process may take on a machine that is busy with many others.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What all of them campaign for.
 pub(crate) const KEY: &str = "/faults/election";
 /// How the first candidate, who leads when the fault comes, reaches etcd. The others know the addresses of all members.
@@ -184,7 +187,7 @@ impl Stage {
     pub(crate) fn stop(&mut self, who: usize) -> Result<(), String> {
         self.mark(format!("c{who} is to stop"));
         self.candidates[who].signal(Signal::SIGTERM);
-        self.candidates[who].ends_well(self.ttl + Duration::from_secs(5))
+        self.candidates[who].ends_well(self.ttl + ENDS_WITHIN)
     }
 
     /// Asks all to stop at once.
@@ -193,7 +196,7 @@ impl Stage {
         for who in &living {
             self.signal(*who, Signal::SIGTERM);
         }
-        living.into_iter().try_for_each(|who| self.candidates[who].ends_well(self.ttl + Duration::from_secs(5)))
+        living.into_iter().try_for_each(|who| self.candidates[who].ends_well(self.ttl + ENDS_WITHIN))
     }
 
     /// Cuts a candidate off from every member.

@@ -151,7 +151,7 @@ fn any_file_is_refused_in_words_or_usable() {
         std::fs::write(&cert_path, bytes(&cert, !is_key)).expect("written");
         std::fs::write(&key_path, bytes(&key, is_key)).expect("written");
         let tls = Tls { identity: Some((Pem::File(cert_path.clone()), Pem::File(key_path.clone()))), ..Tls::default() };
-        if let Err(error) = without_panic(|| tls.read(&rustls::crypto::ring::default_provider())) {
+        if let Err(error) = without_panic(|| tls.read()) {
             assert!(!shows_key(&format!("{error:?}"), &key), "a key is shown: {error}");
         }
     });

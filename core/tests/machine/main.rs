@@ -12,6 +12,7 @@ mod tables_slow;
 mod tables_stop;
 mod tables_terms;
 mod tables_v2;
+mod two_elections;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,6 +27,15 @@ use etcd_leader::machine::{
 use etcd_leader::member::{LeaseId, Member, OWN_TTL, Standing};
 use etcd_leader::time::Time;
 use etcd_leader::{Api, OnStoreReset};
+
+/// Puts our entry on another lease than the one that it is named after.
+fn is_move(op: &Op) -> bool {
+    matches!(op, Op::Touch { key, lease, .. } if !key.ends_with(format!("{lease:x}").as_bytes()))
+}
+
+fn is_touch(op: &Op) -> bool {
+    matches!(op, Op::Touch { .. }) && !is_move(op)
+}
 
 /// ttl 10 s, renewed every 5 s, step-down 2 s before the end, 1.5 s for an attempt.
 fn settings(endpoints: usize, api: Api, on_store_reset: OnStoreReset) -> SessionSettings {
@@ -88,7 +98,7 @@ impl Stage {
                 Op::Renew { .. } => "renew".into(),
                 Op::Confirm { keys, .. } => format!("confirm{}", keys.len()),
                 Op::ListKeys { .. } => "list".into(),
-                Op::Move { .. } => "move".into(),
+                op if is_move(op) => "move".into(),
                 Op::Touch { .. } => "touch".into(),
                 Op::Revoke { .. } => "revoke".into(),
                 Op::Join { own, .. } => {
@@ -275,13 +285,13 @@ impl Stage {
                 self.handle(Input::Reply { id, result: Err(Failure { is_of_key: true, ..failure }) });
             }
             Moved(moved) => {
-                let answer = Answer::Moved { moved: *moved, found: None };
-                self.answer(step, |op| matches!(op, Op::Move { .. }), self.stamp(), answer);
+                let answer = Answer::Touched { touched: *moved, found: None };
+                self.answer(step, is_move, self.stamp(), answer);
             }
             Touched(at) => {
                 self.revision = *at;
                 let answer = Answer::Touched { touched: true, found: None };
-                self.answer(step, |op| matches!(op, Op::Touch { .. }), self.stamp(), answer);
+                self.answer(step, is_touch, self.stamp(), answer);
             }
             WrittenBefore(at) => {
                 self.revision = self.revision.max(*at);

@@ -48,6 +48,47 @@ fn a_lease_that_is_denied_is_left() {
                 "renew move list",
                 "leading 20 until 8000",
             ),
+            (
+                "and once more from there, if it was",
+                with(&[LEADING, REPLACED, &[LinkBreaks, Opened(0), WrittenBefore(25)]]),
+                "move",
+                "leading 20 until 8000",
+            ),
+            (
+                "nor can one that was told meanwhile be ours, if etcd refuses the move",
+                with(&[LEADING, REPLACED, &[Copied(25), KeyDenied]]),
+                "unwatch revoke revoke grant",
+                "out",
+            ),
+            (
+                "a write that cannot be ours is a copy's",
+                with(&[LEADING, REPLACED, &[WrittenBefore(25)]]),
+                "unwatch revoke revoke grant leave20 confirm1",
+                "out",
+            ),
+        ],
+    );
+}
+
+/// Simulation, UNKIND seeds 2955 and 7125.
+#[test]
+fn a_lease_that_is_lost_while_more_hangs_on_it() {
+    check(
+        1,
+        OnStoreReset::Continue,
+        vec![
+            (
+                "a user that has still to hear keeps its entry on the lease before",
+                with(&[LEADING, REPLACED, &[KeyDenied, Stop(true), At(5200), Renewed(0)]]),
+                "revoke grant",
+                "out",
+            ),
+            (
+                "a join that was not answered may still come, once the entry that another one made is deleted",
+                with(&[&[Opened(0), Granted, LinkBreaks, Opened(0), Joined(&[]), At(2500), Renewed(0)]]),
+                "close revoke grant unwatch leave20 confirm1",
+                "out",
+            ),
         ],
     );
 }
@@ -112,6 +153,12 @@ fn entries_on_our_lease_that_nobody_owns() {
                 "then it is forgotten",
                 with(&[LEADING, ASKED, &[Listed(&["/b/"]), Found(0)]]),
                 "",
+                "leading 20 until 8000",
+            ),
+            (
+                "a server that cannot say now is asked again",
+                with(&[LEADING, ASKED, &[Fails(Kind::NoQuorum), At(5100)]]),
+                "renew open0 list",
                 "leading 20 until 8000",
             ),
             (

@@ -252,9 +252,11 @@ fn a_clock_that_is_behind_shortens_the_lead() {
     assert_eq!(stage.stand(), "leading 20 until 7000", "at least one second is proven");
     assert_eq!(stage.report.trouble, None);
 
-    let stage = rows(3 + 1);
+    let mut stage = rows(3 + 1);
     let trouble = stage.report.trouble.clone().expect("more than a quarter of the ttl");
     assert_eq!(trouble.error.kind(), Kind::ClockSkew);
     assert!(trouble.error.detail().contains("3000 ms behind"), "{trouble:?}");
     assert_eq!(stage.said.last().map(String::as_str), Some("open1"), "nobody could lead there: the other one serves");
+    stage.play(&OpenFails(1, Kind::Unreachable));
+    assert_eq!(stage.report.trouble, Some(trouble), "one that does not answer hides nothing");
 }

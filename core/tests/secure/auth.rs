@@ -7,6 +7,7 @@ use etcd_leader::config::Secret;
 
 use super::candidate::{Candidate, PLANTED, config, with_user};
 use super::guarded::{Guarded, password};
+use super::house::{House, good, with_identity};
 
 #[test]
 fn the_role_in_the_message_is_enough_and_less_is_not() {
@@ -33,6 +34,28 @@ fn the_role_in_the_message_is_enough_and_less_is_not() {
     guarded.root(&["role", "grant-permission", "worker-election", "--prefix=true", "read", "/jobs/nightly/"]);
     let three = Config { ttl_s: 7, ..guarded.config("/jobs/nightly", "three") };
     assert!(Candidate::start(&three).hears("failed Denied").contains("\"worker\" may not use"));
+}
+
+/// Without a password etcd takes the user from the certificate's common name, which is `localhost` here.
+#[test]
+fn the_role_in_the_message_is_enough_for_the_user_of_a_certificate() {
+    let house = House::new(good, true);
+    let root = format!("root:{}", password());
+    let user = format!("localhost:{}", password());
+    for words in [&["user", "add", &root][..], &["user", "grant-role", "root", "root"], &["user", "add", &user]] {
+        house.cluster.etcdctl(words);
+    }
+    house.cluster.etcdctl(&["auth", "enable"]);
+    let one = with_identity(house.config("one"), &house.client("client"));
+    let said = Candidate::start(&one).hears("failed Denied");
+    assert!(said.contains("our certificate's common name") && said.contains("\"/tls/\""), "{said}");
+    let (_, recipe) = said.split_once("give it a role that may: ").expect("a remedy");
+    for command in recipe.replace("COMMON-NAME", "localhost").split(" && ") {
+        let words = command.strip_prefix("etcdctl ").expect("a command of etcdctl");
+        let root = format!("--user={root}");
+        house.cluster.etcdctl(&words.split(' ').chain([root.as_str()]).collect::<Vec<_>>());
+    }
+    Candidate::start(&one).hears("elected");
 }
 
 #[test]

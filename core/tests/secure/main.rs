@@ -5,6 +5,8 @@
 
 mod auth;
 mod candidate;
+mod certificates;
+mod endpoints;
 mod guarded;
 mod house;
 mod pki;

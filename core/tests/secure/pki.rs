@@ -51,6 +51,21 @@ impl Ca {
         replace(path, &self.pem);
     }
 
+    /// Writes its certificate and its key, for another tool to sign with.
+    pub(crate) fn write_with_key(&self, cert: &Path, key: &Path) {
+        self.write(cert);
+        replace(key, &self.issuer.key().serialize_pem());
+    }
+
+    /// A certificate for 127.0.0.1 that is a CA's, is signed by itself and has expired at the end of 2020.
+    pub(crate) fn expired() -> Pair {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_string()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        let key = KeyPair::generate().expect("a key");
+        Pair { cert: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
+    }
+
     /// A good certificate for these names, with nothing but the one use.
     pub(crate) fn issue(&self, names: &[&str], usage: For) -> Pair {
         self.issue_between(names, usage, (2020, 2100))

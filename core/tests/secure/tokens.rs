@@ -68,7 +68,7 @@ impl Hand {
             inbox: heard,
             last: 0,
         };
-        let reply = hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec() }).await;
+        let reply = hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec(), patience: Duration::ZERO }).await;
         assert_eq!(reply.answer, Answer::Opened);
         hand
     }

@@ -81,10 +81,10 @@ pub(crate) struct Books {
     /// Entries of its own that its joins have shown it.
     pub(crate) places: Vec<(Vec<u8>, Revision)>,
     /// Entries that hang on another lease than the one that they are named after, and moves under way.
-    moved: BTreeMap<Vec<u8>, LeaseId>,
+    moved: BTreeMap<Vec<u8>, (LeaseId, Revision)>,
     moves: Vec<(RequestId, Vec<u8>)>,
-    /// A lease that a copy of this process has, too.
-    pub(crate) copied: Option<LeaseId>,
+    /// The leases that a copy of this process has, too.
+    pub(crate) copied: Vec<LeaseId>,
     watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
     /// v2.
     pub(crate) ledger: Ledger,
@@ -108,7 +108,7 @@ impl Books {
 
     /// The lease that an entry of this crew hangs on.
     pub(crate) fn hangs_on(&self, key: &[u8]) -> Option<LeaseId> {
-        self.moved.get(key).copied().or_else(|| self.lease_of(key))
+        self.moved.get(key).map(|(lease, _)| *lease).or_else(|| self.lease_of(key))
     }
 
     fn lease(&mut self, id: LeaseId) -> Option<&mut LeaseBook> {
@@ -175,10 +175,6 @@ impl World {
                 Verb::Confirm
             }
             Op::ListKeys { .. } => Verb::Other,
-            Op::Touch { .. } => {
-                self.stats.touches += 1;
-                Verb::Other
-            }
             Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
                 self.stats.rejoins += u64::from(books.places.iter().any(|place| place.0 == *own));
@@ -190,7 +186,12 @@ impl World {
                 }
                 Verb::Join(election_of(prefix))
             }
-            Op::Move { key, lease, .. } => {
+            Op::Touch { key, lease, .. } if key.ends_with(format!("{lease:x}").as_bytes()) => {
+                self.stats.touches += 1;
+                Verb::Other
+            }
+            // On another lease than the one that it is named after.
+            Op::Touch { key, lease, .. } => {
                 if books.lease(*lease).is_none_or(|known| known.revoked || known.certain == Time::ZERO) {
                     wrong = Some((8, format!("a move to lease {lease:x}, which was revoked or never granted")));
                 }
@@ -255,9 +256,9 @@ impl World {
         books.order += 1;
         let (order, known) = (books.order, books.known);
         books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
-        let is_copied = matches!(request.op, Op::Revoke { lease } if books.copied == Some(lease));
+        let is_copied = matches!(request.op, Op::Revoke { lease } if books.copied.contains(&lease));
         // A copied lease is given up, whoever has still to hear.
-        let is_certain = self.is_certain(proc, &request.op) && !is_copied;
+        let is_certain = self.is_certain(proc, &request.op) && !is_copied && !self.is_spent(proc, &request.op);
         self.referee.leaving(proc, &request.op, is_certain, &self.clusters[0].store, self.now);
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc}: {what}"));
@@ -308,8 +309,7 @@ impl World {
                 self.referee.frugal.heard(proc);
             }
             Input::Watch { news: WatchNews::Canceled { .. }, .. } => {
-                self.referee.frugal.calls += 1;
-                self.referee.frugal.heard(proc);
+                self.referee.frugal.canceled(proc);
             }
             _ => {}
         }
@@ -336,7 +336,8 @@ impl World {
             self.stats.quarantines += 1;
             self.referee.lost_history(proc);
         }
-        if !matches!(reply.answer, Answer::Renewed { .. }) {
+        // The header of what the lessor says is not linearizable.
+        if !matches!(reply.answer, Answer::Renewed { .. } | Answer::Listed { .. }) {
             if stamp.revision < call.known {
                 let text = format!(
                     "p{proc}: the store went back from {} to {}: quiet for {quarantine:?}",
@@ -399,10 +400,14 @@ impl World {
                 self.stats.stale_looks += u64::from(stamp.revision < books.heard[election]);
                 self.has_looked(proc, election);
             }
-            (Verb::Move(lease), Answer::Moved { moved: true, .. }) => {
+            (Verb::Move(lease), Answer::Touched { touched: true, .. }) => {
                 self.stats.moved += 1;
                 if let Some(at) = books.moves.iter().position(|(id, _)| *id == call.id) {
-                    books.moved.insert(books.moves.swap_remove(at).1, lease);
+                    // Of two answers the one of the later write counts.
+                    let moved = books.moved.entry(books.moves.swap_remove(at).1).or_insert((lease, 0));
+                    if stamp.revision >= moved.1 {
+                        *moved = (lease, stamp.revision);
+                    }
                 }
             }
             (Verb::Join(election), Answer::Joined { created, seen }) => {

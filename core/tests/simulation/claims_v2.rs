@@ -71,6 +71,14 @@ impl World {
         self.procs[proc].books.ledger.under(key).is_none_or(|entry| now < entry.certain)
     }
 
+    /// v3: a lease that nobody may renew any more has ended by itself a full life after it was certain, unless a new raft
+    /// leader has granted it anew. Whoever has still to hear then has lost its place.
+    pub(crate) fn is_spent(&self, proc: usize, op: &Op) -> bool {
+        let Op::Revoke { lease } = op else { return false };
+        let book = self.procs[proc].books.leases.iter().find(|book| book.id == *lease);
+        book.is_some_and(|book| self.local(proc) >= book.certain + book.granted)
+    }
+
     /// A crew hears the answer to a post, a refresh or a look.
     pub(crate) fn hears_v2(
         &mut self,
@@ -109,7 +117,7 @@ impl World {
                 }
             }
             Answer::Looked(seen) => {
-                let changed = ledger.looked(seen, reply.stamp.revision).is_some();
+                let changed = ledger.looked(seen, reply.stamp.revision, sent).is_some();
                 if changed {
                     ledger.changed_at = Some(now);
                 }

@@ -193,7 +193,7 @@ impl Cluster {
             Op::Confirm { key, keys } if keys.is_empty() => is_under(key),
             Op::Confirm { keys, .. } => keys.iter().any(|key| is_under(key)),
             Op::Join { prefix, .. } | Op::Look { prefix, .. } => is_under(prefix),
-            Op::Leave { key, .. } | Op::Move { key, .. } | Op::Touch { key, .. } => is_under(key),
+            Op::Leave { key, .. } | Op::Touch { key, .. } => is_under(key),
             Op::Renew { lease } | Op::Revoke { lease } | Op::ListKeys { lease } => {
                 self.guards_leases && self.store.under(prefix).any(|entry| entry.lease == *lease)
             }
@@ -267,18 +267,6 @@ impl Cluster {
                     store.put(own, name, *lease);
                 }
                 Answer::Joined { created, seen: store.seen(prefix, own, Revision::MAX) }
-            }
-            Op::Move { key, name, revision, lease } => {
-                let entry = store.entries.get(key).cloned();
-                let moved = entry.as_ref().is_some_and(|entry| entry.revision == *revision);
-                if moved {
-                    if !store.leases.contains_key(lease) {
-                        return Err(Failure::new(ErrorKind::LeaseLost, "etcdserver: requested lease not found"));
-                    }
-                    store.advance();
-                    store.put(key, name, *lease);
-                }
-                Answer::Moved { moved, found: entry.filter(|_| !moved) }
             }
             Op::Touch { key, name, revision, written, lease } => {
                 let found = store.written(key);

@@ -208,6 +208,10 @@ impl World {
         } else {
             self.rng.pick(&members).clone()
         };
+        // An orphan that somebody takes off its lease would stay for ever: no candidate can clear it.
+        if kind == Fault::ForeignPut && self.orphans.contains(&member.revision) {
+            return false;
+        }
         let before = store.log.len();
         match kind {
             Fault::AdminRevoke => {
@@ -251,7 +255,7 @@ impl World {
         note!(self, "a copy writes {}@{} at revision {}", text(&entry.key), entry.revision, store.revision);
         self.committed(0, before, Cause::Copied);
         for proc in self.procs.iter_mut().filter(|proc| proc.books.owns(&entry.key)) {
-            proc.books.copied = Some(entry.lease);
+            proc.books.copied = proc.books.leases.iter().map(|lease| lease.id).collect();
         }
         true
     }
@@ -274,6 +278,7 @@ impl World {
         let before = store.log.len();
         store.advance();
         store.put(&key, name.as_bytes(), lease);
+        self.orphans.push(store.revision);
         note!(self, "{} of p{proc} is back, and its connections end", text(&key));
         self.committed(0, before, Cause::Tampering);
         self.break_links(proc, |_| true, ErrorKind::Unreachable);

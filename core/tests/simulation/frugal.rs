@@ -43,6 +43,8 @@ pub(crate) struct Frugal {
     costs: Vec<Costs>,
     /// The last look of each process in each election, unless something was heard since.
     last_looks: Vec<(usize, usize, Ns)>,
+    /// Processes that look since a watch of theirs was ended.
+    owed: Vec<usize>,
 }
 
 impl Frugal {
@@ -66,6 +68,7 @@ impl Frugal {
             died: vec![None; ELECTIONS.len()],
             costs: Vec::new(),
             last_looks: Vec::new(),
+            owed: Vec::new(),
         }
     }
 
@@ -115,7 +118,8 @@ impl Frugal {
     /// A process looks. A second look so soon after the first, with no news between them, is wasted.
     pub(crate) fn looked(&mut self, proc: usize, prefix: &[u8], now: Ns) -> Result<(), String> {
         let Some(election) = self.election(prefix).filter(|_| self.active) else { return Ok(()) };
-        if self.is_recent(election, now) && self.heard.contains(&proc) {
+        let is_owed = self.owed.iter().position(|other| *other == proc).map(|at| self.owed.swap_remove(at)).is_some();
+        if self.is_recent(election, now) && self.heard.contains(&proc) && !is_owed {
             let cost = self.cost(proc, election);
             cost.looks += 1;
             if cost.looks > 2 {
@@ -126,6 +130,13 @@ impl Frugal {
         self.last_looks.retain(|(p, e, at)| (*p, *e) != (proc, election) && now < at + WINDOW);
         self.last_looks.push((proc, election, now));
         if wasted { Err(format!("p{proc} looks twice with no news between the looks")) } else { Ok(()) }
+    }
+
+    /// A watch of a process was ended: it looks, whatever else happens.
+    pub(crate) fn canceled(&mut self, proc: usize) {
+        self.calls += 1;
+        self.heard(proc);
+        self.owed.push(proc);
     }
 
     /// All stop: who succeeds whom is by chance.

@@ -60,8 +60,9 @@ pub(crate) struct Ledger {
     open: Vec<Open>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
-    /// At which revision that was.
+    /// At which revision that was, and when it was asked for.
     pub(crate) looked_at: Revision,
+    look_sent: Time,
     /// When another was first than before.
     pub(crate) changed_at: Option<Time>,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
@@ -171,8 +172,12 @@ impl Ledger {
     }
 
     /// What a look showed; gives the leader of before, if another leads now.
-    pub(crate) fn looked(&mut self, seen: &Seen, at: Revision) -> Option<Revision> {
-        self.looked_at = at;
+    pub(crate) fn looked(&mut self, seen: &Seen, at: Revision, sent: Time) -> Option<Revision> {
+        // One that was asked for before, and came later, is not waited for any more.
+        if sent < self.look_sent {
+            return None;
+        }
+        (self.looked_at, self.look_sent) = (at, sent);
         let first = seen.first.iter().min_by_key(|member| member.rank());
         let first = first.map(|first| (first.key.clone(), first.revision));
         let before = std::mem::replace(&mut self.first, first);

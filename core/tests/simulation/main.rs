@@ -1,7 +1,8 @@
 //! The simulation: elections on a model etcd that is at least as unkind as the real one, in virtual time.
 //!
 //! Every run derives from one seed; those from a million on are of etcd's API v2. `SEEDS=n` runs that many of each API
-//! (default 10,000), `SEED=x` replays one and prints all that happened, `FIRST=x` is where to begin.
+//! (default 10,000), `SEED=x` replays one and prints all that happened, `FIRST=x` is where to begin. `UNKIND=1` fills the
+//! storms with people who deny, delete and put.
 //!
 //! [`cluster`] and [`store`] are the model etcd, [`net`] and [`watchers`] what lies between it and the processes,
 //! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`] and [`outages`]
@@ -151,7 +152,7 @@ fn run(api: Api, base: u64) {
         println!("replay: SEED={} cargo simulation -- --nocapture", one.seed);
     }
     assert!(broken.is_empty(), "{} seeds break a law", broken.len());
-    if stats.seeds >= FULL {
+    if stats.seeds >= FULL && std::env::var_os("UNKIND").is_none() {
         assert!(stats.thin(api).is_empty(), "happened too seldom to prove anything: {:?}", stats.thin(api));
     }
 }

@@ -100,13 +100,13 @@ impl World {
                 let wait = self.delay(proc);
                 self.after(wait, Ev::Forget { proc, inc, link, watch: None });
             }
-            Op::Open { endpoint, key } => {
+            Op::Open { endpoint, key, patience } => {
                 let (cluster, node) =
                     if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
                 let boots = self.clusters[cluster].nodes[node].boots;
                 let open = Link { id: link, endpoint, cluster, node, boots, broken: false, unwatched: Vec::new() };
                 self.procs[proc].links.push(open);
-                self.call(proc, id, link, Op::Open { endpoint, key });
+                self.call(proc, id, link, Op::Open { endpoint, key, patience });
             }
             Op::Watch { watch, from, to, start } => {
                 let Some(on) = self.procs[proc].link(link) else { return };
@@ -225,7 +225,7 @@ impl World {
             call.refused = true;
         }
         if !call.replies || call.error.is_some() || wait > SECOND / 10 {
-            self.procs[proc].hindered_at = self.now + wait;
+            self.procs[proc].hindered_at = self.procs[proc].hindered_at.max(self.now + wait);
         }
         if self.is_v2() && self.chance(odds.repeated) {
             self.stats.repeated += 1;
@@ -242,7 +242,8 @@ impl World {
         let wait = self.rng.range(TRANSPORT_PATIENCE / 2, TRANSPORT_PATIENCE);
         // An opening runs to its end, and there may be no other server.
         let is_open = matches!(call.op, Op::Open { .. });
-        self.procs[call.proc].hindered_at = if is_open { self.now + wait } else { self.now };
+        let hindered_at = if is_open { self.now + wait } else { self.now };
+        self.procs[call.proc].hindered_at = self.procs[call.proc].hindered_at.max(hindered_at);
         let failure = Failure::new(ErrorKind::Unreachable, "nothing has arrived for too long");
         let (proc, inc, link) = (call.proc, call.inc, call.link);
         self.after(wait, Ev::Lost { proc, inc, link, id: call.id, failure: Box::new(failure), is_open });

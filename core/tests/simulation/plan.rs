@@ -148,6 +148,7 @@ impl Plan {
                 ];
                 Plan { kinds, every: ttl, odds: Odds::default(), peace_at, snapshot_permille: 0, v2 }
             }
+            Mood::Storm if std::env::var_os("UNKIND").is_some() => Plan::unkind(rng, api, ttl, peace_at),
             Mood::Storm => {
                 let share = *rng.pick(&[100, 300, 500, 900]);
                 let mut kinds: Vec<Fault> = Fault::of(api).filter(|_| rng.permille(share)).collect();
@@ -175,6 +176,34 @@ impl Plan {
                 Plan { kinds, every, odds, peace_at, snapshot_permille: 300, v2 }
             }
         }
+    }
+
+    /// Somebody meddles all the time: takes permissions away, deletes entries, puts over them and beside them, and restores old
+    /// ones; and many a delete is lost on the way.
+    fn unkind(rng: &mut Rng, api: Api, ttl: Ns, peace_at: Ns) -> Plan {
+        let is_unkind = |kind: &Fault| {
+            use Fault::*;
+            let meddles = matches!(kind, Denied | DeniedKey | AdminDelete | AdminRevoke | ForeignPut | ForeignJoin);
+            let more = matches!(kind, ForeignPair | Orphan | Copy | Restore | DeleteAll | ForeignUpdate | AdminRefresh);
+            meddles || more || matches!(kind, StopLeader | KillLeader)
+        };
+        let mut kinds: Vec<Fault> = Fault::of(api).filter(|kind| is_unkind(kind) && rng.permille(600)).collect();
+        if kinds.is_empty() {
+            kinds.push(Fault::AdminDelete);
+        }
+        let odds = Odds {
+            lost_reply: rng.below(60),
+            late: rng.below(60),
+            error_applied: rng.below(60),
+            stale_watch: rng.below(100),
+            slow_reply: rng.below(200),
+            slow_watch: rng.below(200),
+            lost_delete: rng.below(400),
+            stop_at_join: rng.below(700),
+            ..Odds::default()
+        };
+        let every = ttl / *rng.pick(&[2, 4, 8, 16]);
+        Plan { kinds, every, odds, peace_at, snapshot_permille: 300, v2: OnV2::default() }
     }
 
     /// Whether something can happen that may rightly end an election before its first join.

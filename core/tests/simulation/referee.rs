@@ -181,10 +181,10 @@ impl Referee {
             if claim.broken.is_none() {
                 let same = |deed: &&(usize, Revision, Ns, Cause)| (deed.0, deed.1) == (claim.election, claim.token);
                 claim.broken = self.undone.iter().rev().find(same).map(|deed| (deed.2, deed.3));
-                // Revisions begin anew after a reset: what came before it says nothing.
-                let reset = self.last_reset.map(|at| (at, Cause::Reset));
-                claim.broken = claim.broken.filter(|deed| reset.is_none_or(|reset| deed.0 > reset.0)).or(reset);
             }
+            // Revisions begin anew after a reset: what came before it says nothing.
+            let reset = self.last_reset.map(|at| (at, Cause::Reset));
+            claim.broken = claim.broken.filter(|deed| reset.is_none_or(|reset| deed.0 > reset.0)).or(reset);
             match claim.broken {
                 None => self.accuse(2, format!("{who}, but its key is not the first")),
                 // It lives in another world, in which it is the first, until its next look.

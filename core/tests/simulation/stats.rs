@@ -59,7 +59,7 @@ stats! {
     // Entries that were written once on a new link.
     touches 1_000 0,
     // The store went back; strangers.
-    history_changes 10_000 10_000, quarantines 10_000 20_000, stopped_by_reset 2_000 1_400, put_aside 10_000 24_000,
+    history_changes 10_000 10_000, quarantines 10_000 20_000, stopped_by_reset 2_000 1_400, put_aside 10_000 10_000,
     foreign_replies 10_000 20_000, fatal 3_000 2_000,
     // The unkindness of single requests and watches.
     late_requests 10_000 15_000, errors_applied 10_000 16_000, short_grants 2_000 0, lost_deletes 500 0,

@@ -32,6 +32,10 @@ impl User {
     /// Asks for all events; what they must not say is an error.
     pub(crate) fn poll(&mut self, now: Time) -> Result<(), String> {
         for _ in 0..16 {
+            let seen = self.mailbox.leads(now);
+            if self.told.is_some() && seen.is_some() && seen != self.told {
+                return Err(format!("works for {:?}, and is shown {seen:?}", self.told));
+            }
             match self.mailbox.take(now) {
                 Next::Nothing | Next::Ended => {
                     let leads = self.leads(now);

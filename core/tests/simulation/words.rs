@@ -16,8 +16,7 @@ pub(crate) fn words(op: &Op) -> String {
         Op::ListKeys { lease } => format!("list the keys of {lease:x}"),
         Op::Revoke { lease } => format!("revoke {lease:x}"),
         Op::Join { own, .. } => format!("join {}", text(own)),
-        Op::Move { key, revision, lease, .. } => format!("move {} of {revision} to {lease:x}", text(key)),
-        Op::Touch { key, written, .. } => format!("touch {} of {written}", text(key)),
+        Op::Touch { key, written, lease, .. } => format!("touch {} of {written} on {lease:x}", text(key)),
         Op::Look { own, up_to, .. } => format!("look for {} up to {up_to}", text(own)),
         Op::Post { name, .. } => format!("post {}", text(name)),
         Op::Refresh { key, written, visible, .. } => {

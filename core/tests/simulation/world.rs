@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use etcd_leader::config::{Api, Config, OnStoreReset, SessionSettings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Failure, Input, LinkId, RequestId, Trouble};
+use etcd_leader::member::Revision;
 
 use crate::chores::Chore;
 use crate::cluster::Cluster;
@@ -96,6 +97,8 @@ pub(crate) struct World {
     pub(crate) referee: Referee,
     pub(crate) stats: Stats,
     pub(crate) trace: Trace,
+    /// The revisions of entries that an accident brought back.
+    pub(crate) orphans: Vec<Revision>,
     /// When the last unkindness happened, or its last effect.
     pub(crate) last_trouble: Ns,
     /// When the cluster itself was last unwell.
@@ -162,6 +165,7 @@ impl World {
             plan,
             stats: Stats::default(),
             trace: Trace::new(tracing),
+            orphans: Vec::new(),
             last_trouble: 0,
             unwell_at: 0,
             allowed_at: [0; ELECTIONS.len()],

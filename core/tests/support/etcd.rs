@@ -1,6 +1,6 @@
 //! Clusters of real etcd members, gone with the test.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::{fs, thread};
@@ -63,22 +63,32 @@ impl Cluster {
 
     /// One member that listens for TLS too, see [`Cluster::https_url`]; health and etcdctl need no certificates.
     pub fn secure(flags: &[&str]) -> Cluster {
-        let mut cluster = Cluster::prepare(&[Host::local()], flags);
         let https = Port::new();
-        for argument in &mut cluster.members[0].arguments {
-            if argument.starts_with("--listen-client-urls=") {
-                argument.push_str(&format!(",https://{}", https.address()));
-            }
-        }
+        let mut cluster = Cluster::also_at(&Host::local(), &format!("https://{}", https.address()), flags);
         cluster.https = Some(https.address());
         cluster.ports.push(https);
+        cluster
+    }
+
+    /// One member, healthy, that listens for clients at this URL, too.
+    pub fn also_at(host: &Host, url: &str, flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(std::slice::from_ref(host), flags);
+        let mut arguments = cluster.members[0].arguments.iter_mut();
+        let listening =
+            arguments.find(|argument| argument.starts_with("--listen-client-urls=")).expect("where it listens");
+        listening.push_str(&format!(",{url}"));
         cluster.start();
         cluster
     }
 
     /// Where the member of [`Cluster::secure`] listens for TLS, under this name of it.
     pub fn https_url(&self, host: &str) -> String {
-        format!("https://{host}:{}", self.https.expect("a cluster with TLS").port())
+        format!("https://{host}:{}", self.https_port())
+    }
+
+    /// The port at which the member of [`Cluster::secure`] listens for TLS.
+    pub fn https_port(&self) -> u16 {
+        self.https.expect("a cluster with TLS").port()
     }
 
     fn prepare(hosts: &[Host], flags: &[&str]) -> Cluster {
@@ -105,12 +115,33 @@ impl Cluster {
 
     /// Adds a member to those there are, and waits until it is healthy. Its ports must be given.
     pub fn add(&mut self, host: &Host) {
-        let at = self.members.len();
         let (client, peer) = host.ports.expect("ports");
         let ip = host.ip.parse().expect("an address");
-        let addresses = (SocketAddr::new(ip, client), SocketAddr::new(ip, peer));
+        self.join(host, (SocketAddr::new(ip, client), SocketAddr::new(ip, peer)), &[]).wait_until_healthy();
+    }
+
+    /// Adds a member of this machine that learns and has no vote yet, and waits until it answers.
+    pub fn add_learner(&mut self) {
+        let ports = [Port::new(), Port::new()];
+        let [client, peer] = ports.each_ref().map(Port::address);
+        self.ports.extend(ports);
+        self.join(&Host::local(), (client, peer), &["--learner"]);
+        wait_for("a learner to answer", || TcpStream::connect(client).ok());
+    }
+
+    /// Promotes the last member, which has learnt.
+    pub fn promote(&mut self) {
+        let id = self.id_of(self.members.len() - 1);
+        wait_for("a learner to be promoted", || {
+            self.try_etcdctl(&["member", "promote", &id]).status.success().then_some(())
+        });
+    }
+
+    fn join(&mut self, host: &Host, addresses: (SocketAddr, SocketAddr), options: &[&str]) -> &mut Member {
+        let at = self.members.len();
         // etcd changes its members only when all have been connected for a while.
         let words = ["member", "add", &format!("m{at}"), &format!("--peer-urls=http://{}", addresses.1)];
+        let words = [&words, options].concat();
         wait_for("etcd to take another member", || self.try_etcdctl(&words).status.success().then_some(()));
         let all = self.members.iter().map(|member| format!("{}=http://{}", member.name, member.peer));
         let all: Vec<String> = all.chain([format!("m{at}=http://{}", addresses.1)]).collect();
@@ -122,16 +153,22 @@ impl Cluster {
             [&all.join(","), "existing"],
             &["--enable-v2=true"],
         );
-        member.start();
+        member.launch();
         self.members.push(member);
+        self.members.last_mut().expect("it was added")
+    }
+
+    fn id_of(&self, at: usize) -> String {
+        // One that has just been added has no name yet.
+        let listed = self.etcdctl(&["member", "list"]);
+        let peer = format!("http://{}", self.members[at].peer);
+        let line = listed.lines().find(|line| line.contains(&peer)).expect("it is a member");
+        line.split(',').next().expect("its id").to_string()
     }
 
     /// Removes a member from the cluster for good: it ends by itself. Those after it move up.
     pub fn remove(&mut self, at: usize) {
-        let listed = self.etcdctl(&["member", "list"]);
-        let name = format!(", {}, ", self.members[at].name);
-        let line = listed.lines().find(|line| line.contains(&name)).expect("it is a member");
-        let id = line.split(',').next().expect("its id").to_string();
+        let id = self.id_of(at);
         let words = ["member", "remove", &id];
         wait_for("etcd to do without a member", || self.try_etcdctl(&words).status.success().then_some(()));
         let process = &mut self.members[at].process;

@@ -60,6 +60,11 @@ impl Member {
         Member { name, client, peer, enter: host.enter.clone(), arguments, data, log, process: None }
     }
 
+    /// Where it keeps its data.
+    pub fn data_directory(&self) -> &Path {
+        &self.data
+    }
+
     /// Where it listens for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.client)

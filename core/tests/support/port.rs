@@ -17,7 +17,7 @@ impl Port {
 
     /// One at this address of the machine.
     pub fn at(ip: IpAddr) -> Port {
-        let socket = TcpSocket::new_v4().expect("a socket");
+        let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
         socket.set_reuseaddr(true).expect("may be bound again");
         socket.bind(SocketAddr::new(ip, 0)).expect("a free port");
         Port(socket)

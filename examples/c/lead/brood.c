@@ -10,6 +10,7 @@
 
 #include "lead.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,9 +56,21 @@ typedef struct {
     bool is_alive; /* Else it is dead, and not yet waited for. */
 } process;
 
+/* Reads the number that follows, and gives where it ends; NULL if there is none. With headers of glibc 2.38 or later, sscanf
+ * and atoi would need that version at run time. */
+static const char *read_number(const char *text, pid_t *number) {
+    while (*text == ' ')
+        text++;
+    if (!isdigit((unsigned char)*text))
+        return NULL;
+    for (*number = 0; isdigit((unsigned char)*text); text++)
+        *number = *number * 10 + (*text - '0');
+    return text;
+}
+
 /* Reads who a process is; false if there is none. */
 static bool look_at(const char *number, process *found) {
-    char path[64], stat[512], state;
+    char path[64], stat[512];
     snprintf(path, sizeof path, "/proc/%.20s/stat", number);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
@@ -67,11 +80,11 @@ static bool look_at(const char *number, process *found) {
     stat[length > 0 ? length : 0] = '\0';
     /* A name may hold anything, so the numbers begin after the last bracket. */
     const char *rest = strrchr(stat, ')');
-    if (rest == NULL || sscanf(rest + 1, " %c %d %d", &state, &found->parent, &found->group) != 3)
+    if (rest == NULL || rest[1] == '\0' || rest[2] == '\0')
         return false;
-    found->pid = (pid_t)atoi(stat);
-    found->is_alive = state != 'Z' && state != 'X';
-    return true;
+    found->is_alive = rest[2] != 'Z' && rest[2] != 'X';
+    rest = read_number(rest + 3, &found->parent);
+    return rest != NULL && read_number(rest, &found->group) != NULL && read_number(stat, &found->pid) != NULL;
 }
 
 static bool look_at_number(pid_t pid, process *found) {

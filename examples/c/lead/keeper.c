@@ -321,7 +321,7 @@ pid_t start_keeper(const options *given, const inherited *before, int *socket) {
     setpgid(0, 0);
     prctl(PR_SET_NAME, "lead-keeper");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    forget_password_variable();
+    forget_all_passwords();
     spare_nobody();
     sigset_t all, children;
     sigfillset(&all);

@@ -30,6 +30,7 @@ void say_unkillable(pid_t pid);
 typedef struct {
     el_config config; /* Without the callback and the password. */
     const char *password_file;
+    const char *etcdctl_password; /* From etcdctl's variables; NULL: they have none. */
     int64_t wait_ms; /* How long to wait for the turn; NEVER: for ever. */
     int64_t grace_ms;
     int64_t reserve_ms; /* What remains of the margin after the grace. */
@@ -45,6 +46,7 @@ const char *in_words_of_options(const char *message);      /* A refusal of the l
 /* password.c */
 #define PASSWORD_VARIABLE "ETCD_LEADER_PASSWORD"
 void forget_password_variable(void);
+void forget_all_passwords(void); /* In a process that never needs one. */
 bool load_password(options *given); /* False: it was said why. */
 void forget_password(options *given);
 
@@ -97,6 +99,6 @@ typedef struct {
 pid_t start_keeper(const options *given, const inherited *before, int *socket);
 
 /* turn.c: the election, and what follows from it for the command. */
-int take_turns(options *given, pid_t keeper, int socket);
+int take_turns(options *given, const inherited *before, pid_t keeper, int socket);
 
 #endif

@@ -57,5 +57,5 @@ int main(int argc, char **argv) {
         return FAILED;
     }
     spare(keeper);
-    return take_turns(&given, keeper, socket);
+    return take_turns(&given, &before, keeper, socket);
 }

@@ -6,8 +6,9 @@
 
 const option manual[OPTIONS] = {
     [ENDPOINTS] = {"endpoints", "URL[,URL...]", "What to lead",
-        "the members of one etcd cluster, each\n"
-        "http://host:port or https://host:port"},
+        "the servers of one etcd cluster, each\n"
+        "http://host:port, https://host:port,\n"
+        "unix:///path or host:port"},
     [KEY] = {"key", "KEY", NULL,
         "the election: who gives the same key competes\n"
         "(in etcdctl --key is a file; that is --key-file)"},
@@ -29,7 +30,8 @@ const option manual[OPTIONS] = {
         "go on: when the command has ended, get in line\n"
         "again; when the lead was lost, wait for it. Until\n"
         "SIGINT, SIGTERM or SIGQUIT, or until the command\n"
-        "cannot be run at all"},
+        "cannot be run at all. A standstill of this host is\n"
+        "a lead that was lost"},
     [PAUSE] = {"pause", "SECONDS", NULL,
         "with --restart: how long to stay out of the line\n"
         "when the command has ended; by default 1"},
@@ -53,7 +55,8 @@ const option manual[OPTIONS] = {
         "time for twice"},
     [STOP_TIMEOUT] = {"stop-timeout", "SECONDS", NULL,
         "how long to wait at the end for etcd to take the\n"
-        "place away; by default the ttl"},
+        "place away; by default the ttl. A second, if etcd\n"
+        "is out of reach: the place ends with the lease"},
     [CACERT] = {"cacert", "FILE", "TLS and users",
         "CA certificates to trust on https://, in PEM. By\n"
         "default those that the system trusts"},
@@ -109,6 +112,11 @@ static const char after_the_options[] =
     "  leader to leader: send it along with each write, and let the receiver refuse\n"
     "  one that is smaller than the largest it has seen. Nothing else protects data\n"
     "  from a machine that stands still as a whole and goes on later.\n"
+    "\n"
+    "etcdctl's environment\n"
+    "  Where an option is missing, ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT,\n"
+    "  ETCDCTL_KEY (the private key), ETCDCTL_USER (NAME or NAME:PASSWORD) and\n"
+    "  ETCDCTL_PASSWORD count, as they do for etcdctl. The command gets them, too.\n"
     "\n"
     "Signals\n"
     "  SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the\n"

@@ -79,19 +79,6 @@ static uint32_t whole(enum id id, const char *text, int32_t most, const char *un
     return (uint32_t)value;
 }
 
-static void split_endpoints(el_config *config, char *text) {
-    static const char *endpoints[80]; /* More than the library takes, so that it can refuse. */
-    enum { MOST = sizeof endpoints / sizeof *endpoints };
-    for (char *rest = text; rest != NULL && config->endpoint_count < MOST;) {
-        char *comma = strchr(rest, ',');
-        if (comma != NULL)
-            *comma = '\0';
-        endpoints[config->endpoint_count++] = rest;
-        rest = comma != NULL ? comma + 1 : NULL;
-    }
-    config->endpoints = endpoints;
-}
-
 static int32_t api(const char *text) {
     if (strcmp(text, "v2") == 0)
         return EL_API_V2;
@@ -105,9 +92,14 @@ static int32_t api(const char *text) {
 }
 
 static void take(options *given, enum id id, char *value) {
+    static const char *endpoints[1];
     el_config *config = &given->config;
     switch (id) {
-    case ENDPOINTS: split_endpoints(config, value); break;
+    case ENDPOINTS: /* The library reads a list as etcdctl does. */
+        endpoints[0] = value;
+        config->endpoints = endpoints;
+        config->endpoint_count = 1;
+        break;
     case KEY: config->key = value; break;
     case NAME: config->name = value; break;
     case API: config->api = api(value); break;
@@ -255,6 +247,30 @@ static void check(options *given, char *const *values) {
     share_the_margin(given);
 }
 
+/* Takes from etcdctl's variables whatever the command line does not give, as etcdctl does. */
+static void take_from_etcdctl(options *given, char **values) {
+    static const struct { enum id id; const char *variable; } variables[] = {
+        {ENDPOINTS, "ETCDCTL_ENDPOINTS"}, {CACERT, "ETCDCTL_CACERT"}, {CERT, "ETCDCTL_CERT"}, {KEY_FILE, "ETCDCTL_KEY"},
+        {USER, "ETCDCTL_USER"},
+    };
+    given->etcdctl_password = getenv("ETCDCTL_PASSWORD");
+    for (size_t at = 0; at < sizeof variables / sizeof *variables; at++) {
+        enum id id = variables[at].id;
+        const char *value = getenv(variables[at].variable);
+        if (values[id] != NULL || value == NULL || *value == '\0')
+            continue;
+        values[id] = strdup(value);
+        if (values[id] == NULL)
+            refuse("there is no memory for %s", variables[at].variable);
+        char *colon = id == USER ? strchr(values[id], ':') : NULL;
+        if (colon != NULL) {
+            *colon = '\0';
+            given->etcdctl_password = colon + 1;
+        }
+        take(given, id, values[id]);
+    }
+}
+
 void read_options(int argc, char **argv, options *given) {
     static char present[] = "";
     char *values[OPTIONS] = {NULL};
@@ -285,6 +301,7 @@ void read_options(int argc, char **argv, options *given) {
         take(given, id, value);
     }
     given->command = at < argc ? argv + at + 1 : NULL;
+    take_from_etcdctl(given, values);
     check(given, values);
 }
 

@@ -1,7 +1,8 @@
 /* The password of --user: where it comes from, and that it goes nowhere else.
  *
- * Never from the command line, which everybody on the machine may read. The variable is wiped where it stood, so that
- * neither the command nor /proc has it; the keeper, which the command is a child of, never knows it. */
+ * Never from the command line, which everybody on the machine may read. Our variable is wiped where it stood, so that
+ * neither the command nor /proc has it; the keeper, which the command is a child of, never knows it. etcdctl's variables
+ * stay as they are: the command may run etcdctl. */
 
 #include "lead.h"
 
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 static char password[2048];
+static char *from_variable; /* A copy; NULL: there was none. */
 
 static void wipe(volatile char *secret, size_t length) {
     while (length-- > 0)
@@ -52,7 +54,6 @@ static bool read_file(const char *path, bool again) {
 }
 
 bool load_password(options *given) {
-    static char *from_variable;
     const char *variable = getenv(PASSWORD_VARIABLE);
     if (from_variable == NULL && variable != NULL)
         from_variable = strdup(variable);
@@ -66,12 +67,21 @@ bool load_password(options *given) {
         given->config.password = password;
     } else if (from_variable != NULL) {
         given->config.password = from_variable;
+    } else if (given->etcdctl_password != NULL) {
+        given->config.password = given->etcdctl_password;
     } else {
         say(ALWAYS, "--user is \"%s\" and there is no password; give --password-file, or the environment variable %s",
             given->config.username, PASSWORD_VARIABLE);
         return false;
     }
     return true;
+}
+
+void forget_all_passwords(void) {
+    forget_password_variable();
+    wipe(password, sizeof password);
+    if (from_variable != NULL)
+        wipe(from_variable, strlen(from_variable));
 }
 
 void forget_password(options *given) {

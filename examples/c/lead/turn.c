@@ -1,10 +1,9 @@
 /* The election, and what follows from it for the command: one thread, which waits in poll(2) for signals, for the
  * library, for the keeper and for the time. */
 
-#include "lead.h"
+#include "turn.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,181 +11,10 @@
 #include <unistd.h>
 
 enum { GO_ON = -1, AGAIN = -2 }; /* Beside exit statuses. */
-/* How long the keeper has where there is no end of a lease to be in time for: to kill, and to pass a signal on. */
-enum { KILL_MS = 1000, ANSWER_MS = 5000 };
-
-enum stage { WAITING, WORKING, LOSING, OVER, LEAVING };
-
-typedef struct {
-    options *given;
-    pid_t keeper;
-    int socket; /* To the keeper. */
-    int signals;
-    int timer;
-    el_election *election;
-    bool is_ended;       /* The election has. */
-    bool has_campaigned; /* At least once. */
-    bool is_keeper_gone;
-    enum stage stage;
-    uint64_t term;       /* The token, while we are elected. */
-    uint64_t works_for;  /* The token that the command was started with. */
-    pid_t command;       /* 0: not known yet. */
-    int64_t told;        /* The keeper knows that leading is certain until then. */
-    int64_t give_up_at;  /* If the stage is WAITING. */
-    int64_t kill_by;     /* Then the keeper must have killed if the stage is LOSING, or have heard if it is WORKING. */
-    bool has_said_why;   /* Why the command must end. */
-    bool has_no_grace;   /* It gets no SIGTERM. */
-    bool has_terminal;   /* The command. */
-    bool is_to_stop;     /* Somebody stops us as Ctrl-Z does. */
-    int signal;          /* Which asks for the end; 0. */
-    word end;            /* How the command ended, if the stage is OVER. */
-    uint64_t leader_token;
-    char leader[256];
-    char trouble[512];   /* What keeps etcd from us; empty: nothing. */
-} turn;
-
-static const char *or_unknown(const turn *self) {
-    return self->leader_token != 0 ? self->leader : "nobody that is known";
-}
-
-static void lose(turn *self, const el_event *event) {
-    /* If it was not the clock alone, the place may be gone and another lead already: there is no time for SIGTERM. */
-    bool at_once = event->status != EL_DEADLINE;
-    int64_t now = now_ms();
-    self->stage = LOSING;
-    /* The keeper does it, or we do: of the reserve a half is left for that. */
-    self->kill_by = earlier(now, self->told) + self->given->grace_ms + self->given->reserve_ms / 2;
-    if (at_once)
-        self->kill_by = now + KILL_MS;
-    self->has_said_why = true;
-    self->has_no_grace = at_once || self->given->grace_ms == 0;
-    tell(self->socket, (word){LOSE, 0, at_once ? now : NEVER, 0});
-    say(USUALLY, "the lead is lost: %s (%s); %s the command", event->message, el_status_name(event->status),
-        self->has_no_grace ? "killing" : "ending");
-}
-
-static void on_event(const el_event *event, void *user_data) {
-    turn *self = user_data;
-    switch (event->type) {
-    case EL_EVENT_ELECTED:
-        self->term = event->token;
-        say(IN_DETAIL, "elected, token %" PRIu64, event->token);
-        break;
-    case EL_EVENT_UNELECTED:
-        self->term = 0;
-        if (self->stage == WORKING)
-            lose(self, event);
-        else if (event->status != EL_STOPPED)
-            say(IN_DETAIL, "not elected any more: %s", event->message);
-        break;
-    case EL_EVENT_LEADER:
-        self->leader_token = event->token;
-        snprintf(self->leader, sizeof self->leader, "%s", event->name);
-        say(IN_DETAIL, "%s leads", or_unknown(self));
-        break;
-    case EL_EVENT_RETRYING:
-        snprintf(self->trouble, sizeof self->trouble, "%s", event->status == EL_OK ? "" : event->message);
-        if (event->status == EL_OK)
-            say(USUALLY, "all is well again");
-        else
-            say(USUALLY, "retrying: %s (%s)", event->message, el_status_name(event->status));
-        break;
-    case EL_EVENT_ERROR:
-        say(ALWAYS, "the election cannot go on: %s (%s)", event->message, el_status_name(event->status));
-        break;
-    }
-}
-
-/* Lets the command go on after a stop, with the terminal if that is ours to give. */
-static void let_go_on(turn *self) {
-    if (have_terminal() && self->command > 0 && is_terminal_ours()) {
-        self->has_terminal = true;
-        give_terminal(self->command);
-    }
-    tell(self->socket, (word){SIGNAL, SIGCONT, 0, 0});
-}
-
-static void on_child(turn *self) {
-    /* Nobody else once the keeper is gone: what was its own is ours then, and is killed before it is waited for, as
-       until then its numbers are nobody else's. */
-    while (!self->is_keeper_gone) {
-        siginfo_t child;
-        child.si_pid = 0;
-        self->is_keeper_gone = waitpid(self->keeper, NULL, WNOHANG) > 0;
-        if (self->is_keeper_gone || waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) != 0 || child.si_pid == 0)
-            return;
-        if (child.si_pid != self->keeper && child.si_pid != self->command)
-            waitpid(child.si_pid, NULL, WNOHANG);
-    }
-}
-
-static void on_signal(turn *self, int number) {
-    bool works = self->stage == WORKING || self->stage == LOSING || self->stage == OVER;
-    bool is_for_good = number == SIGINT || number == SIGTERM || number == SIGQUIT;
-    if (number == SIGCHLD) {
-        on_child(self);
-    } else if (number == SIGCONT) {
-        self->is_to_stop = false;
-        if (works)
-            let_go_on(self);
-    } else if (number == SIGTSTP) {
-        self->is_to_stop = works;
-        if (works)
-            tell(self->socket, (word){SIGNAL, number, 0, 0});
-        else
-            stop_here();
-    } else if (self->stage == LEAVING && self->signal != 0) {
-        _exit(128 + number); /* Asked twice, we do not wait for etcd: the place runs out with the lease. */
-    } else {
-        if (works)
-            tell(self->socket, (word){SIGNAL, number, 0, 0});
-        if (!works || is_for_good)
-            self->signal = number;
-        if (self->stage == WORKING && is_for_good)
-            self->kill_by = earlier(self->kill_by, now_ms() + ANSWER_MS);
-    }
-}
-
-/* The command was stopped: on a terminal we stop with it, so that the shell can go on. */
-static void on_stop(turn *self, int number) {
-    bool follows = self->is_to_stop || (have_terminal() && number != SIGSTOP);
-    bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
-    self->is_to_stop = false;
-    if (follows) {
-        take_terminal_back(self->command);
-        if (stop_here() || is_terminal_ours()) {
-            let_go_on(self);
-            return;
-        }
-    }
-    say(USUALLY, "the command was stopped by signal %d (%s)%s", number, strsignal(number),
-        wants_terminal ? ": it gets the terminal only where that is its input and output, and lead's" : "");
-}
-
-static void on_word(turn *self, const word *news) {
-    switch (news->kind) {
-    case RUNS:
-        self->command = news->value;
-        say(IN_DETAIL, "the command runs, process %d", (int)news->value);
-        break;
-    case HEARD:
-        if (self->stage == WORKING)
-            self->kill_by = NEVER;
-        break;
-    case STOPS:
-        on_stop(self, news->value);
-        break;
-    case KILLS:
-        self->kill_by = NEVER;
-        if (news->value != 0)
-            say_unkillable(news->value);
-        break;
-    case ENDED:
-        self->end = *news;
-        self->stage = OVER;
-        break;
-    }
-}
+/* A wake-up that is so late means that we stood still. */
+enum { STANDSTILL_MS = 300 };
+/* How long the end waits for an etcd that is out of reach: the place runs out with its lease. */
+enum { LAST_TRY_MS = 1000 };
 
 /* Tells the keeper of renewals. */
 static void extend(turn *self) {
@@ -210,6 +38,8 @@ static int64_t next_time(const turn *self) {
         return earlier(now + (wait > MOMENT_MS ? wait : MOMENT_MS), self->kill_by);
     case LOSING:
         return self->kill_by;
+    case LEAVING:
+        return self->give_up_at;
     default:
         return NEVER;
     }
@@ -218,18 +48,25 @@ static int64_t next_time(const turn *self) {
 /* Waits for something to happen, and takes it in. */
 static void look(turn *self) {
     int news = self->election != NULL && !self->is_ended ? el_fd(self->election) : -1;
-    set_timer(self->timer, next_time(self));
+    int64_t due = next_time(self);
+    set_timer(self->timer, due);
     int keeper = self->is_keeper_gone ? -1 : self->socket;
     struct pollfd sources[] = {
         {self->signals, POLLIN, 0}, {self->timer, POLLIN, 0}, {keeper, POLLIN, 0}, {news, POLLIN, 0}};
     poll(sources, 4, -1);
+    int64_t now = now_ms();
+    if (due != NEVER && now > due + STANDSTILL_MS && self->kill_by != NEVER)
+        self->kill_by = now + KILL_MS;
     word said;
     while (hear(self->socket, &said))
         on_word(self, &said);
     for (int number; (number = next_signal(self->signals)) != 0;)
         on_signal(self, number);
     if (self->election != NULL && !self->is_ended) {
-        int32_t polled = el_poll(self->election, 0);
+        int32_t polled;
+        do /* The last call says, after a stop: the command has ended. */
+            polled = el_poll(self->election, 0);
+        while (polled > 0);
         if (polled < 0 && polled != EL_STOPPED)
             say(ALWAYS, "%s", el_last_error());
         self->is_ended = polled < 0;
@@ -327,6 +164,8 @@ static int decide(turn *self) {
         say(ALWAYS, "the keeper process is dead%s", works ? ": killing the command" : "");
         kill_children(self->command); /* What it kept has come to us. */
         take_terminal_back(self->command);
+        if (self->given->restarts && self->signal == 0)
+            return AGAIN;
         return self->stage == LOSING ? LOST : FAILED;
     }
     if (self->stage == OVER)
@@ -346,12 +185,15 @@ static int decide(turn *self) {
 
 /* Gives the place up. At the very end we wait for etcd only once: what it does not confirm runs out with the lease. */
 static void leave(turn *self, bool is_last) {
-    int64_t begun = now_ms();
+    int64_t begun = now_ms(), patience = self->given->stop_timeout_ms;
+    if (self->trouble[0] != '\0')
+        patience = earlier(patience, LAST_TRY_MS);
     el_stop(self->election);
     self->stage = LEAVING;
-    while (!self->is_ended)
+    self->give_up_at = is_last ? begun + patience : NEVER;
+    while (!self->is_ended && now_ms() < self->give_up_at)
         look(self);
-    if (is_last && now_ms() - begun >= self->given->stop_timeout_ms)
+    if (is_last && now_ms() - begun >= patience)
         return;
     if (is_last)
         let_signals_end_us();
@@ -386,9 +228,25 @@ static int campaign(turn *self) {
     return result;
 }
 
+/* A new one in the place of one that is dead. The election has ended, so there is one thread again and no connection. */
+static bool replace_keeper(turn *self) {
+    close(self->socket);
+    self->keeper = start_keeper(self->given, self->before, &self->socket);
+    if (self->keeper < 0) {
+        say(ALWAYS, "the keeper process cannot be started: %s", strerror(errno));
+        return false;
+    }
+    spare(self->keeper);
+    self->is_keeper_gone = false;
+    self->kill_by = NEVER;
+    return true;
+}
+
 static int take_all_turns(turn *self) {
     int result;
     while ((result = campaign(self)) == AGAIN) {
+        if (self->is_keeper_gone && !replace_keeper(self))
+            return FAILED;
         /* A command that fails at once is not to keep etcd busy. After a loss we have been away for long enough. */
         bool is_lost = (self->end.token & BY_LOSS) != 0;
         self->end.token = 0;
@@ -402,8 +260,8 @@ static int take_all_turns(turn *self) {
     return result;
 }
 
-int take_turns(options *given, pid_t keeper, int socket) {
-    turn self = {.given = given, .keeper = keeper, .socket = socket, .kill_by = NEVER};
+int take_turns(options *given, const inherited *before, pid_t keeper, int socket) {
+    turn self = {.given = given, .before = before, .keeper = keeper, .socket = socket, .kill_by = NEVER};
     self.signals = hear_signals();
     self.timer = new_timer();
     if (self.signals < 0 || self.timer < 0) {
@@ -412,12 +270,12 @@ int take_turns(options *given, pid_t keeper, int socket) {
     }
     int result = take_all_turns(&self);
     if (!self.is_keeper_gone) {
-        kill(keeper, SIGKILL); /* It has nothing to do any more. */
-        waitpid(keeper, NULL, 0);
+        kill(self.keeper, SIGKILL); /* It has nothing to do any more. */
+        waitpid(self.keeper, NULL, 0);
     }
     close(self.signals);
     close(self.timer);
-    close(socket);
+    close(self.socket);
     if (self.election != NULL)
         _exit(result); /* Without a wait for its thread. */
     return result;

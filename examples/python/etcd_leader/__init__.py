@@ -24,6 +24,7 @@ from ._errors import (
 from ._events import Elected, Event, Failed, Leader, Recovered, Retrying, Unelected
 from ._lead import Lead
 from ._library import load as load_library
+from ._settings import Effective
 from ._term import AsyncLoss, AsyncTerm, Loss, Term
 
 __version__ = "1.0.0"
@@ -33,6 +34,7 @@ __all__ = [
     "AsyncLoss",
     "AsyncTerm",
     "BusyError",
+    "Effective",
     "Elected",
     "Election",
     "EtcdLeaderError",

@@ -3,15 +3,20 @@
 Python runs signal handlers on the main thread, between any two instructions, and they may raise: KeyboardInterrupt does.
 Raised in a callback of C's it would be printed and lost, and the event with it; and while C waits there is no instruction.
 So what delivers or waits is called aside: there no handler runs, and here Ctrl-C is heard at once.
+
+Under gevent and eventlet the threads of Python are greenlets, and a call of C's would hold all of them up: there it is called
+on a thread of the system's.
 """
 
 from __future__ import annotations
 
 import _thread
 import asyncio
+import importlib
 import os
+import sys
 import threading
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 from ._errors import forked
 
@@ -21,6 +26,9 @@ SLICE_S = 0.5
 
 def aside(call: Callable[[], None], patience: Optional[float] = None) -> None:
     """Calls, and waits; for `patience` seconds at most, if that is given. If the wait is over before, the call goes on."""
+    green = _green_wait()
+    if green is not None:
+        return green(call, patience)
     if patience is None and threading.get_ident() != threading.main_thread().ident:
         return call()
     errors: List[BaseException] = []
@@ -80,3 +88,24 @@ def in_background(call: Callable[[], None]) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def _green_wait() -> Optional[Callable[[Callable[[], None], Optional[float]], None]]:
+    """Calls on a thread of the system's, while other greenlets go on. `None` if threads are not greenlets."""
+    gevent: Any = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        return _wait_in_gevent
+    eventlet: Any = sys.modules.get("eventlet.patcher")
+    return _wait_in_eventlet if eventlet is not None and eventlet.is_monkey_patched("thread") else None
+
+
+def _wait_in_gevent(call: Callable[[], None], patience: Optional[float]) -> None:
+    gevent: Any = importlib.import_module("gevent")
+    with gevent.Timeout(patience, False):
+        gevent.get_hub().threadpool.apply(call)
+
+
+def _wait_in_eventlet(call: Callable[[], None], patience: Optional[float]) -> None:
+    eventlet: Any = importlib.import_module("eventlet")
+    with eventlet.Timeout(patience, False):
+        importlib.import_module("eventlet.tpool").execute(call)

@@ -16,7 +16,7 @@ from ._exit import is_over
 from ._lead import Lead
 from ._library import StrPath
 from ._run import Run
-from ._settings import OnEvent, Pem, Settings, callback, places, seconds, secret
+from ._settings import Effective, OnEvent, Pem, Settings, callback, places, seconds, secret
 from ._term import AsyncTerm, Term
 
 T = TypeVar("T")
@@ -38,8 +38,12 @@ class Election:
     signal handler and in the callback. Forks: in a child nobody leads, whatever takes events raises `ForkedError`, leaving
     a `with` does nothing, and `start()` begins an election of the child's own.
 
-    endpoints           The members of ONE cluster, 1 to 64: `http://host:port` or `https://host:port`; the port may be left out
-                        (2379). One, or several.
+    endpoints           The servers of ONE cluster, 1 to 64, one or several: `http://host:port`, `https://host:port`,
+                        `unix:///path` and `unixs:///path` (TLS) for a unix socket, or `srv://domain` and `srvs://domain` (TLS)
+                        for the servers that the DNS lists as `_etcd-client._tcp.domain` and `_etcd-client-ssl._tcp.domain`;
+                        their certificates name the domain. The port may be left out (2379), and so may
+                        the scheme: then it is https if anything is said of certificates, else http. One text may hold several
+                        with commas between them, as etcdctl takes them.
     key                 The election: all who campaign for the same key on the same cluster compete. 1 to 1,024 bytes of UTF-8,
                         taken byte for byte; no slash at the end, no double slash.
     name                What this candidate calls itself; the others are told the leader's name. 1 to 1,024 bytes. On API v2
@@ -212,8 +216,10 @@ class Election:
         return _Events(self)
 
     def fileno(self) -> int:
-        """A descriptor that is readable while `poll(0)` has something to do, for your own select, poll or epoll. It stays the
-        library's: never read from it or close it, and take it out of your loop before the election is closed."""
+        """A descriptor that is readable while `poll(0)` has something to tell, and once the election has ended, for your own
+        select, poll or epoll. After a `stop()` it is not readable while your leading work ends: call `poll(0)` by yourself
+        when it has. It stays the library's: never read from it or close it, and take it out of your loop before the election
+        is closed."""
         return self._started().handle.fd()
 
     # One term.
@@ -309,6 +315,15 @@ class Election:
         name, token = run.handle.leader() if run is not None else ("", 0)
         is_hidden = run is not None and token == run.handle.token() and not run.sees(token)
         return name if token and not is_hidden else None
+
+    @property
+    def settings(self) -> Effective:
+        """The arguments that took effect, with every default filled in, and the ttl that etcd has granted."""
+        found = self._started().handle.effective()
+        granted = found.granted_ttl_ms / 1000 or None
+        return Effective(
+            found.ttl_ms / 1000, granted, found.renew_ms, found.step_down_ms, found.request_timeout_ms, found.stop_timeout_ms
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_settings"):

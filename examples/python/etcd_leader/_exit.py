@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import time
 from typing import Protocol, Set
 
@@ -25,10 +26,27 @@ class Leaving(Protocol):
 
 _here: Set[Leaving] = set()
 _is_over = False
+#: The process whose end is watched for.
+_watched_in = 0
 
 
 def enter(one: Leaving) -> None:
+    _watch_for_the_end()
     _here.add(one)
+
+
+def _watch_for_the_end() -> None:
+    """Once in each process. A child of multiprocessing leaves by `os._exit` after its own finalizers, and from Python 3.13 on
+    it forgets what its parent has registered with atexit."""
+    global _watched_in
+    if _watched_in == os.getpid():
+        return
+    _watched_in = os.getpid()
+    atexit.unregister(_end)
+    atexit.register(_end)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, _end, exitpriority=100)
 
 
 def left(one: Leaving) -> None:
@@ -53,5 +71,4 @@ def _end() -> None:
             one.leave(until)
 
 
-atexit.register(_end)
 os.register_at_fork(after_in_child=_here.clear)

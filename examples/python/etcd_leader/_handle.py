@@ -14,11 +14,20 @@ from ._aside import SLICE_S, aside, in_background
 from ._errors import EtcdLeaderError, StoppedError, error_of, forked
 from ._events import Elected
 from ._inbox import Inbox
-from ._library import EL_OK, EL_STOPPED, ON_EVENT, ElConfig, load
+from ._library import EL_OK, EL_STOPPED, ON_EVENT, ElConfig, ElEffective, load
 from ._settings import Settings, in_our_words
 
 #: Many times what it takes for the library's thread to end.
 _MOMENT_S = 0.05
+
+
+def _is_readable(fd: int, timeout_ms: float) -> bool:
+    # eventlet takes select.poll away.
+    if not hasattr(select, "poll"):
+        return bool(select.select([fd], [], [], timeout_ms / 1000)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
 
 
 class Handle:
@@ -33,6 +42,8 @@ class Handle:
         #: The election has ended, and the inbox has all that is left to tell.
         self.has_ended = False
         self.is_stopped = False
+        #: Whoever takes events has been given the end of a term after a stop: to come again says that the work has ended.
+        self.comes_back = False
         #: With which we led when it was stopped; 0 if we did not.
         self.token_at_stop = 0
         #: It is freed, or about to be.
@@ -124,6 +135,15 @@ class Handle:
                 return (name.value.decode("utf-8", "replace"), token.value) if length >= 0 else ("", 0)
             size = length + 1
 
+    def effective(self) -> ElEffective:
+        self.check_fork()
+        found = ElEffective()
+        with self._asking:
+            status = self._dll.el_settings(self._pointer, ctypes.byref(found), ctypes.sizeof(found))
+            if status != EL_OK:
+                raise self._error(status)
+        return found
+
     def stop(self) -> None:
         """Asks for the end; also in a signal handler."""
         if not self.is_inherited:
@@ -151,17 +171,14 @@ class Handle:
 
     def wait(self, until: Optional[float] = None) -> bool:
         """Waits until there is something to collect; until then (`time.monotonic`) at most, or for ever. False: it was in vain."""
-        poll = select.poll()
-        if not self.is_freed:
-            poll.register(self.fd(), select.POLLIN)
         while True:
             # A signal handler may have forked, and this be the child; or have freed it.
             self.check_fork()
-            if self.is_freed:
+            if self.is_freed or self.comes_back:
                 return True
             left_ms = float("inf") if until is None else (until - time.monotonic()) * 1000
             # Rounded up: no spinning through the last millisecond.
-            if poll.poll(min(SLICE_S * 1000, max(0, left_ms + 1)) if left_ms > 0 else 0):
+            if _is_readable(self.fd(), min(SLICE_S * 1000, left_ms + 1) if left_ms > 0 else 0):
                 return True
             if left_ms <= 0:
                 return False
@@ -181,7 +198,9 @@ class Handle:
             if self._pointer is None:
                 self.has_ended = True
                 return
+            before = self.inbox.ends
             status = self._dll.el_poll(self._pointer, 0)
+            self.comes_back = self.is_stopped and self.inbox.ends > before
             if status < 0 and status != EL_STOPPED:
                 raise self._error(status)
         self.has_ended = self.is_freed or status == EL_STOPPED or self.inbox.has_failed
@@ -215,7 +234,7 @@ class Handle:
 
         def end() -> None:
             first()
-            self._free()
+            aside(self._free)
 
         if not self.is_inherited and not _exit.is_over():
             self.stop()
@@ -230,8 +249,9 @@ class Handle:
             if self.is_inherited or left <= 0 or not self._inside.acquire(timeout=left):
                 return
             try:
-                if self._pointer is None or self._dll.el_poll(self._pointer, 0) < 0:
+                # The library waits, not this thread's loop: that may have ended, or wait for the same descriptor.
+                left_ms = max(0, int((until - time.monotonic()) * 1000))
+                if self._pointer is None or self._dll.el_poll(self._pointer, left_ms) < 0:
                     return
             finally:
                 self._inside.release()
-            self.wait(until)

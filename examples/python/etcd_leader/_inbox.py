@@ -22,6 +22,8 @@ class Inbox:
         self._waiting: List[Event] = []
         #: The token with which its reader believes to lead.
         self.told: Optional[int] = None
+        #: How many terms have ended.
+        self.ends = 0
         #: Nothing follows.
         self.has_failed = False
         self._told_leader = _NOBODY
@@ -34,6 +36,7 @@ class Inbox:
             elif isinstance(event, (Retrying, Recovered)):
                 self._waiting = [one for one in self._waiting if not isinstance(one, (Retrying, Recovered))]
             self._waiting.append(event)
+            self.ends += isinstance(event, Unelected)
             self.has_failed = isinstance(event, Failed)
 
     def loss(self) -> Optional[Unelected]:

@@ -75,8 +75,21 @@ class ElConfig(ctypes.Structure):
     ]
 
 
+class ElEffective(ctypes.Structure):
+    """`el_effective`."""
+
+    _fields_ = [
+        ("ttl_ms", c_uint32),
+        ("granted_ttl_ms", c_uint32),
+        ("renew_ms", c_uint32),
+        ("step_down_ms", c_uint32),
+        ("request_timeout_ms", c_uint32),
+        ("stop_timeout_ms", c_uint32),
+    ]
+
+
 #: What the header's structures measure where a pointer has 8 bytes: (size, the offset of the last field).
-_LAYOUT = {ElEvent: (56, ElEvent.message.offset, 48), ElConfig: (144, ElConfig.tls_server_name.offset, 136)}
+_LAYOUT = {ElEvent: (56, ElEvent.message.offset, 48), ElConfig: (144, ElConfig.tls_server_name.offset, 136), ElEffective: (24, ElEffective.stop_timeout_ms.offset, 20)}
 
 #: Each function's result and arguments.
 _FUNCTIONS: Dict[str, Tuple[object, Tuple[object, ...]]] = {
@@ -89,6 +102,7 @@ _FUNCTIONS: Dict[str, Tuple[object, Tuple[object, ...]]] = {
     "el_token": (c_uint64, (c_void_p,)),
     "el_time_left_ms": (c_int64, (c_void_p,)),
     "el_leader": (c_int32, (c_void_p, c_char_p, c_size_t, POINTER(c_uint64))),
+    "el_settings": (c_int32, (c_void_p, POINTER(ElEffective), c_size_t)),
     "el_status_name": (c_char_p, (c_int32,)),
     "el_last_error": (c_char_p, ()),
     "el_version": (c_char_p, ()),
@@ -154,6 +168,13 @@ def _text(given: Optional[bytes]) -> str:
 
 
 def _unusable(where: str, why: str) -> LibraryError:
+    if where == SONAME and not os.path.exists(os.path.dirname(__file__)):
+        # A zipapp: the package lies in a file, from which no system loads a library.
+        raise LibraryError(
+            "EL_INVALID",
+            f"etcd_leader runs from an archive, in which no library can be loaded; unpack {SONAME} beside it, and name it as "
+            f"library= or in {VARIABLE}",
+        )
     remedy = f"build it with `make lib`, and give its path as library= or in {VARIABLE}"
     return LibraryError("EL_INVALID", f"{where} {why}; {remedy}")
 

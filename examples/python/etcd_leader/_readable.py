@@ -9,6 +9,8 @@ from ._handle import Handle
 
 async def readable(handle: Handle) -> None:
     """Waits until there is something to collect."""
+    if handle.comes_back:
+        return
     loop = asyncio.get_running_loop()
     fd = handle.fd()
     is_due: "asyncio.Future[None]" = loop.create_future()

@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 from ctypes import c_char_p
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 from ._errors import InvalidError, InvalidTypeError
 from ._events import Event
@@ -42,6 +42,19 @@ class Secret:
 
     def __reduce__(self) -> Any:
         raise TypeError("a secret is not pickled")
+
+
+class Effective(NamedTuple):
+    """The arguments that took effect, with every default filled in."""
+
+    #: The lease that was asked for, in seconds.
+    ttl: float
+    #: The lease that etcd has granted, in seconds: so long a crash keeps the next one waiting. `None` until etcd has said so.
+    granted_ttl: Optional[float]
+    renew_ms: int
+    step_down_ms: int
+    request_timeout_ms: int
+    stop_timeout_ms: int
 
 
 class Settings:

@@ -51,7 +51,7 @@ class Arguments(unittest.TestCase):
     def test_endpoints(self) -> None:
         self.invalid("endpoints is empty", "at least one", endpoints=[])
         self.invalid("the number of endpoints is 65", "at most 64", endpoints=[self.url] * 65)
-        self.invalid("endpoints[0]", "127.0.0.1:2379", "http://host:port", endpoints="127.0.0.1:2379")
+        self.invalid("endpoints[0]", "127.0.0.1:2379/v2", "http://host:port", endpoints="127.0.0.1:2379/v2")
         self.invalid("endpoints[1]", '"x"', "1 to 65535", endpoints=(self.url, "http://h:x"))
         self.invalid("endpoints[0]", "password", "leave them out", endpoints=f"http://root:{PLANTED}@h:1")
         self.invalid("endpoints[0] has a NUL byte at 8; leave it out", endpoints="http://h\0:1")

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import List
 
 import support  # noqa: F401
-from etcd_leader import Elected, Event, Failed, Leader, Recovered, Retrying, StoppedError, Unelected
+from etcd_leader import Effective, Elected, Event, Failed, Leader, Recovered, Retrying, StoppedError, Unelected
 from etcd_leader._inbox import Inbox
 from support.case import Case
 from support.etcd import Ports
@@ -26,6 +26,7 @@ class OnV3(Case):
         self.assertTrue(one.election.is_leader)
         self.assertEqual((one.election.token, one.election.leader), (first.token, "one"))
         self.assertTrue(0 < one.election.time_left <= 4)
+        self.assertEqual(one.election.settings, Effective(5.0, 5.0, 2500, 1000, 750, 5000))
 
         two = self.candidate("two").start()
         self.assertEqual(two.hears(Leader), Leader("one", first.token))
@@ -128,7 +129,9 @@ class OnV3(Case):
         one = self.leader("one", ttl=2)
         one.also = lambda event: seen.append((type(event), one.election.is_leader, one.election.token))
         self.etcd.remove_leader(self.key, self.api)
-        wait_for("the next term", lambda: one.election.is_leader and one.election.token != one.heard(Elected)[0].token)
+        wait_for("the end of the term", lambda: not one.election.is_leader)
+        wait_for("its next entry", lambda: self.entries() == ["one"])
+        self.assertFalse(one.election.is_leader)
         one.hears(Elected, 2)
         self.assertIn((Unelected, False, None), seen)
         self.assertTrue(one.election.is_leader)

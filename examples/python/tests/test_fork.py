@@ -1,9 +1,10 @@
 """Forks: a child never leads by what it has inherited, never hangs, and may start elections of its own; the parent goes on."""
 
 import signal
+import textwrap
 import unittest
 
-import support  # noqa: F401
+from support import PYTHON
 from support.case import Case
 from support.child import Child
 
@@ -267,37 +268,66 @@ asyncio.run(main())
 
 
 class Multiprocessing(Case):
-    def test_with_each_way_of_starting(self) -> None:
-        """The functions are in a module, as spawn wants it."""
-        from support import PYTHON
+    """The functions that the children run are in a module, as spawn wants it."""
 
-        for method in ("fork", "spawn", "forkserver"):
-            with self.subTest(method):
-                child = self.program(
-                    f"""
+    def parent(self, method: str, program: str) -> Child:
+        """Runs a program with `url`, `key`, and the `context` of this way of starting a child."""
+        return self.program(
+            f"""
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 warnings.simplefilter("ignore", DeprecationWarning)
 sys.path.insert(0, {str(PYTHON / "tests")!r})
-from support.workers import work
+from support.workers import lead_and_return, work
 if __name__ == "__main__":
-    key = {self.key!r} + {method!r}
-    with Election({self.etcd.url!r}, key, "parent", ttl=2) as election:
-        while not election.is_leader: election.poll()
-        context = multiprocessing.get_context({method!r})
-        with context.Pool(3) as pool:
-            say("workers", pool.starmap(work, [({self.etcd.url!r}, key, f"worker-{{at}}") for at in range(6)]))
-        process = context.Process(target=work, args=({self.etcd.url!r}, key, "alone"))
-        process.start()
-        process.join()
-        say("status", process.exitcode, election.is_leader)
-        try: context.Process(target=print, args=(election,)).start() if {method!r} != "fork" else election.__reduce__()
-        except TypeError as error: say(error)
-"""
+    url, key, context = {self.etcd.url!r}, {self.key!r} + {method!r}, multiprocessing.get_context({method!r})
+{textwrap.indent(program, "    ")}"""
+        )
+
+    def test_with_each_way_of_starting(self) -> None:
+        for method in ("fork", "spawn", "forkserver"):
+            with self.subTest(method):
+                child = self.parent(
+                    method,
+                    f"""
+with Election(url, key, "parent", ttl=10) as election:
+    while not election.is_leader: election.poll()
+    with context.Pool(3) as pool:
+        say("workers", pool.starmap(work, [(url, key, f"worker-{{at}}") for at in range(6)]))
+    process = context.Process(target=work, args=(url, key, "alone"))
+    process.start()
+    process.join()
+    say("status", process.exitcode, election.is_leader)
+    try: context.Process(target=print, args=(election,)).start() if {method!r} != "fork" else election.__reduce__()
+    except TypeError as error: say(error)
+""",
                 )
                 said = child.says("workers").text
                 self.assertEqual(said, f"workers {[(True, 'parent')] * 6}")
                 child.says("status 0 True")
                 child.says("an election belongs to its process; make a new one in the other")
+                self.ends_promptly(child, within=5)
+
+    def test_a_child_that_ends_gives_its_place_up_at_once(self) -> None:
+        """Such children leave by os._exit, so that atexit is not enough. The lease would be kept for a minute."""
+        for method in ("fork", "spawn", "forkserver"):
+            with self.subTest(method):
+                child = self.parent(
+                    method,
+                    """
+process = context.Process(target=lead_and_return, args=(url, key + "-process"))
+process.start()
+process.join()
+with ProcessPoolExecutor(1, mp_context=context) as pool:
+    say("led", process.exitcode, pool.submit(lead_and_return, url, key + "-pool").result())
+for kind in "process", "pool":
+    with Election(url, key + "-" + kind, "next", ttl=5) as following:
+        while not following.is_leader: following.poll()
+say("next")
+""",
+                )
+                child.says("led 0 True")
+                child.says("next", patience=30)
                 self.ends_promptly(child, within=5)
 
 

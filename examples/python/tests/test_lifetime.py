@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import threading
 import time
 import unittest
@@ -11,7 +12,7 @@ from typing import Any, List, Set
 from unittest import mock
 
 import support  # noqa: F401
-from etcd_leader import Elected, Election, Event, StoppedError, load_library
+from etcd_leader import Elected, Election, Event, StoppedError, Unelected, load_library
 from etcd_leader._handle import Handle
 from support.case import Candidate, Case
 from support.wait import PATIENCE, PROMPTLY, wait_for
@@ -153,6 +154,18 @@ say(before, count())
         one.election.close()
         with self.assertRaisesRegex(StoppedError, "was closed"):
             one.election.fileno()
+
+    def test_its_descriptor_is_silent_while_the_work_ends(self) -> None:
+        one = self.leader("one")
+        one.election.stop()
+        while not one.heard(Unelected):
+            one.election.poll()
+        self.assertFalse(select.select([one.election.fileno()], [], [], 0.1)[0])
+        self.assertEqual(self.entries(), ["one"])
+        one.election.poll(0)
+        self.assertTrue(select.select([one.election.fileno()], [], [], PATIENCE)[0])
+        self.assertFalse(one.election.poll())
+        self.assertEqual(self.entries(), [])
 
     def test_what_has_ended_is_collected_without_a_word(self) -> None:
         one = self.leader("one")

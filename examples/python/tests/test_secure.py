@@ -87,6 +87,15 @@ class Secure(Case):
             self.silent(one.election, one.election._settings, one.election._run, *(entry.event for entry in one.log))
             one.election.close()
 
+    def test_a_certificate_that_etcd_makes_itself_is_its_own_ca(self) -> None:
+        own = Etcd(auto_tls=True)
+        self.addCleanup(own.end)
+        for api in ("v2", "v3"):
+            one = self.candidate("one", key="/auto", api=api, endpoints=own.https_url, ca_file=own.auto_ca).start()
+            one.hears(Leader)
+            self.assertTrue(one.election.is_leader)
+            one.election.close()
+
     def test_what_is_not_trusted_is_told_and_retried(self) -> None:
         for changes in ({"ca_file": self.other}, {"tls_server_name": "elsewhere"}, {"cert_file": None, "key_file": None}):
             one = self.secured(ttl=1, **changes).start()

@@ -64,11 +64,11 @@ class Wheel(Case):
                 expected = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
                 self.assertEqual((digest, size), (f"sha256={expected}", str(len(data))))
             self.assertEqual(rows[-1], [record, "", ""])
-            sources = {f"etcd_leader/{source.name}" for source in (PYTHON / "etcd_leader").glob("*.py")}
+            sources = {str(source.relative_to(PYTHON)) for source in (PYTHON / "etcd_leader").rglob("*.py")}
             self.assertEqual(
                 set(names) - sources,
                 {"etcd_leader/py.typed", "etcd_leader/libetcd_leader.so.1"}
-                | {f"etcd_leader-1.0.0.dist-info/{name}" for name in ("LICENSE", "THIRD-PARTY.txt", "METADATA", "WHEEL", "RECORD")},
+                | {f"etcd_leader-1.0.0.dist-info/{name}" for name in ("LICENSE", "THIRD-PARTY.txt", "METADATA", "WHEEL", "entry_points.txt", "RECORD")},
             )
             self.assertEqual(wheel.read("etcd_leader/libetcd_leader.so.1"), LIBRARY.read_bytes())
             self.assertEqual(wheel.read("etcd_leader-1.0.0.dist-info/LICENSE"), (ROOT / "LICENSE").read_bytes())
@@ -96,6 +96,39 @@ class Wheel(Case):
             path = "/usr/bin:/bin" if managed else f"{Path(sys.executable).parent}:/usr/bin:/bin"
             said = run(["sh", "-e", "-c", "\n".join(lines)], env={**clean, "PATH": path}, cwd=str(folder))
             self.assertEqual(said.splitlines()[-1], "1.0.0")
+
+    def test_pyinstaller_takes_the_library_along_in_one_file(self) -> None:
+        """With what the wheel brings alone: no option, no hook of the user's."""
+        environment = f"{self.folder}/bundled"
+        # PyInstaller is in the environment of the tests, and the wheel goes beside it.
+        run([sys.executable, "-m", "venv", "--system-site-packages", environment])
+        python, packages = f"{environment}/bin/python", next(path for path in sys.path if path.endswith("site-packages"))
+        clean = {"PATH": f"{environment}/bin:/usr/bin:/bin", "HOME": self.folder, "PYTHONPATH": packages}
+        run([python, "-m", "pip", "install", "--no-index", "--quiet", "--disable-pip-version-check", str(self.wheel)], env=clean)
+        program = Path(self.folder, "bundled.py")
+        program.write_text(
+            "import sys, etcd_leader\n"
+            "with etcd_leader.Election(*sys.argv[1:], 'bundled').lead() as term:\n"
+            "    print(etcd_leader.load_library().path, term.token > 0)\n"
+        )
+        command = [python, "-m", "PyInstaller", "--onefile", "--log-level=ERROR", "--distpath", f"{self.folder}/one-file", str(program)]
+        run(command, env=clean, cwd=self.folder)
+        path, leads = run([f"{self.folder}/one-file/bundled", self.etcd.url, self.key], env={"HOME": self.folder}).split()
+        self.assertEqual((Path(path).name, leads), ("libetcd_leader.so.1", "True"))
+        self.assertNotIn(environment, path)
+
+    def test_a_zipapp_says_what_is_to_be_done(self) -> None:
+        application = Path(self.folder, "application")
+        shutil.copytree(PYTHON / "etcd_leader", application / "etcd_leader")
+        (application / "__main__.py").write_text("import etcd_leader\nprint(etcd_leader.load_library().version)\n")
+        run([sys.executable, "-m", "zipapp", str(application)])
+        command = [sys.executable, f"{application}.pyz"]
+        clean = {"PATH": "/usr/bin:/bin", "HOME": self.folder}
+        done = subprocess.run(command, capture_output=True, text=True, env=clean)
+        self.assertIn("runs from an archive", done.stderr)
+        self.assertIn("ETCD_LEADER_LIBRARY", done.stderr)
+        self.assertNotIn("make lib", done.stderr)
+        self.assertEqual(run(command, env={**clean, "ETCD_LEADER_LIBRARY": str(LIBRARY)}).strip(), "1.0.0")
 
     def test_the_same_inputs_make_the_same_bytes(self) -> None:
         self.assertEqual(self.build("two").read_bytes(), self.wheel.read_bytes())

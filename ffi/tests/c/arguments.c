@@ -33,8 +33,9 @@ static void endpoints_are_checked(void) {
         const char *endpoint, *value, *remedy;
     } bad[] = {
         {NULL, "NULL", "give a text"},
-        {"", "no scheme", "http://host:port"},
-        {"127.0.0.1:2379", "127.0.0.1:2379", "http://host:port"},
+        {"", "names no server", "http://host:port"},
+        {" , ", "names no server", "unix:///path"},
+        {"127.0.0.1:2379/v2", "after the port", "http://host:port"},
         {"ftp://h:1", "ftp", "http://host:port"},
         {"http://h:0", "\"0\"", "1 to 65535"},
         {"http://h:65536", "65536", "1 to 65535"},

@@ -51,6 +51,8 @@ static int has_storage = 1;
 static void call_everything_on(el_election *inherited) {
     char name[16] = "as it was";
     uint64_t token = 7;
+    el_effective effective;
+    CHECK(el_settings(inherited, &effective, sizeof effective) == EL_FORKED);
     CHECK(!el_is_leader(inherited) && el_token(inherited) == 0 && el_time_left_ms(inherited) == 0);
     CHECK(el_poll(inherited, -1) == EL_FORKED);
     CHECK(strstr(el_last_error(), has_storage ? "start a new one" : "") != NULL);
@@ -112,6 +114,13 @@ static void forked(int is_watched) {
 
 static int is_watched;
 
+/* The address sanitizer of GCC holds its allocator's locks over no fork. */
+#ifdef __SANITIZE_ADDRESS__
+enum { IS_MALLOC_SAFE_AFTER_FORK = 0 };
+#else
+enum { IS_MALLOC_SAFE_AFTER_FORK = 1 };
+#endif
+
 static void fork_in_the_callback(const el_event *event, told *told) {
     CHECK(event->election != NULL);
     told->also = NULL;
@@ -169,7 +178,7 @@ int main(int argc, char **argv) {
     CHECK(is_readable(doorbells[0], 0) && !is_readable(doorbells[1], 0));
     CHECK(one.unelected == 0 && el_poll(inherited[0], -1) == 1 && one.unelected == 1);
     forked(is_watched);
-    CHECK(is_readable(doorbells[0], 0) && two.elected == 0);
+    CHECK(!is_readable(doorbells[0], 0) && two.elected == 0);
     poll_to_the_end(inherited[0]);
     poll_until(inherited[1], &two.elected, 1);
     poll_until(inherited[1], &two.leader, 2);
@@ -183,10 +192,12 @@ int main(int argc, char **argv) {
         pause_ms(1);
     for (int round = 0; round < 20; round++)
         forked(is_watched);
-    pid_t child = fork();
-    if (child == 0)
-        be_a_child_with_an_election(config);
-    ends_well(child);
+    if (IS_MALLOC_SAFE_AFTER_FORK) {
+        pid_t child = fork();
+        if (child == 0)
+            be_a_child_with_an_election(config);
+        ends_well(child);
+    }
 
     /* And the parent still hears everything. The child left without a word: its place runs out. */
     CHECK(el_is_leader(inherited[1]) && two.unelected == 0);

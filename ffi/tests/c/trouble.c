@@ -2,13 +2,16 @@
 
 #include "test.h"
 
+/* Far below any wait of the library's for what is silent, and more than Valgrind takes on a busy machine. */
+enum { SOON_MS = 20000 };
+
 static void is_told(const char *endpoint) {
     endpoints[0] = endpoint;
     told told = {0};
     int64_t begun = now_ms();
     el_election *election = start("/trouble", "one", &told);
     poll_until(election, &told.retrying, 1);
-    CHECK(now_ms() < begun + 5000);
+    CHECK(now_ms() < begun + SOON_MS);
     /* On a busy machine it is told first that a step is slow, and the rest a ttl later. */
     for (int64_t end = now_ms() + 60000; told.why == EL_TIMEOUT && now_ms() < end;)
         CHECK(el_poll(election, 1000) >= 0);
@@ -18,7 +21,7 @@ static void is_told(const char *endpoint) {
     begun = now_ms();
     el_stop(election);
     poll_to_the_end(election);
-    CHECK(el_free(election) == EL_OK && now_ms() < begun + 5000);
+    CHECK(el_free(election) == EL_OK && now_ms() < begun + SOON_MS);
 }
 
 int main(int argc, char **argv) {

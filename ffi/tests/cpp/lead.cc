@@ -146,7 +146,7 @@ static void is_frozen_past_its_ttl() {
             }
             // The wait for the child's end is the one for our waking.
             ::waitpid(child, nullptr, 0);
-            CHECK(now.stop_requested() && now.time_left() == 0ms);
+            CHECK(now.stop_requested() && now.time_left() == 0ms && now.reason() && now.reason().message() != "Success");
             CHECK(now.wait() && now.reason() && now.reason() != errc::stopped);
         }));
         check(__LINE__, false, "it was lost");

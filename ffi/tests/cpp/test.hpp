@@ -2,6 +2,7 @@
 
 #include <etcd_leader.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -71,6 +72,13 @@ inline void nothing_is_left() {
 inline void etcdctl(const std::string &arguments) {
     const auto command = "ETCDCTL_API=3 " + etcdctl_path + " --endpoints=" + endpoint + " " + arguments;
     CHECK(std::system((command + " >/dev/null 2>&1").c_str()) == 0);
+}
+
+// Deletes the entry of this key's only candidate, and waits until it has joined again.
+inline void lose(const std::string &key) {
+    etcdctl("del --prefix " + key);
+    const auto get = "ETCDCTL_API=3 " + etcdctl_path + " --endpoints=" + endpoint + " get --prefix --keys-only " + key;
+    CHECK(std::system(("until " + get + " 2>/dev/null | grep -q .; do sleep 0.01; done").c_str()) == 0);
 }
 
 inline etcd_leader::config config_of(const std::string &key, const std::string &name) {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use super::name_server::NameServer;
 use super::story::{Story, programs};
 use super::support::{Cluster, wait_for};
 use super::url;
@@ -20,6 +21,34 @@ fn shows_password(pid: impl std::fmt::Display) -> bool {
         let found = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         found.windows(9).any(|part| part == b"Swordfish")
     })
+}
+
+#[test]
+fn the_variables_of_etcdctl_count_where_an_option_is_missing() {
+    let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
+    for command in
+        [&["user", "add", &format!("root:{PLANTED}")][..], &["user", "grant-role", "root", "root"], &["auth", "enable"]]
+    {
+        cluster.etcdctl(command);
+    }
+    let story = Story::new();
+    let list = format!("{}, ", url(&cluster).trim_start_matches("http://"));
+    let with_password = format!("root:{PLANTED}");
+    for variables in
+        [vec![("ETCDCTL_USER", with_password.as_str())], vec![("ETCDCTL_USER", "root"), ("ETCDCTL_PASSWORD", PLANTED)]]
+    {
+        let mut lead = story.lead_with(&["--key", "/jobs"], &["true"], |process| {
+            process.env("ETCDCTL_ENDPOINTS", &list).envs(variables);
+        });
+        lead.ends(0);
+    }
+    // An option goes before a variable.
+    let mut lead = story.lead_with(&["--key", "/jobs", "--user", "nobody", "--wait", "20"], &["true"], |process| {
+        process.env("ETCDCTL_ENDPOINTS", &list).env("ETCDCTL_USER", &with_password).env("ETCDCTL_PASSWORD", "x");
+    });
+    lead.ends(125);
+    assert!(lead.said().contains("nobody") && !lead.said().contains("Swordfish"), "{}", lead.said());
+    story.nothing_is_left();
 }
 
 #[test]
@@ -115,8 +144,8 @@ impl Ca<'_> {
         assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn issue(&self, name: &str, usage: &str) {
-        fs::write(self.directory.join("ext"), format!("subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n"))
+    fn issue(&self, name: &str, usage: &str, subject: &str) {
+        fs::write(self.directory.join("ext"), format!("subjectAltName={subject}\nextendedKeyUsage={usage}\n"))
             .expect("written");
         self.openssl(&format!("req -subj /CN={name} -out {name}.csr"), name);
         let ca = self.name;
@@ -133,8 +162,8 @@ fn tls_with_a_certificate_of_our_own_and_a_wrong_ca() {
     let path = |name: &str| directory.path().join(name).display().to_string();
     let ca = Ca::new(directory.path(), "ca");
     Ca::new(directory.path(), "stranger");
-    ca.issue("server", "serverAuth");
-    ca.issue("client", "clientAuth");
+    ca.issue("server", "serverAuth", "IP:127.0.0.1");
+    ca.issue("client", "clientAuth", "IP:127.0.0.1");
     let flags = [
         format!("--cert-file={}", path("server.crt")),
         format!("--key-file={}", path("server.key")),
@@ -159,6 +188,43 @@ fn tls_with_a_certificate_of_our_own_and_a_wrong_ca() {
     let mut lead = story.lead(&swapped, &["true"]);
     lead.ends(2);
     assert!(lead.said().starts_with("lead: --cert \""), "{}", lead.said());
+    story.nothing_is_left();
+}
+
+/// etcd 3.4 makes itself a P-256 certificate, later ones P-521.
+#[test]
+fn a_certificate_that_etcd_makes_itself_is_its_own_ca() {
+    let mut cluster = Cluster::secure(&["--auto-tls"]);
+    let ca = cluster.member(0).data_directory().join("fixtures/client/cert.pem").display().to_string();
+    let (url, story) = (cluster.https_url("127.0.0.1"), Story::new());
+    let mut lead = story.lead(&["--endpoints", &url, "--key", "/auto", "--cacert", &ca], &["true"]);
+    lead.ends(0);
+    story.nothing_is_left();
+}
+
+/// The DNS says where the servers are, and not which of them to trust: the certificate names the domain.
+#[test]
+fn servers_of_a_domain_are_spoken_to_over_tls() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let ca = Ca::new(directory.path(), "ca");
+    let names = NameServer::of("_etcd-client-ssl._tcp.secure.test");
+    let story = Story::new();
+    for (server, subject, status) in [("domain", "DNS:secure.test", 0), ("server", "DNS:localhost,IP:127.0.0.1", 69)] {
+        ca.issue(server, "serverAuth", subject);
+        let files = ["crt", "key"].map(|kind| path(&format!("{server}.{kind}")));
+        let cluster = Cluster::secure(&[&format!("--cert-file={}", files[0]), &format!("--key-file={}", files[1])]);
+        names.lists(&[("localhost", cluster.https_port())]);
+        let [first, rest @ ..] = names.enter(directory.path());
+        let mut process = Command::new(first);
+        process.args(rest).arg(&programs().plain).args(["--endpoints", "srvs://secure.test", "--key", "/tls"]);
+        process.args(["--cacert", &path("ca.crt"), "--wait", if status == 0 { "60" } else { "1" }]);
+        process.args(["--stop-timeout", "0", "--", "true"]);
+        let mut lead = story.start(process, |_| {});
+        lead.ends(status);
+        assert_eq!(status != 0, lead.said().contains("(EL_UNTRUSTED)"), "{}", lead.said());
+        assert_eq!(status != 0, lead.said().contains("secure.test"), "{}", lead.said());
+    }
     story.nothing_is_left();
 }
 

@@ -85,7 +85,7 @@ class Cluster {
   /**
    * `members` (1) healthy members with API v2 and v3. `flags` are added to the usual ones; with `tls` (see pki.js:
    * { cert, key, ca }) the first member listens for TLS too, at `httpsUrl`, and asks for client certificates if
-   * `tls.ca` is there.
+   * `tls.ca` is there. With `tls: 'auto'` it makes its own certificate, at `autoCa`.
    */
   static async start({ members = 1, flags = [], tls = null } = {}) {
     const cluster = new Cluster(await holdPorts(2 * members + 1), members, flags, tls);
@@ -114,7 +114,8 @@ class Cluster {
         `--initial-advertise-peer-urls=http://127.0.0.1:${peer}`,
         `--initial-cluster=${all}`,
         '--enable-v2=true',
-        ...(tls ? [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`] : []),
+        ...(tls === 'auto' ? ['--auto-tls'] : []),
+        ...(tls?.cert ? [`--cert-file=${tls.cert}`, `--key-file=${tls.key}`] : []),
         ...(tls?.ca ? ['--client-cert-auth', `--trusted-ca-file=${tls.ca}`] : []),
         ...flags,
       ];
@@ -124,6 +125,11 @@ class Cluster {
 
   get urls() {
     return this.members.map(({ url }) => url);
+  }
+
+  /** The certificate that the first member has made itself. */
+  get autoCa() {
+    return path.join(this.folder, 'm0/fixtures/client/cert.pem');
   }
 
   /** Where the first member listens. */

@@ -5,16 +5,17 @@ use std::error::Error;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
-use super::ca;
+use super::verifier::ShortKey;
+use super::{Asked, ca};
 use crate::config::{Endpoint, Tls};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
 /// The failure in words, if TLS is what failed; `None` leaves it to the caller. A server that does not trust us may say
 /// so only on the first read after the handshake.
-pub fn failure(endpoint: &Endpoint, tls: &Tls, error: &(dyn Error + 'static)) -> Option<Failure> {
+pub fn failure(endpoint: &Endpoint, tls: &Tls, asked: &Asked, error: &(dyn Error + 'static)) -> Option<Failure> {
     let error = tls_error_in(error)?;
-    Some(Failure::new(ErrorKind::Untrusted, format!("{endpoint}: {}", explain(endpoint, tls, error))))
+    Some(Failure::new(ErrorKind::Untrusted, format!("{endpoint}: {}", explain(endpoint, tls, asked, error))))
 }
 
 /// The TLS error in a chain of causes. An error of I/O hides the one that it carries from `source`.
@@ -33,11 +34,12 @@ fn tls_error_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Erro
     None
 }
 
-fn explain(endpoint: &Endpoint, tls: &Tls, error: &rustls::Error) -> String {
-    let name = tls.server_name.as_deref().unwrap_or(endpoint.host());
+fn explain(endpoint: &Endpoint, tls: &Tls, asked: &Asked, error: &rustls::Error) -> String {
+    let name = tls.server_name.as_deref().unwrap_or(endpoint.certified_host());
     match error {
         rustls::Error::InvalidCertificate(error) => bad_certificate(name, tls, error),
-        rustls::Error::AlertReceived(alert) => refused(tls, *alert),
+        rustls::Error::AlertReceived(alert) if asked.is_true() => of_our_certificate(tls, *alert),
+        rustls::Error::AlertReceived(alert) => of_the_handshake(*alert),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
         | rustls::Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => {
             "the server does not speak TLS on this port; if it has none, write http:// instead of https://".into()
@@ -96,15 +98,18 @@ fn bad_certificate(name: &str, tls: &Tls, error: &CertificateError) -> String {
             "the server's certificate is not meant for servers: its extended key usage lacks serverAuth".into()
         }
         CertificateError::Revoked => "the server's certificate was revoked".into(),
-        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => {
-            "the server uses a CA's certificate as its own; give it one of its own, signed by that CA".into()
-        }
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => format!(
+            "the server shows a CA's certificate as its own, and it is not in {}; give that certificate as the CA, or \
+             give the server one that a CA has signed",
+            ca(tls)
+        ),
+        CertificateError::Other(error) if error.0.is::<ShortKey>() => error.to_string(),
         other => format!("the server's certificate cannot be trusted: {other}"),
     }
 }
 
-/// What a server tells us that does not like us.
-fn refused(tls: &Tls, alert: AlertDescription) -> String {
+/// An alert of a server that has asked for our certificate.
+fn of_our_certificate(tls: &Tls, alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRequired => without_certificate(),
         // Until TLS 1.3 there was no alert of its own for a certificate that is missing.
@@ -126,8 +131,24 @@ fn refused(tls: &Tls, alert: AlertDescription) -> String {
             "our client certificate (cert_file or cert_pem) has expired; renew it".into()
         }
         AlertDescription::CertificateRevoked => "our client certificate (cert_file or cert_pem) was revoked".into(),
+        other => of_the_handshake(other),
+    }
+}
+
+/// An alert that has nothing to do with a certificate of ours.
+fn of_the_handshake(alert: AlertDescription) -> String {
+    match alert {
         AlertDescription::NoApplicationProtocol => {
             "the server offers no protocol that we speak; is it etcd's client port?".into()
+        }
+        AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion => {
+            "the server has no version, cipher suite, curve or signature algorithm of TLS in common with us; look at \
+             the key of its certificate, and at etcd's --cipher-suites and --tls-min-version"
+                .into()
+        }
+        AlertDescription::UnrecognisedName => {
+            "the server has no certificate for the name that it was asked for; set tls_server_name to one that it has"
+                .into()
         }
         other => format!("the server ended the TLS handshake: {other:?}"),
     }

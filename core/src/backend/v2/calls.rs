@@ -70,7 +70,6 @@ impl Calls {
             | Op::ListKeys { .. }
             | Op::Revoke { .. }
             | Op::Join { .. }
-            | Op::Move { .. }
             | Op::Touch { .. }
             | Op::Leave { .. } => Err(internal("this verb is one of v3")),
         }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 
 use super::status::{self, Extent, Fault};
+use crate::backend::causes::causes;
 use crate::backend::dial::CONNECT_PATIENCE;
 use crate::backend::tls;
 use crate::config::{Endpoint, Login};
@@ -28,7 +31,26 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) struct Http {
     client: reqwest::Client,
     endpoint: Endpoint,
+    asked: tls::Asked,
     peers: Arc<Peers>,
+}
+
+/// Where an endpoint is to be found.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    At(SocketAddr),
+    #[cfg(unix)]
+    Socket(PathBuf),
+}
+
+impl Place {
+    fn port(&self) -> Option<u16> {
+        match self {
+            Place::At(address) => Some(address.port()),
+            #[cfg(unix)]
+            Place::Socket(_) => None,
+        }
+    }
 }
 
 /// What all links have in common.
@@ -44,28 +66,27 @@ pub(super) struct Peers {
 impl Peers {
     /// What the connections of a link to this endpoint are made with. Also where the endpoint is not encrypted: it may
     /// redirect to one that is, and reqwest asks for the process's own provider if it is given none.
-    pub(super) async fn tls(&self, endpoint: &Endpoint) -> Result<ClientConfig, Failure> {
+    pub(super) async fn tls(&self, endpoint: &Endpoint) -> Result<(ClientConfig, tls::Asked), Failure> {
         let named = |failure: Failure| Failure::new(failure.kind, format!("{endpoint}: {}", failure.detail));
         if self.endpoints.iter().any(Endpoint::is_tls) {
             return self.tls.config().await.map_err(named);
         }
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        ClientConfig::builder_with_provider(crate::crypto::provider())
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+            .map(|config| (config, tls::Asked::default()))
             .map_err(|error| named(Failure::new(ErrorKind::Internal, error.to_string())))
     }
 
-    fn fault(&self, endpoint: &Endpoint, error: &reqwest::Error) -> Fault {
+    fn fault(&self, asked: &tls::Asked, endpoint: &Endpoint, error: &reqwest::Error) -> Fault {
         // What reqwest says itself names the URL once more; its cause is what there is to know.
         let cause = error.source().unwrap_or(error);
         let extent = if error.is_connect() { Extent::Unconnected } else { Extent::Wire };
-        if let Some(failure) = tls::failure(endpoint, self.tls.tls(), error) {
+        if let Some(failure) = tls::failure(endpoint, self.tls.tls(), asked, error) {
             return Fault { failure, extent };
         }
         let failure = match extent {
-            _ if error.is_builder() => {
-                Failure::new(ErrorKind::Invalid, format!("{endpoint}: {}", status::causes(cause)))
-            }
+            _ if error.is_builder() => Failure::new(ErrorKind::Invalid, format!("{endpoint}: {}", causes(cause))),
             Extent::Unconnected => status::unconnected(endpoint, error.is_timeout(), cause),
             _ => status::broken(endpoint, cause),
         };
@@ -89,16 +110,17 @@ pub(super) struct Incoming {
     /// Whether it is the link's own member that answers, not one that it redirected us to.
     pub(super) is_direct: bool,
     endpoint: Endpoint,
+    asked: tls::Asked,
     peers: Arc<Peers>,
     response: reqwest::Response,
 }
 
 impl Http {
-    /// Connections to `endpoint` at `address` only.
+    /// Connections to `endpoint` at this place only.
     pub(super) fn new(
-        endpoint: Endpoint,
-        address: SocketAddr,
-        tls: ClientConfig,
+        endpoint: &Endpoint,
+        place: Place,
+        (tls, asked): (ClientConfig, tls::Asked),
         peers: Arc<Peers>,
     ) -> Result<Http, Failure> {
         let client = reqwest::Client::builder()
@@ -111,14 +133,19 @@ impl Http {
             .http1_only()
             .connect_timeout(CONNECT_PATIENCE)
             .tcp_keepalive(SILENCE / 2)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .resolve(endpoint.host(), address);
+            .pool_idle_timeout(IDLE_TIMEOUT);
+        let endpoint = place.port().map_or_else(|| endpoint.clone(), |port| endpoint.at(port));
+        let client = match place {
+            Place::At(address) => client.resolve(endpoint.url_host(), address),
+            #[cfg(unix)]
+            Place::Socket(path) => client.unix_socket(path),
+        };
         #[cfg(target_os = "linux")]
         let client = client.tcp_user_timeout(SILENCE);
         let client = client
             .build()
-            .map_err(|error| Failure::new(ErrorKind::Internal, format!("{endpoint}: {}", status::causes(&error))))?;
-        Ok(Http { client, endpoint, peers })
+            .map_err(|error| Failure::new(ErrorKind::Internal, format!("{endpoint}: {}", causes(&error))))?;
+        Ok(Http { client, endpoint, asked, peers })
     }
 
     /// The member that it leads to.
@@ -153,7 +180,7 @@ impl Http {
 
     async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Incoming, Fault> {
         let mark = if call.query.is_empty() { "" } else { "?" };
-        let url = format!("{endpoint}{}{mark}{}", call.path, call.query);
+        let url = format!("{}{}{mark}{}", endpoint.base_url(), call.path, call.query);
         let mut request = self.client.request(call.method.clone(), url);
         if let Some(login) = &self.peers.login {
             request = request.basic_auth(&login.username, Some(login.password.expose()));
@@ -161,13 +188,14 @@ impl Http {
         if let Some(form) = &call.form {
             request = request.header(CONTENT_TYPE, FORM).body(form.clone());
         }
-        let response = request.send().await.map_err(|error| self.peers.fault(endpoint, &error))?;
+        let response = request.send().await.map_err(|error| self.peers.fault(&self.asked, endpoint, &error))?;
         let (status, headers) = (response.status(), response.headers().clone());
         Ok(Incoming {
             status,
             headers,
             is_direct: true,
             endpoint: endpoint.clone(),
+            asked: self.asked.clone(),
             peers: self.peers.clone(),
             response,
         })
@@ -194,7 +222,8 @@ impl Incoming {
     /// Reads the body, of which no more than this is ever held.
     pub(super) async fn body(mut self, max_bytes: usize) -> Result<Vec<u8>, Fault> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.response.chunk().await.map_err(|error| self.peers.fault(&self.endpoint, &error))? {
+        let fault = |error| self.peers.fault(&self.asked, &self.endpoint, &error);
+        while let Some(chunk) = self.response.chunk().await.map_err(fault)? {
             if body.len() + chunk.len() > max_bytes {
                 let what = format_args!("it has more than {max_bytes} bytes");
                 return Err(Fault::answered(status::garbled(&self.endpoint, what)));
@@ -210,7 +239,7 @@ fn location(headers: &HeaderMap) -> &str {
 }
 
 fn url_of(endpoint: &Endpoint) -> Option<reqwest::Url> {
-    endpoint.to_string().parse().ok()
+    endpoint.base_url().parse().ok()
 }
 
 fn place(url: &reqwest::Url) -> (&str, Option<&str>, Option<u16>) {

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::calls::Calls;
-use super::http::{Http, Peers};
+use super::http::{Http, Peers, Place};
 use super::keys::Key;
 use super::status::{Extent, Fault};
 use super::watch::watch;
@@ -74,21 +74,30 @@ impl Life {
         }
     }
 
+    async fn places(&self) -> Result<Vec<Place>, Failure> {
+        #[cfg(unix)]
+        if let Some(path) = self.endpoint.socket() {
+            return Ok(vec![Place::Socket(path.to_owned())]);
+        }
+        self.at(Step::LookUp);
+        let addresses = self.resolver.look_up(&self.endpoint).await?;
+        Ok(addresses.into_iter().map(Place::At).collect())
+    }
+
     async fn open(&self, key: Vec<u8>) -> Result<(Calls, Reply), Failure> {
         let endpoint = &self.endpoint;
         self.at(Step::ReadingFiles);
         let tls = self.peers.tls(endpoint).await?;
-        self.at(Step::LookUp);
-        let addresses = self.resolver.look_up(endpoint).await?;
+        let places = self.places().await?;
         self.at(Step::Reading);
         let mut failures = Vec::new();
         let mut tries = FuturesUnordered::new();
-        let mut left = addresses.into_iter();
+        let mut left = places.into_iter();
         // The next address is tried beside those before it (RFC 8305).
         loop {
             match left.next() {
-                Some(address) => {
-                    let calls = Calls::new(Http::new(endpoint.clone(), address, tls.clone(), self.peers.clone())?);
+                Some(place) => {
+                    let calls = Calls::new(Http::new(endpoint, place, tls.clone(), self.peers.clone())?);
                     let key = &key;
                     tries.push(async move {
                         let result = calls.open(key).await;

@@ -8,6 +8,7 @@ use http::StatusCode;
 use super::http::Http;
 use super::keys::Key;
 use super::words::Refusal;
+use crate::backend::causes::{causes, chain, root};
 use crate::backend::said::{brief, fit};
 use crate::backend::shell::quoted;
 use crate::config::{Endpoint, Login};
@@ -204,37 +205,6 @@ fn kind_of_transport(error: &(dyn Error + 'static)) -> ErrorKind {
         }
     }
     ErrorKind::Unreachable
-}
-
-/// An error with its causes. Many errors repeat their cause: what was said already is not said again.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in chain(error) {
-        let said = cause.to_string();
-        if said.is_empty() || text.contains(&said) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&said);
-    }
-    text
-}
-
-/// What an error comes down to.
-fn root(error: &(dyn Error + 'static)) -> String {
-    chain(error).last().map(ToString::to_string).unwrap_or_default()
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
-        // What an I/O error wraps is not its source: that is the wrapped one's.
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
-            None => (*error).source(),
-        }
-    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
@@ -81,6 +83,9 @@ pub(super) struct Auth {
     /// We show a certificate.
     has_identity: bool,
     tokens: Arc<Tokens>,
+    /// While the link is being opened, a login in the place of a token that was refused waits for any part of this.
+    patience: Duration,
+    is_open: Arc<AtomicBool>,
     client: AuthClient<Channel>,
     channel: Channel,
 }
@@ -94,7 +99,26 @@ impl Auth {
         (channel, origin): (Channel, http::Uri),
     ) -> Auth {
         let client = AuthClient::with_origin(channel.clone(), origin).max_decoding_message_size(MAX_SHORT_BYTES);
-        Auth { endpoint, login, has_identity, tokens, client, channel }
+        Auth {
+            endpoint,
+            login,
+            has_identity,
+            tokens,
+            patience: Duration::ZERO,
+            is_open: Arc::default(),
+            client,
+            channel,
+        }
+    }
+
+    /// The same, with this patience.
+    pub(super) fn with_patience(self, patience: Duration) -> Auth {
+        Auth { patience, ..self }
+    }
+
+    /// From now on no login waits: by now this may be the link of a leader.
+    pub(super) fn opened(&self) {
+        self.is_open.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn login(&self) -> Option<&Login> {
@@ -117,6 +141,10 @@ impl Auth {
         if !self.channel.heard().await {
             let detail = format!("{}: the server takes connections and says nothing", self.endpoint);
             return Err(Failure::new(ErrorKind::Timeout, detail));
+        }
+        if refused.is_some() && !self.patience.is_zero() && !self.is_open.load(Ordering::Relaxed) {
+            let part = crate::random::number().unwrap_or(0) as f64 / u64::MAX as f64;
+            tokio::time::sleep(self.patience.mul_f64(part)).await;
         }
         let _turn = self.tokens.turn.lock().await;
         let newest = self.token();

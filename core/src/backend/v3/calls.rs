@@ -67,7 +67,6 @@ impl Calls {
             Op::ListKeys { lease } => self.list_keys(lease).await,
             Op::Revoke { lease } => self.revoke(lease).await,
             Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
-            Op::Move { key, name, revision, lease } => self.move_key(key, name, revision, lease).await,
             Op::Touch { key, name, revision, written, lease } => {
                 let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
                 self.touch_key(key, name, compare, lease).await
@@ -89,6 +88,7 @@ impl Calls {
         let reply = read?;
         met?;
         self.has_met.store(true, Ordering::Relaxed);
+        self.auth.opened();
         Ok(reply)
     }
 
@@ -237,28 +237,6 @@ impl Calls {
         };
         let answer = self.txn(request, parent(&key)).await?;
         self.reply(answer.header, || Ok(Answer::Left))
-    }
-
-    async fn move_key(
-        &self,
-        key: Vec<u8>,
-        name: Vec<u8>,
-        revision: Revision,
-        lease: LeaseId,
-    ) -> Result<Reply, Failure> {
-        let put = proto::PutRequest { key: key.clone(), value: name, lease };
-        let request = TxnRequest {
-            compare: vec![created_at(key.clone(), revision)],
-            success: vec![op(Request::RequestPut(put))],
-            failure: vec![get(&key)],
-        };
-        let answer = self.txn(request, parent(&key)).await?;
-        let moved = answer.succeeded;
-        let mut answers = self.counted(answer.responses, 1)?.into_iter();
-        self.reply(answer.header, || {
-            let found = if moved { None } else { words::read_one(answers.next(), &key)? };
-            Ok(Answer::Moved { moved, found })
-        })
     }
 
     async fn touch_key(

@@ -3,6 +3,7 @@
 use std::future::{Future, pending};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -32,6 +33,8 @@ pub(super) struct Life {
     pub(super) tls: tls::Client,
     pub(super) login: Option<Login>,
     pub(super) tokens: Arc<Tokens>,
+    /// For how long a login of the opening may wait.
+    pub(super) patience: Duration,
     pub(super) resolver: Resolver,
     pub(super) has_met: Arc<AtomicBool>,
     pub(super) inbox: Inbox,
@@ -62,7 +65,8 @@ impl Life {
             Ok((channel, origin, over)) => {
                 let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
                 let auth =
-                    Auth::new(endpoint.clone(), self.login.clone(), self.tls.has_identity(), self.tokens.clone(), way);
+                    Auth::new(endpoint.clone(), self.login.clone(), self.tls.has_identity(), self.tokens.clone(), way)
+                        .with_patience(self.patience);
                 let calls =
                     Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone(), self.has_met.clone());
                 let mut live = Live {
@@ -74,7 +78,7 @@ impl Life {
                     broken: None,
                 };
                 live.life.at(Step::Reading);
-                live.start(opening, Op::Open { endpoint: 0, key });
+                live.start(opening, Op::Open { endpoint: 0, key, patience: Duration::ZERO });
                 live.run(wishes, over).await;
             }
             Err(failure) => {
@@ -89,7 +93,7 @@ impl Life {
     }
 
     async fn connect(&self) -> Result<(Channel, http::Uri, oneshot::Receiver<Failure>), Failure> {
-        let origin = self.endpoint.to_string().parse::<http::Uri>().map_err(|error| {
+        let origin = self.endpoint.base_url().parse::<http::Uri>().map_err(|error| {
             Failure::new(ErrorKind::Invalid, format!("{} cannot be the name of a server: {error}", self.endpoint))
         })?;
         let (channel, connection) =

@@ -5,6 +5,7 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
+use crate::backend::causes::{causes, chain};
 use crate::backend::said::fit;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
@@ -164,26 +165,6 @@ fn kind_of_transport(error: &(dyn Error + 'static)) -> ErrorKind {
     ErrorKind::Unreachable
 }
 
-/// An error with its causes. Many errors repeat their cause: what was said already is not said again.
-fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = String::new();
-    for cause in chain(error) {
-        let said = cause.to_string();
-        if said.is_empty() || text.contains(&said) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&said);
-    }
-    text
-}
-
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,22 +198,5 @@ mod tests {
         for (code, said, kind) in table {
             assert_eq!(kind_of(code, said), kind, "{code:?} {said:?}");
         }
-    }
-
-    #[test]
-    fn causes_are_named_once() {
-        #[derive(Debug)]
-        struct Outer(std::io::Error);
-        impl fmt::Display for Outer {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(out, "it broke: {}", self.0)
-            }
-        }
-        impl Error for Outer {
-            fn source(&self) -> Option<&(dyn Error + 'static)> {
-                Some(&self.0)
-            }
-        }
-        assert_eq!(causes(&Outer(std::io::Error::other("the cause"))), "it broke: the cause");
     }
 }

@@ -5,7 +5,7 @@ use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Written};
-use crate::member::Revision;
+use crate::member::{LeaseId, Membership, Revision};
 
 /// What we know of the writes of our entry.
 #[derive(Debug, Default)]
@@ -21,14 +21,25 @@ pub(super) struct Writes {
     unexplained: Revision,
 }
 
+/// Who made a write that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// We may have made it: one of our writes was never answered.
+    Us,
+    /// A copy of this process made it.
+    Copy,
+    /// Our entry is gone, or it is another's.
+    Other,
+}
+
 impl Candidate {
-    /// Our entry was made, or moved, by this write.
+    /// Our entry was made, written or moved by this write. A late answer says nothing of those after it.
     pub(super) fn wrote(&mut self, at: Revision) {
-        let unexplained = std::mem::take(&mut self.writes.unexplained);
-        self.writes = Writes { last: at, is_due: self.writes.is_due, ..Writes::default() };
-        if unexplained > at {
-            self.copied();
+        if at > self.writes.last {
+            let Writes { is_due, unexplained, .. } = self.writes;
+            self.writes = Writes { last: at, is_due, unexplained, ..Writes::default() };
         }
+        self.explain();
     }
 
     pub(super) fn must_touch(&mut self) {
@@ -46,10 +57,23 @@ impl Candidate {
         // A look comes first: a term may depend on it.
         let has_looked = !self.must_look && self.pending.is_none();
         if self.writes.is_due && self.writes.asked.is_none() && self.target.is_none() && has_looked {
-            let (revision, written) = (place.revision, self.writes.last);
-            let op = Op::Touch { key: place.key.clone(), name: self.name.clone(), revision, written, lease };
+            let op = self.write_again(place, lease);
             (self.writes.is_due, self.writes.asked) = (false, Some(out.send_at_leisure(link, op)));
         }
+    }
+
+    /// Guarded by our last write: of all that were never answered, one may still be applied, and none after a later one.
+    pub(super) fn write_again(&self, place: &Membership, lease: LeaseId) -> Op {
+        let (revision, written) = (place.revision, self.writes.last);
+        Op::Touch { key: place.key.clone(), name: self.name.clone(), revision, written, lease }
+    }
+
+    pub(super) fn doubt_write(&mut self) {
+        self.writes.in_doubt = true;
+    }
+
+    pub(super) fn is_write_in_doubt(&self) -> bool {
+        self.writes.in_doubt
     }
 
     /// Whether this is the answer that our touch waits for.
@@ -60,22 +84,46 @@ impl Candidate {
     /// The answer to it: `Ok` if we wrote at that revision, or what was found instead.
     pub(super) fn touched(&mut self, result: Result<Result<Revision, Option<Written>>, Failure>, out: &mut InFlight) {
         self.writes.asked = None;
-        let Some(place) = self.place.clone() else { return };
+        if self.place.is_none() {
+            return;
+        }
         match result {
             Ok(Ok(at)) => self.wrote(at),
-            Ok(Err(Some(found))) if found.member.revision == place.revision && self.is_kept(&found.member) => {
-                // Perhaps ours, or from before a restore that took our last write back: then it is written once more, and a copy
-                // notices that.
-                let is_older = found.at < self.writes.last;
-                if std::mem::take(&mut self.writes.in_doubt) || is_older {
-                    (self.writes.last, self.writes.is_due) = (found.at, true);
-                } else {
-                    self.copied();
-                }
+            Ok(Err(found)) => match self.writer_of(found.as_ref()) {
+                Writer::Us => self.writes.is_due = true,
+                Writer::Copy => self.copied(),
+                Writer::Other => self.lose(found.map(|found| found.member).as_ref(), out),
+            },
+            Err(failure) => {
+                self.writes.in_doubt |= !failure.kind.is_definite_refusal();
+                self.explain();
             }
-            Ok(Err(found)) => self.lose(found.map(|found| found.member).as_ref(), out),
-            Err(failure) => self.writes.in_doubt |= !failure.kind.is_definite_refusal(),
         }
+    }
+
+    /// A write of ours was answered: what we were told of meanwhile was somebody else's, unless another of ours is still open.
+    pub(super) fn explain(&mut self) {
+        if !self.may_be_written() && self.writes.unexplained > self.writes.last {
+            self.copied();
+        }
+    }
+
+    /// Whether a write of ours has no answer yet, or had none.
+    fn may_be_written(&self) -> bool {
+        self.writes.asked.is_some() || self.writes.in_doubt || self.moving_to.is_some()
+    }
+
+    /// Who made the write that stands in the place of our last one. If we may have made it, the entry is written once more
+    /// from there, and a copy notices that.
+    pub(super) fn writer_of(&mut self, found: Option<&Written>) -> Writer {
+        let Some(found) = found.filter(|found| self.is_ours(Some(&found.member))) else { return Writer::Other };
+        let is_unanswered = self.writes.asked.is_some() || std::mem::take(&mut self.writes.in_doubt);
+        // We know an older one, or a restore has taken our last one back.
+        if is_unanswered || found.at <= self.writes.last {
+            self.writes.last = found.at;
+            return Writer::Us;
+        }
+        Writer::Copy
     }
 
     /// A watch tells that our entry was written and is ours as before.
@@ -83,18 +131,18 @@ impl Candidate {
         if self.pace.api == Api::V2 || at <= self.writes.last {
             return;
         }
-        if self.writes.asked.is_some() || self.writes.in_doubt || self.moving_to.is_some() {
+        if self.may_be_written() {
             self.writes.unexplained = self.writes.unexplained.max(at);
         } else {
             self.copied();
         }
     }
 
-    fn copied(&mut self) {
-        if let (Some(_), Some(lease)) = (&self.place, self.lease) {
+    pub(super) fn copied(&mut self) {
+        if self.place.is_some() {
             let words = "somebody else wrote our key as we would: a copy of this process, which ran on from a checkpoint or a clone?";
             self.why = Some(Error::new(ErrorKind::KeyLost, words));
-            self.pleas.push(Plea::Copied(lease));
+            self.pleas.extend([self.lease, self.target].into_iter().flatten().map(Plea::Copied));
             self.is_spent |= self.proof.take().is_some();
             self.view = None;
         }

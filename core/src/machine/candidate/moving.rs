@@ -1,12 +1,13 @@
 //! How our entry gets from one lease of the session to the next, in place: etcd has denied the old one for the sake of another
 //! key. The create revision, and so the rank and the token, stay.
 
+use super::copies::Writer;
 use super::{Candidate, Verb};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Facts, Failure, Op};
-use crate::member::Member;
+use crate::machine::{Facts, Failure, Op, Written};
+use crate::member::Revision;
 use crate::time::Time;
 
 impl Candidate {
@@ -37,22 +38,40 @@ impl Candidate {
     pub(super) fn move_entry(&mut self) -> Option<Op> {
         let (place, lease) = (self.place.as_ref()?, self.target?);
         self.moving_to = Some(lease);
-        Some(Op::Move { key: place.key.clone(), name: self.name.clone(), revision: place.revision, lease })
+        Some(self.write_again(place, lease))
     }
 
-    /// The answer to it. `found`: what is under our key, if that is not ours any more.
-    pub(super) fn moved(&mut self, moved: bool, found: Option<&Member>, sent_at: Time, now: Time, out: &mut InFlight) {
-        if !moved {
-            self.moving_to = None;
-            self.lose(found, out);
-            return;
-        }
+    /// The answer to it: our entry hangs there, by this write.
+    pub(super) fn moved(&mut self, at: Revision, sent_at: Time, now: Time) {
         if self.place.is_none() {
             return;
         }
         (self.joined_at, self.answered_at) = (sent_at, now);
         self.lease = self.moving_to.take();
         self.target.take_if(|target| Some(*target) == self.lease);
+        self.wrote(at);
+    }
+
+    /// Another write was found under our key. If it may be ours, the move is asked for again, from there.
+    pub(super) fn not_moved(&mut self, found: Option<&Written>, out: &mut InFlight) {
+        match self.writer_of(found) {
+            Writer::Us => {}
+            Writer::Copy => self.copied(),
+            Writer::Other => {
+                self.moving_to = None;
+                self.lose(found.map(|found| &found.member), out);
+            }
+        }
+    }
+
+    /// It may have been applied, unless etcd said that it was not; so may one before it.
+    pub(super) fn move_failed(&mut self, is_definite: bool) {
+        if !is_definite {
+            self.doubt_write();
+        } else if !self.is_write_in_doubt() {
+            self.moving_to = None;
+            self.explain();
+        }
     }
 
     /// Words for the end of a term whose entry we may not move, or not read.

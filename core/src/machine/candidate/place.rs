@@ -1,6 +1,6 @@
 //! What becomes of our place: what it hangs on, how it is lost, and what may be left of it (laws 3 and 8).
 
-use super::{Candidate, Proof, Verb, Wish};
+use super::{Candidate, Proof, Verb};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
@@ -29,7 +29,8 @@ impl Candidate {
         }
         let may_exist = self.join_in_doubt || self.place.is_some() || self.burn.is_some();
         let own = (may_exist && self.lease.is_some()).then(|| self.own.clone());
-        own.into_iter().chain(self.left_behind.iter().map(|old| old.key.clone())).collect()
+        let behind = self.left_behind.iter().map(|old| old.key.clone());
+        own.into_iter().chain(behind).chain(self.haunted.iter().cloned()).collect()
     }
 
     /// Whether this key is ours, or was.
@@ -44,8 +45,11 @@ impl Candidate {
         }
         match finding {
             Finding::ToBeTouched => self.must_touch(),
-            Finding::Unchecked => self.must_be_seen(),
-            Finding::Entry(found) if self.is_ours(found.as_ref()) => {}
+            Finding::Unchecked => {
+                self.unseen_until.get_or_insert(self.until);
+                self.must_be_seen();
+            }
+            Finding::Entry(found) if self.is_ours(found.as_ref()) => self.unseen_until = None,
             Finding::Entry(found) | Finding::Lost(found) => self.lose(found.as_ref(), out),
         }
     }
@@ -61,7 +65,7 @@ impl Candidate {
     /// A new lease or a new link: what hung on the old one is gone.
     pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         self.target = facts.lease.filter(|_| self.lease != facts.lease && self.may_move(facts, now));
-        if self.lease != facts.lease && self.target.is_none() {
+        if self.lease != facts.lease && !self.may_move(facts, now) {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
             }
@@ -73,15 +77,13 @@ impl Candidate {
                     self.haunt(now);
                 }
             } else {
-                if self.moving_to.take().is_some() && !matches!(self.wish, Wish::Hold(_)) {
-                    // A move that comes late finds nothing, unless a restored backup has brought the entry back. While the
-                    // user has still to hear, the entry stands (law 6); it is left behind, and so in doubt at our end.
-                    self.pleas.push(Plea::InDoubt(own.clone()));
+                // A move that comes late finds nothing, unless a restored backup has brought the entry back. A join that
+                // comes late finds room once the entry that we know of is deleted.
+                if self.moving_to.take().is_some() || self.join_in_doubt || is_joining {
+                    self.haunted.push(own.clone());
                 }
                 if let Some(revision) = self.place.as_ref().map(|place| place.revision).or(self.burn) {
                     self.left_behind.push(Membership { key: own, revision });
-                } else if self.join_in_doubt || is_joining {
-                    self.pleas.push(Plea::InDoubt(own));
                 }
                 self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
             }
@@ -98,9 +100,13 @@ impl Candidate {
         }
         (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_entry(facts).until);
         if self.link != facts.link {
-            if self.pending.take().is_some_and(|pending| pending.verb == Verb::Join) {
-                self.join_in_doubt = true;
-                self.haunt(now);
+            match self.pending.take().map(|pending| pending.verb) {
+                Some(Verb::Join) => {
+                    self.join_in_doubt = true;
+                    self.haunt(now);
+                }
+                Some(Verb::Move) => self.doubt_write(),
+                _ => {}
             }
             self.watches.clear();
             self.forget_touch();
@@ -148,6 +154,7 @@ impl Candidate {
 
     pub(super) fn forget_place(&mut self, out: &mut InFlight) {
         (self.place, self.view, self.proof, self.is_spent) = (None, None, None, false);
+        self.unseen_until = None;
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
         self.must_look = false;
         self.look_at = Time::NEVER;

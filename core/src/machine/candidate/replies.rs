@@ -45,12 +45,10 @@ impl Candidate {
                         self.must_look = true;
                     }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
-                    (Verb::Move, Answer::Moved { moved, found }) => {
-                        self.moved(moved, found.as_ref(), sent_at, now, out);
-                        if moved {
-                            self.wrote(reply.stamp.revision);
-                        }
+                    (Verb::Move, Answer::Touched { touched: true, .. }) => {
+                        self.moved(reply.stamp.revision, sent_at, now);
                     }
+                    (Verb::Move, Answer::Touched { found, .. }) => self.not_moved(found.as_ref(), out),
                     (Verb::Leave, Answer::Left) => self.burn = None,
                     (Verb::Leave, Answer::Spared) => {
                         self.burn = None;
@@ -113,7 +111,7 @@ impl Candidate {
         };
         let before = seen.latest.iter().filter(|member| member.rank() < rank).max_by_key(|member| member.rank());
         let next_in_line = seen.first.get(1).is_some_and(|second| second.key == place.key);
-        self.seen = at;
+        (self.seen, self.unseen_until) = (at, None);
         self.look_at = Time::NEVER;
         self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
         if first.key == place.key {
@@ -139,8 +137,8 @@ impl Candidate {
                 }
             }
             Verb::Look => self.must_look = true,
-            Verb::Move if is_definite => self.moving_to = None,
-            Verb::Leave | Verb::Move | Verb::Clear => {}
+            Verb::Move => self.move_failed(is_definite),
+            Verb::Leave | Verb::Clear => {}
         }
         self.denied(verb, &failure);
         self.failures = self.failures.saturating_add(1);

@@ -111,7 +111,8 @@ impl Candidate {
             }
         }
         if before_is_gone && is_proof && view.next_in_line && self.proof.is_none() && !self.lapsed {
-            self.proof = Some(Proof::Unconfirmed { agree_by: self.until });
+            // The renewals since we last saw our key do not show that it stands.
+            self.proof = Some(Proof::Unconfirmed { agree_by: self.unseen_until.unwrap_or(self.until) });
         }
         // The one that was ahead has ended. What its key does from now on proves nothing before a look.
         if let Some(view) = self.view.as_mut().filter(|_| before_is_gone) {

@@ -43,11 +43,13 @@ struct Doubt {
 pub(super) struct Doubts {
     attempt: Duration,
     doubts: Vec<Doubt>,
+    /// No link serves, and none is given up before one does.
+    waits_for_link: bool,
 }
 
 impl Doubts {
     pub(super) fn new(attempt: Duration) -> Doubts {
-        Doubts { attempt, doubts: Vec::new() }
+        Doubts { attempt, doubts: Vec::new(), waits_for_link: false }
     }
 
     pub(super) fn add(&mut self, key: Vec<u8>) {
@@ -88,9 +90,12 @@ impl Doubts {
         }
     }
 
-    /// While no link serves: forgets what the server has forgotten by now. On a link each doubt is read until it is settled.
-    pub(super) fn give_up_late(&mut self, now: Time) {
-        self.doubts.retain(|doubt| doubt.over_at.is_none_or(|over_at| now < over_at));
+    /// While no link serves: one that nobody needs any longer forgets what the server has forgotten by now. A foreign put
+    /// may have taken an entry off its lease: whoever stays reads it on the next link. On a link each doubt is read until it
+    /// is settled.
+    pub(super) fn unlinked(&mut self, has_users: bool, now: Time) {
+        self.waits_for_link = has_users;
+        self.doubts.retain(|doubt| has_users || doubt.over_at.is_none_or(|over_at| now < over_at));
     }
 
     /// A new link serves: start over on it.
@@ -129,8 +134,10 @@ impl Doubts {
             Step::Delete(_) | Step::Watch(_) => now,
             Step::Reading { .. } | Step::Deleting(_) | Step::Watching(..) => Time::NEVER,
         };
-        let due = |doubt: &Doubt| {
-            if is_served { due(doubt) } else { doubt.over_at.unwrap_or(Time::NEVER) }
+        let due = |doubt: &Doubt| match (is_served, doubt.over_at) {
+            (true, _) => due(doubt),
+            (false, Some(over_at)) if !self.waits_for_link => over_at,
+            (false, _) => Time::NEVER,
         };
         self.doubts.iter().map(due).min().unwrap_or(Time::NEVER)
     }

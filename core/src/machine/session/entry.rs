@@ -172,6 +172,11 @@ impl Keeper for EntryKeeper {
         self.is_active.then_some(self.incarnation)
     }
 
+    /// An entry lives as long as it was asked for.
+    fn granted(&self) -> Option<Duration> {
+        Some(self.ttl)
+    }
+
     fn leading_until(&self) -> Time {
         let held = self.held.as_ref().filter(|held| !held.is_lost);
         let until = held.map_or(Time::ZERO, |held| held.until - self.margin);

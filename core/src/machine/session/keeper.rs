@@ -1,6 +1,8 @@
 //! What keeps our places in etcd: a lease that all share ([`super::lease`], v3), or each entry's own time to live
 //! ([`super::entry`], v2).
 
+use std::time::Duration;
+
 use crate::machine::in_flight::InFlight;
 use crate::machine::{CandidateId, Failure, Finding, LinkId, Places, Reply, RequestId};
 use crate::member::{LeaseId, Revision};
@@ -27,6 +29,9 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// What the candidates' places hang on.
     fn lease(&self) -> Option<LeaseId>;
 
+    /// How long the server lets it live, once it has said so: a lease may live longer than we asked for.
+    fn granted(&self) -> Option<Duration>;
+
     /// What they hung on before, if they are to be moved, and until when those who still do may lead.
     fn former(&self) -> Option<(LeaseId, Time)> {
         None
@@ -51,6 +56,11 @@ pub(super) trait Keeper: std::fmt::Debug {
 
     /// What is held is not to be used any more.
     fn retire(&mut self, now: Time);
+
+    /// The held lease or entry has ended, or can be used no longer.
+    fn lose(&mut self, now: Time) {
+        self.retire(now);
+    }
 
     /// Until when the server may keep what hung on that of which we have no use any more.
     fn kept_until(&self, now: Time) -> Time;

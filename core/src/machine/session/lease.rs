@@ -128,6 +128,10 @@ impl Keeper for LeaseKeeper {
         self.held.as_ref().map(|held| held.id)
     }
 
+    fn granted(&self) -> Option<Duration> {
+        self.held.as_ref().map(|held| held.granted)
+    }
+
     fn former(&self) -> Option<(LeaseId, Time)> {
         self.former
     }
@@ -153,10 +157,18 @@ impl Keeper for LeaseKeeper {
         self.retired.is_empty()
     }
 
-    /// A lease is revoked if it can be: that settles all that is in doubt under it.
     fn retire(&mut self, now: Time) {
-        if let Some(held) = self.held.take() {
+        let had_former = self.former.take().is_some();
+        if self.held.is_some() || had_former {
             self.retired.hurry(now);
+            self.lose(now);
+        }
+    }
+
+    /// A lease is revoked if it can be: that settles all that is in doubt under it. The one before it stands as long as was
+    /// certain: a user may still have to hear (law 6).
+    fn lose(&mut self, now: Time) {
+        if let Some(held) = self.held.take() {
             self.retired.add(held.id, held.granted, now, now);
             // A grant that is under way, to replace this one, is waited for: it is used, or revoked.
             if !matches!(self.step, Step::Granting { .. }) {
@@ -164,7 +176,7 @@ impl Keeper for LeaseKeeper {
             }
             self.next_at = now;
             self.suspect_until = None;
-            (self.is_denied, self.former) = (false, None);
+            self.is_denied = false;
         }
     }
 
@@ -330,8 +342,9 @@ impl LeaseKeeper {
         let leading_until = self.leading_until();
         let replaced = self.held.take();
         if let Some(old) = &replaced {
-            // What is left on it is denied to us and ends with it; the user of such an entry may have to hear of that first.
-            self.retired.add(old.id, old.granted, old.until + old.granted, now);
+            // An entry that is still on it is denied to us and ends with it. Its user may have to hear of that first. The lease may
+            // live for a full ttl, however old our last renewal is: a new raft leader grants it anew.
+            self.retired.add(old.id, old.granted, old.until.max(now) + old.granted, now);
             self.former = Some((old.id, leading_until));
             self.replaced.push(old.id);
         }

@@ -232,9 +232,10 @@ impl Links {
         let mut asked: Vec<usize> = (0..self.endpoints).filter(is_asked).collect();
         // The earliest link wins a tie: drawn by lot, so that a fleet spreads over the members.
         asked.sort_by_cached_key(|_| out.entropy.draw());
+        let patience = if self.urgency == Urgency::Follow { self.backoff_cap } else { Duration::ZERO };
         round.tries.extend(asked.into_iter().map(|endpoint| {
             let link = LinkId(out.fresh());
-            let id = out.send(link, Op::Open { endpoint, key: key.to_vec() });
+            let id = out.send(link, Op::Open { endpoint, key: key.to_vec(), patience });
             Try { link, id, endpoint, begun: now, step: Step::Connecting, is_told: false, outcome: None }
         }));
         round.judge_at = now + self.attempt;

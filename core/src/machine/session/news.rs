@@ -2,6 +2,7 @@
 //! denied, clocks that differ.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Session;
 use super::keeper::KeeperNews;
@@ -12,11 +13,20 @@ use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Stamp, Trouble};
 use crate::time::Time;
 
+/// How much a failure of one endpoint says, beside those of others.
+fn telling(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Unreachable | ErrorKind::Timeout => 0,
+        _ => 1,
+    }
+}
+
 impl Session {
     pub(super) fn hear_of_links(&mut self, news: Vec<LinkNews>, now: Time, out: &mut InFlight) {
         for news in news {
             match news {
                 LinkNews::Up { stamp, known, seen } => {
+                    self.is_unserved = false;
                     self.keys.allowed();
                     self.keeper.relinked(now);
                     self.doubts.relinked();
@@ -47,6 +57,7 @@ impl Session {
         match news {
             KeeperNews::Nothing => {}
             KeeperNews::Kept => {
+                self.note_grant();
                 self.keys.allowed();
                 if let Some(endpoint) = self.links.endpoint() {
                     self.clocks.wrote(endpoint, now);
@@ -58,7 +69,7 @@ impl Session {
                 }
                 self.links.serve_well();
             }
-            KeeperNews::Gone => self.drop_lease(now),
+            KeeperNews::Gone => self.lose_lease(now),
             KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };
                 if failure.blames_link() {
@@ -98,6 +109,26 @@ impl Session {
         }
     }
 
+    /// etcd raises a lease to one and a half times its election timeout: a crash then costs the next one more than was
+    /// asked for. A second more is nobody's trouble.
+    fn note_grant(&mut self) {
+        let asked = self.settings.ttl();
+        let Some(granted) = self.keeper.granted() else { return };
+        if granted <= asked + Duration::from_secs(1) {
+            self.long_lease = None;
+        } else if self.granted != Some(granted) {
+            let detail = format!(
+                "etcd grants leases of {} s where {} s were asked for, so that a crash costs the next one up to {} s; lower its \
+                 --election-timeout, or set ttl_s to what it grants",
+                granted.as_secs(),
+                asked.as_secs(),
+                granted.as_secs()
+            );
+            self.long_lease = Some(Arc::new(Trouble { error: Error::new(ErrorKind::Server, detail), endpoint: None }));
+        }
+        self.granted = Some(granted);
+    }
+
     /// We may not read the key that was asked for. It is told when we may read none.
     fn key_denied(&mut self, endpoint: Option<usize>, failure: Failure, is_final: bool, now: Time) {
         let error = Error::new(failure.kind, failure.detail);
@@ -110,7 +141,14 @@ impl Session {
         }
     }
 
+    /// While no endpoint serves, each fails in its own way: the most telling failure stands, so that it is told once, and
+    /// one that does not answer does not hide another's reason.
     pub(super) fn worry(&mut self, endpoint: Option<usize>, error: Error) {
+        let is_less = |told: &Trouble| told.endpoint != endpoint && telling(error.kind()) <= telling(told.error.kind());
+        if self.is_unserved && endpoint.is_some() && self.trouble.as_deref().is_some_and(is_less) {
+            return;
+        }
+        self.is_unserved = self.links.current().is_none();
         self.trouble = Some(Arc::new(Trouble { error, endpoint }));
     }
 }

@@ -1,42 +1,47 @@
 //! Entries on our lease that no candidate owns (law 8). A restored backup brings such an entry back, and our renewals would
-//! keep it for ever. So each new link asks once for the keys of the lease.
+//! keep it for ever. So each new link asks once for the keys of the lease, and again if it could not be told.
 
+use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, member_key};
 use crate::member::LeaseId;
+use crate::time::Time;
 
 /// What was found on the lease, and when to look for it.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    /// Whose keys the new link is to be asked for.
-    due: Option<LeaseId>,
-    asked: Option<RequestId>,
+    /// Whose keys the link is to be asked for, and from when on.
+    due: Option<(LeaseId, Time)>,
+    asked: Option<(RequestId, LeaseId)>,
 }
 
 impl Orphans {
     /// A new link serves, and we hold this lease.
     pub(super) fn relinked(&mut self, lease: Option<LeaseId>) {
-        *self = Orphans { due: lease, asked: None };
+        *self = Orphans { due: lease.map(|lease| (lease, Time::ZERO)), asked: None };
     }
 
     pub(super) fn is_waiting_for(&self, id: RequestId) -> bool {
-        self.asked == Some(id)
+        self.asked.is_some_and(|(asked, _)| asked == id)
     }
 
     /// Asks, if that is due and the lease is still held.
-    pub(super) fn advance(&mut self, link: LinkId, lease: Option<LeaseId>, out: &mut InFlight) {
-        if let Some(lease) = self.due.take().filter(|due| Some(*due) == lease) {
-            self.asked = Some(out.send_at_leisure(link, Op::ListKeys { lease }));
+    pub(super) fn advance(&mut self, link: LinkId, lease: Option<LeaseId>, now: Time, out: &mut InFlight) {
+        if let Some((due, _)) = self.due.take_if(|(_, at)| now >= *at).filter(|(due, _)| Some(*due) == lease) {
+            self.asked = Some((out.send_at_leisure(link, Op::ListKeys { lease: due }), due));
         }
     }
 
-    /// The keys that hang on the lease. A failure is no matter: the next link asks again.
-    pub(super) fn reply(&mut self, result: Result<Reply, Failure>) -> Vec<Vec<u8>> {
-        self.asked = None;
+    /// The keys that hang on the lease. A server that could not answer is asked again at `again_at`, or at the next renewal
+    /// after that; one that will not, on the next link.
+    pub(super) fn reply(&mut self, result: Result<Reply, Failure>, again_at: Time) -> Vec<Vec<u8>> {
+        let asked = self.asked.take();
         match result {
-            Ok(Reply { answer: Answer::Listed { keys }, .. }) => keys,
-            _ => Vec::new(),
+            Ok(Reply { answer: Answer::Listed { keys }, .. }) => return keys,
+            Err(failure) if failure.kind.is_definite_refusal() || failure.kind == ErrorKind::Unsupported => {}
+            _ => self.due = asked.map(|(_, lease)| (lease, again_at)),
         }
+        Vec::new()
     }
 }
 

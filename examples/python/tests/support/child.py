@@ -136,6 +136,8 @@ class Child:
         return "\n".join([*self.said(), "--- stderr", self.errors])
 
 
-def program(code: str, *arguments: str, env: Optional[Dict[str, str]] = None, flags: Sequence[str] = ()) -> Child:
-    """Runs a piece of Python with what `PRELUDE` gives."""
-    return Child([sys.executable, "-X", "faulthandler", *flags, "-c", PRELUDE + code, *arguments], env)
+def program(
+    code: str, *arguments: str, env: Optional[Dict[str, str]] = None, flags: Sequence[str] = (), first: str = ""
+) -> Child:
+    """Runs a piece of Python with what `PRELUDE` gives, after `first`."""
+    return Child([sys.executable, "-X", "faulthandler", *flags, "-c", f"{first}\n{PRELUDE}{code}", *arguments], env)

@@ -77,11 +77,12 @@ class Tls(NamedTuple):
 
 
 class Etcd:
-    """One member with API v2 and v3. `flags` are added to the usual ones. With `tls` it listens for TLS too, at `https_url`."""
+    """One member with API v2 and v3. `flags` are added to the usual ones. With `tls` it listens for TLS too, at `https_url`;
+    with `auto_tls` with a certificate that it makes itself, at `auto_ca`."""
 
     _living: "List[Etcd]" = []
 
-    def __init__(self, flags: Sequence[str] = (), tls: Optional[Tls] = None) -> None:
+    def __init__(self, flags: Sequence[str] = (), tls: Optional[Tls] = None, auto_tls: bool = False) -> None:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self.folder = temporary(PARENT)
         # Its own also while it does not run.
@@ -89,16 +90,18 @@ class Etcd:
         Etcd._living.append(self)
         self.port, peer, https = self._ports.numbers
         self.url, self.https_url = f"http://127.0.0.1:{self.port}", f"https://127.0.0.1:{https}"
+        self.auto_ca = f"{self.folder}/data/fixtures/client/cert.pem"
         self._command = [
             *dies_with_us(),
             find("etcd", "ETCD_BIN"),
             f"--data-dir={self.folder}/data",
-            f"--listen-client-urls={self.url}{',' + self.https_url if tls else ''}",
+            f"--listen-client-urls={self.url}{',' + self.https_url if tls or auto_tls else ''}",
             f"--advertise-client-urls={self.url}",
             f"--listen-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
             f"--initial-cluster=default=http://127.0.0.1:{peer}",
             "--enable-v2=true",
+            *(["--auto-tls"] if auto_tls else []),
             *([f"--cert-file={tls.cert}", f"--key-file={tls.key}"] if tls else []),
             *(["--client-cert-auth", f"--trusted-ca-file={tls.ca}"] if tls and tls.ca else []),
             *flags,

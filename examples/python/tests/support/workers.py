@@ -15,3 +15,12 @@ def work(url: str, key: str, name: str) -> Tuple[bool, Optional[str]]:
             if isinstance(event, Leader):
                 return led, event.name
     return led, None
+
+
+def lead_and_return(url: str, key: str) -> bool:
+    """Leads, and returns while the election runs: the end of the process is to give the place up."""
+    signal.alarm(60)
+    election = Election(url, key, "child", ttl=60).start()
+    while not election.is_leader:
+        election.poll(1)
+    return election.is_leader

@@ -1,0 +1,22 @@
+"""Of all processes of a WSGI server one leads, and answers that it does. With the package and the server installed:
+
+    ETCD=http://127.0.0.1:2379 gunicorn --workers 2 --bind 127.0.0.1:8080 wsgi:app
+    ETCD=http://127.0.0.1:2379 uwsgi --master --die-on-term --processes 2 --http-socket 127.0.0.1:8080 --module wsgi:app
+
+An election belongs to its process, and a server may load this file before it forks: the election starts with the first
+request that a process serves. At an orderly end of the process it gives its place up.
+"""
+
+import os
+from typing import Callable, Iterable, List, Tuple
+
+from etcd_leader import Election
+
+election = Election(os.environ["ETCD"], "/wsgi", f"{os.uname().nodename}-{os.getpid()}", ttl=30)
+
+
+def app(environ: object, start_response: Callable[[str, List[Tuple[str, str]]], object]) -> Iterable[bytes]:
+    if not election.is_running:
+        election.start()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} leads: {election.is_leader}\n".encode()]

@@ -1,0 +1,85 @@
+//! The settings that took effect.
+
+use std::time::Duration;
+
+use etcd_leader::Effective;
+
+use crate::border::{guard, remember};
+use crate::config::refuse;
+use crate::election::{el_election, known};
+use crate::status::EL_OK;
+
+/// The settings that took effect of an `el_config`, with every default filled in; all in milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct el_effective {
+    /// The lease that was asked for.
+    pub ttl_ms: u32,
+    /// The lease that etcd has granted: so long a crash keeps the next in line from leading. 0 until etcd has said so. etcd
+    /// raises it to one and a half times its election timeout.
+    pub granted_ttl_ms: u32,
+    /// How often a follower renews.
+    pub renew_ms: u32,
+    /// How long before the certain end of the lease leading ends.
+    pub step_down_ms: u32,
+    /// How long a server may be silent, at most, before another one is asked too.
+    pub request_timeout_ms: u32,
+    /// How long a stop waits.
+    pub stop_timeout_ms: u32,
+}
+
+/// A program of a later version may ask for more fields.
+const MAX_SIZE: usize = 4096;
+
+impl el_effective {
+    fn new(effective: &Effective) -> el_effective {
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        el_effective {
+            ttl_ms: ms(effective.ttl),
+            granted_ttl_ms: effective.granted_ttl.map_or(0, ms),
+            renew_ms: ms(effective.renew_every),
+            step_down_ms: ms(effective.margin),
+            request_timeout_ms: ms(effective.request_timeout),
+            stop_timeout_ms: ms(effective.stop_timeout),
+        }
+    }
+}
+
+/// Writes the settings that took effect into `*effective`. `effective_size` is `sizeof(el_effective)`: by it the
+/// library knows how many fields the caller was compiled with; those that it does not know become 0. May be called from
+/// any thread and from the callback.
+///
+/// Returns `EL_OK`, `EL_INVALID` or `EL_FORKED`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_settings(
+    election: *const el_election,
+    effective: *mut el_effective,
+    effective_size: usize,
+) -> i32 {
+    guard(remember, || {
+        // SAFETY: the caller's promise.
+        let handle = unsafe { known(election) }?;
+        handle.check_fork()?;
+        if effective.is_null() {
+            return refuse("effective is NULL; give a place for an el_effective".into());
+        }
+        if effective_size == 0
+            || effective_size > MAX_SIZE
+            || !effective_size.is_multiple_of(align_of::<el_effective>())
+        {
+            let size = size_of::<el_effective>();
+            return refuse(format!(
+                "effective_size is {effective_size}; give sizeof(el_effective), which is {size} in this version"
+            ));
+        }
+        let found = el_effective::new(&handle.election.settings());
+        let known = effective_size.min(size_of::<el_effective>());
+        // SAFETY: there are `effective_size` writable bytes, says the caller; `known` of them are in `found`.
+        unsafe {
+            let place = effective.cast::<u8>();
+            place.write_bytes(0, effective_size);
+            place.copy_from_nonoverlapping((&raw const found).cast::<u8>(), known);
+        }
+        Ok(EL_OK)
+    })
+}

@@ -1,0 +1,91 @@
+//! Threads of the host's: which one calls, whether another lives, and that none is cancelled inside the library.
+
+/// The thread that calls, by a number that is not 0.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code)]
+pub(crate) fn id() -> i32 {
+    // SAFETY: it takes nothing, and cannot fail.
+    unsafe { nix::libc::gettid() }
+}
+
+/// Whether this thread of the process has not ended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(unsafe_code)]
+pub(crate) fn is_alive(thread: i32) -> bool {
+    use nix::errno::Errno;
+    use nix::libc;
+    // SAFETY: signal 0 is sent to nobody; the kernel only looks the thread up.
+    let found = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) };
+    found == 0 || Errno::last() != Errno::ESRCH
+}
+
+/// Elsewhere threads have no numbers: one that ended in a callback keeps its election.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn id() -> i32 {
+    1
+}
+
+/// See [`id`].
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn is_alive(_thread: i32) -> bool {
+    true
+}
+
+/// While it lives, pthread_cancel of this thread waits. It would unwind through frames of Rust, which ends the process.
+pub(crate) struct Uncancelled {
+    before: std::ffi::c_int,
+}
+
+#[cfg(all(unix, any(target_env = "gnu", target_env = "musl")))]
+#[allow(unsafe_code)]
+mod cancel {
+    use std::ffi::c_int;
+
+    /// PTHREAD_CANCEL_DISABLE of glibc and musl.
+    const DISABLE: c_int = 1;
+
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+
+    fn set(state: c_int) -> c_int {
+        let mut before = 0;
+        // SAFETY: it changes this thread's own state, and writes the one before where it is told to.
+        unsafe { pthread_setcancelstate(state, &raw mut before) };
+        before
+    }
+
+    impl super::Uncancelled {
+        pub(crate) fn new() -> super::Uncancelled {
+            super::Uncancelled { before: set(DISABLE) }
+        }
+    }
+
+    impl Drop for super::Uncancelled {
+        fn drop(&mut self) {
+            set(self.before);
+        }
+    }
+}
+
+#[cfg(not(all(unix, any(target_env = "gnu", target_env = "musl"))))]
+impl Uncancelled {
+    pub(crate) fn new() -> Uncancelled {
+        Uncancelled { before: 0 }
+    }
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_alive_until_it_has_ended() {
+        assert!(is_alive(id()));
+        let ended = std::thread::spawn(id).join().expect("its number");
+        // The kernel may know a thread for a moment after it was joined.
+        while is_alive(ended) {
+            std::thread::yield_now();
+        }
+    }
+}
