@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::support::{Cluster, Waits, freeze, spawn::spawn};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Something a candidate said, and when (milliseconds on the clock that all processes share).
 #[derive(Clone, Debug)]
