@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rustls::ProtocolVersion;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
@@ -34,6 +34,8 @@ pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long one address of a host is tried alone.
 pub(super) const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// How long a server may take to say whether it serves HTTP. Only words of an error depend on it.
+const HTTP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a server may take to speak first.
 const FIRST_WORD: Duration = Duration::from_millis(200);
 
@@ -145,6 +147,40 @@ async fn connect_address(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// etcd's answer to gRPC without TLS on a port that speaks TLS, or HTTP alone.
+fn silence(endpoint: &Endpoint) -> Failure {
+    Failure::new(ErrorKind::Unreachable, format!("{endpoint}: the server closed the connection without a word"))
+}
+
+/// Whether the server has closed the connection, on which something was still to be read or written.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// The failure, with its remedy where the server has closed the connection without a word.
+pub(super) async fn explained(failure: Failure, endpoint: &Endpoint, resolver: &Resolver) -> Failure {
+    if failure != silence(endpoint) {
+        return failure;
+    }
+    let remedy = if let Ok(Ok(true)) = timeout(HTTP_PATIENCE, serves_http(endpoint, resolver)).await {
+        "this port serves HTTP but no gRPC, as one of --listen-client-http-urls does: give one of --listen-client-urls"
+    } else {
+        "if this port speaks TLS, write https://"
+    };
+    Failure { detail: format!("{}; {remedy}", failure.detail), ..failure }
+}
+
+/// Whether the server answers HTTP/1.1, in which a port of TLS may say that it is one.
+async fn serves_http(endpoint: &Endpoint, resolver: &Resolver) -> Result<bool, Failure> {
+    let mut socket = connect_socket(endpoint, resolver, &|_| {}).await?;
+    let broken = |error: io::Error| Failure::new(ErrorKind::Unreachable, error.to_string());
+    socket.write_all(b"GET /version HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n").await.map_err(broken)?;
+    let mut answer = Vec::new();
+    socket.take(1024).read_to_end(&mut answer).await.map_err(broken)?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.starts_with("HTTP/1.") && !answer.contains("HTTP request to an HTTPS server"))
+}
+
 /// Why a connection broke. HTTP/2 keeps no error of I/O but its words.
 pub(super) type Cause = Arc<OnceLock<Failure>>;
 
@@ -201,6 +237,9 @@ impl Stream {
 
     /// A server that does not take our certificate says so and goes: who writes meanwhile must still hear it.
     fn note_last_words(&mut self, cx: &mut Context<'_>, error: &io::Error) {
+        if self.is_fresh && matches!(self.inner, Inner::Plain(_)) && is_gone(error) {
+            return self.note_silence();
+        }
         self.note(error);
         if let Inner::Tls(stream) = &mut self.inner {
             let mut scratch = [0; 1024];
@@ -210,14 +249,8 @@ impl Stream {
         }
     }
 
-    /// etcd's answer on a port of its that speaks TLS to somebody who does not.
     fn note_silence(&self) {
-        let detail = format!(
-            "{}: the server closed the connection without a word; if this port speaks TLS, write https://; if it is one of \
-             --listen-client-http-urls, it serves no gRPC: give one of --listen-client-urls",
-            self.endpoint
-        );
-        let _ = self.cause.set(Failure::new(ErrorKind::Unreachable, detail));
+        let _ = self.cause.set(silence(&self.endpoint));
     }
 }
 
@@ -243,7 +276,7 @@ impl AsyncRead for Stream {
         match &result {
             Ok(()) if was_fresh && buffer.filled().len() == before && buffer.remaining() > 0 => self.note_silence(),
             Ok(()) => {}
-            Err(error) if was_fresh && error.kind() == io::ErrorKind::ConnectionReset => self.note_silence(),
+            Err(error) if was_fresh && is_gone(error) => self.note_silence(),
             Err(error) => self.note(error),
         }
         Poll::Ready(result)

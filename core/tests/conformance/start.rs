@@ -137,6 +137,17 @@ fn a_grpc_proxy_is_refused_before_the_first_join_and_named() {
     proxy.wait().expect("reaped");
 }
 
+/// A port of `--listen-client-http-urls`, which some versions know.
+#[test]
+fn a_port_for_http_alone_is_named() {
+    let http = Port::new();
+    let _cluster = Cluster::with_http_at(&http);
+    let urls = [http.url()];
+    let said = Setup::new(&urls, "/http", 5).start("one").hears("retrying");
+    assert!(said.contains(&urls[0]) && said.contains("--listen-client-http-urls"), "{said}");
+    assert!(!said.contains("TLS") && !said.contains("https://"), "{said}");
+}
+
 /// A server may take fewer operations in one transaction than etcd does by default.
 #[test]
 fn a_small_max_txn_ops_costs_nobody_the_lead() {

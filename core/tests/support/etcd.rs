@@ -81,6 +81,14 @@ impl Cluster {
         cluster
     }
 
+    /// One member that serves HTTP here alone, and gRPC at its port for clients alone.
+    pub fn with_http_at(port: &Port) -> Cluster {
+        let mut cluster = Cluster::prepare(&[Host::local()], &[&format!("--listen-client-http-urls={}", port.url())]);
+        cluster.members[0].launch();
+        cluster.members[0].wait_until_healthy_at(port.address());
+        cluster
+    }
+
     /// Where the member of [`Cluster::secure`] listens for TLS, under this name of it.
     pub fn https_url(&self, host: &str) -> String {
         format!("https://{host}:{}", self.https_port())

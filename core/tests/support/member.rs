@@ -140,11 +140,16 @@ impl Member {
 
     /// Waits until it serves linearizable reads.
     pub fn wait_until_healthy(&mut self) {
+        self.wait_until_healthy_at(self.client);
+    }
+
+    /// Waits until it says so at this address of its.
+    pub(super) fn wait_until_healthy_at(&mut self, address: SocketAddr) {
         wait_for(&format!("{} to be healthy", self.name), || {
             if let Some(ended) = self.process.as_mut().and_then(|process| process.try_wait().expect("wait")) {
                 panic!("etcd {} ended ({ended}):\n{}", self.name, tail(&self.log_text()));
             }
-            self.is_healthy().then_some(())
+            is_healthy(address).then_some(())
         });
     }
 

@@ -17,6 +17,7 @@ use super::renewals::Renewal;
 use super::status;
 use super::streams::{Said, Streams};
 use super::watches::{News, Wanted};
+use crate::backend::dial;
 use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::backend::{Inbox, tls};
@@ -176,6 +177,16 @@ impl Live {
             }
             // Close never comes here, and a watch on a broken link was answered by Broken.
             Op::Close | Op::Watch { .. } => {}
+            opening @ Op::Open { .. } => {
+                let (calls, endpoint, resolver) =
+                    (self.calls.clone(), self.life.endpoint.clone(), self.life.resolver.clone());
+                self.under_way.push(Box::pin(async move {
+                    match calls.perform(opening).await {
+                        Err(failure) => (request, Err(dial::explained(failure, &endpoint, &resolver).await)),
+                        opened => (request, opened),
+                    }
+                }));
+            }
             call => {
                 let calls = self.calls.clone();
                 self.under_way.push(Box::pin(async move { (request, calls.perform(call).await) }));
