@@ -151,10 +151,13 @@ impl InFlight {
 
     /// Nobody waits for this answer any more: the request is not sent if it was held back. One that was sent has its place
     /// until it is answered, since the server is at work on it; and its answer still tells of the store and of the clocks.
-    pub(super) fn forget(&mut self, id: RequestId) {
-        if self.under_way.get(&id).is_some_and(|booking| !booking.is_counted) {
+    /// Whether it is sure not to be sent.
+    pub(super) fn forget(&mut self, id: RequestId) -> bool {
+        let was_held = self.under_way.get(&id).is_some_and(|booking| !booking.is_counted);
+        if was_held {
             self.under_way.remove(&id);
         }
+        was_held
     }
 
     /// Closes a link: what is under way on it is forgotten, and so in doubt.

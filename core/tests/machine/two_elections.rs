@@ -5,14 +5,46 @@ use etcd_leader::machine::Reply;
 
 use crate::*;
 
+/// Two candidates whose session has a link and a lease.
 struct Pair {
     crew: Crew,
+    candidates: [CandidateId; 2],
     now: Time,
     open: Vec<Request>,
     reports: Vec<(CandidateId, Report)>,
 }
 
 impl Pair {
+    fn new() -> Pair {
+        let settings = settings(1, Api::V3, OnStoreReset::Continue);
+        let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
+        let ten = Duration::from_secs(10);
+        let candidates = ["/a", "/b"].map(|key| crew.add(key, "me", ten, Time::ZERO));
+        let mut pair = Pair { crew, candidates, now: Time::ZERO, open: Vec::new(), reports: Vec::new() };
+        pair.handle(Input::Tick);
+        pair.answer(|op| matches!(op, Op::Open { .. }), |_| Answer::Opened);
+        pair.answer(|op| matches!(op, Op::Grant { .. }), |_| Answer::Granted { ttl_s: 10 });
+        pair
+    }
+
+    /// The join under this prefix is answered: we are behind this entry, or the first.
+    fn join(&mut self, prefix: &str, ahead: Option<Member>) {
+        let is_it = |op: &Op| matches!(op, Op::Join { prefix: at, .. } if at == prefix.as_bytes());
+        self.answer(is_it, |op| {
+            let Op::Join { own, lease, .. } = op else { unreachable!("a join") };
+            let own = entry(own, 20, *lease);
+            let first: Vec<Member> = ahead.into_iter().chain([own.clone()]).collect();
+            let latest = first.iter().rev().cloned().collect();
+            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, first } }
+        });
+    }
+
+    fn refuse(&mut self, wanted: impl Fn(&Op) -> bool, kind: ErrorKind) {
+        let request = self.take(wanted);
+        let failure = Failure { is_of_key: kind == ErrorKind::Denied, ..Failure::new(kind, "as etcd says it") };
+        self.handle(Input::Reply { id: request.id, result: Err(failure) });
+    }
+
     fn handle(&mut self, input: Input) {
         self.crew.handle(input, self.now);
         self.open.extend(std::iter::from_fn(|| self.crew.poll_request()));
@@ -45,34 +77,16 @@ fn entry(key: &[u8], revision: u64, lease: LeaseId) -> Member {
 /// by a watch leads no longer than was certain when the key was seen for the last time (law 3; simulation, seed 32450).
 #[test]
 fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
-    let settings = settings(1, Api::V3, OnStoreReset::Continue);
-    let crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
-    let mut pair = Pair { crew, now: Time::ZERO, open: Vec::new(), reports: Vec::new() };
-    let ten = Duration::from_secs(10);
-    let [_, second] = ["/a", "/b"].map(|key| pair.crew.add(key, "me", ten, Time::ZERO));
-    pair.handle(Input::Tick);
-    pair.answer(|op| matches!(op, Op::Open { .. }), |_| Answer::Opened);
-    pair.answer(|op| matches!(op, Op::Grant { .. }), |_| Answer::Granted { ttl_s: 10 });
-    // We lead the one, and are next in line in the other.
-    for (prefix, ahead) in [("/a/", None), ("/b/", Some(entry(b"/b/other", 7, 1)))] {
-        let is_it = |op: &Op| matches!(op, Op::Join { prefix: at, .. } if at == prefix.as_bytes());
-        pair.answer(is_it, |op| {
-            let Op::Join { own, lease, .. } = op else { unreachable!("a join") };
-            let own = entry(own, 20, *lease);
-            let first: Vec<Member> = ahead.clone().into_iter().chain([own.clone()]).collect();
-            let latest = first.iter().rev().cloned().collect();
-            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, first } }
-        });
-    }
+    let mut pair = Pair::new();
+    pair.join("/a/", None);
+    pair.join("/b/", Some(entry(b"/b/other", 7, 1)));
     let watch = pair.take(|op| matches!(op, Op::Watch { from, .. } if from.starts_with(b"/b/")));
     let Op::Watch { watch: id, .. } = watch.op else { unreachable!("a watch") };
     pair.handle(Input::Watch { link: watch.link, watch: id, news: WatchNews::Created { revision: 30 } });
 
     pair.at(2500);
     pair.answer(|op| matches!(op, Op::Renew { .. }), |_| Answer::Renewed { ttl_s: 10 });
-    let both = pair.take(|op| matches!(op, Op::Confirm { .. }));
-    let denied = Failure { is_of_key: true, ..Failure::new(ErrorKind::Denied, "of one of the keys") };
-    pair.handle(Input::Reply { id: both.id, result: Err(denied) });
+    pair.refuse(|op| matches!(op, Op::Confirm { .. }), ErrorKind::Denied);
     pair.answer(|op| matches!(op, Op::Renew { .. }), |_| Answer::Renewed { ttl_s: 10 });
     pair.answer(
         |op| matches!(op, Op::Confirm { .. }),
@@ -86,7 +100,28 @@ fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
     pair.at(3000);
     let gone = Change { at: 31, key: b"/b/other".to_vec(), now: None };
     pair.handle(Input::Watch { link: watch.link, watch: id, news: WatchNews::Changes { changes: vec![gone] } });
-    let report = pair.reports.iter().rev().find(|(of, _)| *of == second).map(|(_, report)| &report.standing);
+    let report =
+        pair.reports.iter().rev().find(|(of, _)| *of == pair.candidates[1]).map(|(_, report)| &report.standing);
     let until = Time::ZERO + Duration::from_secs(8);
     assert_eq!(report, Some(&Standing::Leading { token: 20, until }));
+}
+
+/// Etcd denies the lease for the sake of one key, and another is granted and lost. A move to that one which waits to be sent
+/// when it is given up is not sent any more (law 8; simulation, seed 56377).
+#[test]
+fn no_entry_is_moved_to_a_lease_that_was_given_up() {
+    let mut pair = Pair::new();
+    pair.join("/a/", None);
+    pair.join("/b/", None);
+    pair.at(2500);
+    pair.refuse(|op| matches!(op, Op::Renew { .. }), ErrorKind::Denied);
+    pair.at(2900);
+    pair.answer(|op| matches!(op, Op::Grant { .. }), |_| Answer::Granted { ttl_s: 10 });
+    let moves = |prefix: &'static [u8]| move |op: &Op| matches!(op, Op::Touch { key, .. } if key.starts_with(prefix));
+    pair.refuse(moves(b"/a/"), ErrorKind::Denied);
+    // By then the first one would ask again.
+    pair.now = Time::ZERO + Duration::from_millis(4900);
+    pair.refuse(moves(b"/b/"), ErrorKind::LeaseLost);
+    pair.take(|op| matches!(op, Op::Revoke { .. }));
+    assert!(!pair.open.iter().any(|request| matches!(request.op, Op::Touch { .. })), "{:?}", pair.open);
 }

@@ -51,6 +51,14 @@ impl Candidate {
         self.writes.in_doubt |= self.writes.asked.take().is_some();
     }
 
+    /// Nothing is written any more under a lease that is given up, if it was not sent yet (law 8).
+    pub(super) fn drop_unsent_touch(&mut self, out: &mut InFlight) {
+        if self.writes.asked.take_if(|asked| out.forget(*asked)).is_some() {
+            self.writes.is_due = true;
+            self.explain();
+        }
+    }
+
     /// Writes our entry once, if that is due. Nothing else waits for it: a write may take as long as a disk does.
     pub(super) fn touch(&mut self, link: LinkId, out: &mut InFlight) {
         let (Some(place), Some(lease)) = (&self.place, self.lease) else { return };

@@ -64,6 +64,18 @@ impl Candidate {
         }
     }
 
+    /// A lease that was given up is not written to any more, if the write was not sent yet (law 8).
+    pub(super) fn drop_unsent_writes(&mut self, facts: &Facts, out: &mut InFlight) {
+        if self.moving_to.is_some_and(|lease| Some(lease) != facts.lease)
+            && self.pending.take_if(|pending| pending.verb == Verb::Move && out.forget(pending.id)).is_some()
+        {
+            self.move_failed(true);
+        }
+        if self.lease != facts.lease {
+            self.drop_unsent_touch(out);
+        }
+    }
+
     /// It may have been applied, unless etcd said that it was not; so may one before it.
     pub(super) fn move_failed(&mut self, is_definite: bool) {
         if !is_definite {

@@ -65,6 +65,7 @@ impl Candidate {
     /// A new lease or a new link: what hung on the old one is gone.
     pub(super) fn follow(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         self.target = facts.lease.filter(|_| self.lease != facts.lease && self.may_move(facts, now));
+        self.drop_unsent_writes(facts, out);
         if self.lease != facts.lease && !self.may_move(facts, now) {
             if self.place.is_some() && self.proof.is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::LeaseLost, "our lease is gone"));
