@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo check test test-bare faults mutants bench figures crowds etcd lib node wheel examples install uninstall dist clean
+.PHONY: help demo check test test-bare faults hosts mutants bench figures crowds etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 # Packages that cargo builds in one run share their features, so nothing is built twice: .ci/test names the addon, too.
 PACKAGES = $(or $(EL_PACKAGES),-p etcd-leader-ffi)
@@ -60,6 +60,10 @@ faults: lib node ## never two leaders: every fault, on both APIs, under leaders 
 	@.ci/tools faults
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
 		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
+
+hosts: lib node examples ## the library in each host: event loops, runtimes, servers that fork; writes core/docs/hosts.md (five minutes)
+	@.ci/tools hosts
+	@.ci/hosts >target/hosts.md && cp target/hosts.md core/docs/hosts.md
 
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh

@@ -12,6 +12,8 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_process_shutdown
 from etcd_leader import Election
 
+#: In seconds: a process that is killed keeps its place so long.
+TTL = int(os.environ.get("TTL", "30"))
 app = Celery("jobs", broker=os.environ["BROKER"])
 election: Optional[Election] = None
 
@@ -20,7 +22,7 @@ election: Optional[Election] = None
 def join(**_: Any) -> None:
     """In each process of the pool, after the fork."""
     global election
-    election = Election(os.environ["ETCD"], "/celery", f"{os.uname().nodename}-{os.getpid()}", ttl=30).start()
+    election = Election(os.environ["ETCD"], "/celery", f"{os.uname().nodename}-{os.getpid()}", ttl=TTL).start()
 
 
 @worker_process_shutdown.connect

@@ -1,62 +1,54 @@
-"""Servers that fork their workers, and end them in their own ways: one process leads, and each gives its place up at its end."""
+"""Servers that fork their workers, and end them in their own ways. One process leads, the next one leads when it is killed,
+and each gives its place up at its end."""
 
 import contextlib
 import http.client
 import os
 import shutil
-import signal
 import sys
 import unittest
 from pathlib import Path
-from typing import Dict, List, Set
+from typing import Callable, Dict, List
 
 import support  # noqa: F401
 from support import PYTHON
 from support.case import Case
-from support.child import Child
 from support.etcd import Ports, temporary
-from support.wait import wait_for
+from support.hosts import STEPS, Host, pool
 
 HOSTS = PYTHON / "hosts"
 
 
 class Hosts(Case):
-    def host(self, command: List[str], **variables: str) -> Child:
-        """A server as its documentation starts it, in a folder of its own."""
-        program = str(Path(sys.executable).parent / command[0])
-        env = {"ETCD": self.etcd.url, "PYTHONPATH": f"{PYTHON}{os.pathsep}{HOSTS}", **variables}
+    def host(self, key: str, **variables: str) -> Host:
+        """A folder of its own, and what servers need to find our examples."""
         folder = temporary()
         self.addCleanup(shutil.rmtree, folder)
-        made = Child([program, *command[1:]], env=env, cwd=folder)
+        made = Host(self.etcd, key, folder, {"PYTHONPATH": f"{PYTHON}{os.pathsep}{HOSTS}", **variables})
         self.addCleanup(made.end)
         return made
 
-    def ends_and_leaves_nothing(self, host: Child, key: str) -> None:
-        host.signal(signal.SIGTERM)
-        self.assertEqual(host.ends(), 0, str(host))
-        # Long before a lease ends by itself.
-        self.assertEqual(self.etcd.names(key), [])
+    def lives(self, host: Host, *command: str, ask: Callable[[], object] = lambda: None) -> None:
+        """A server, as its documentation starts it."""
+        program = str(Path(sys.executable).parent / command[0])
+        self.assertEqual(list(pool(host, lambda: host.start([program, *command[1:]]), ask)), STEPS)
 
     def serves(self, *command: str) -> None:
         port = Ports(1)
         self.addCleanup(port.close)
         number = port.numbers[0]
-        host = self.host([one.format(port=number) for one in command])
         said: Dict[int, bool] = {}
 
-        def ask() -> Set[int]:
+        def ask() -> None:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection = http.client.HTTPConnection("127.0.0.1", number, timeout=10)
                 connection.request("GET", "/")
                 pid, _, leads = connection.getresponse().read().decode().split()
                 said[int(pid)] = leads == "True"
                 connection.close()
-            return {pid for pid, leads in said.items() if leads}
 
-        wait_for("two processes that serve, one of which leads", lambda: ask() and len(said) == 2)
-        wait_for("both to be in line", lambda: len(self.etcd.names("/wsgi")) == 2)
-        self.assertEqual(len(ask()), 1)
-        self.ends_and_leaves_nothing(host, "/wsgi")
+        self.lives(self.host("/wsgi"), *(one.format(port=number) for one in command), ask=ask)
+        self.assertIn(True, said.values())
 
     def test_gunicorn(self) -> None:
         self.serves("gunicorn", "--workers=2", "--bind=127.0.0.1:{port}", "wsgi:app")
@@ -69,9 +61,12 @@ class Hosts(Case):
         self.serves("uwsgi", *options, "--module=wsgi:app")
 
     def test_celery(self) -> None:
-        host = self.host(["celery", "-A", "celery_worker", "worker", "--concurrency=2"], BROKER="memory://")
-        wait_for("two processes in line", lambda: len(self.etcd.names("/celery")) == 2)
-        self.ends_and_leaves_nothing(host, "/celery")
+        host = self.host("/celery", BROKER="memory://")
+        self.lives(host, "celery", "-A", "celery_worker", "worker", "--concurrency=2")
+
+    def test_supervisord(self) -> None:
+        host = self.host("/supervised", PYTHON=sys.executable)
+        self.lives(host, "supervisord", "--configuration", str(HOSTS / "supervisord.conf"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,119 @@
+"""How a host fares: its programs load, one leads, an orderly end hands over at once, after kill -9 the next one leads within
+the ttl, and nothing is left. Each step is given when it has been seen; what went wrong is raised."""
+
+import os
+import signal
+import time
+import uuid
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
+
+from .child import Child
+from .etcd import Etcd
+from .wait import PROMPTLY, wait_for
+
+STEPS = ["loads", "one leads", "orderly end", "kill -9", "nothing left"]
+#: Which programs take, in seconds.
+TTL = 3
+
+
+class Host:
+    """Programs that bear a mark in their environment, by which all that they leave behind is found."""
+
+    def __init__(self, etcd: Etcd, key: str, folder: str, variables: Optional[Dict[str, str]] = None) -> None:
+        self.etcd, self.key, self.folder = etcd, key, folder
+        self.mark = f"ETCD_LEADER_HOST={uuid.uuid4()}"
+        name, value = self.mark.split("=")
+        self.env = {name: value, "ETCD": etcd.url, "TTL": str(TTL), **(variables or {})}
+        self.children: List[Child] = []
+
+    def start(self, command: Sequence[str]) -> Child:
+        made = Child(command, env=self.env, cwd=self.folder)
+        self.children.append(made)
+        return made
+
+    def end(self) -> None:
+        for child in self.children:
+            child.end()
+        for pid in self.alive():
+            os.kill(pid, signal.SIGKILL)
+
+    def alive(self) -> List[int]:
+        def bears(environment: Path) -> bool:
+            try:
+                return self.mark.encode() in environment.read_bytes().split(b"\0")
+            except OSError:
+                return False
+
+        return [int(found.parent.name) for found in Path("/proc").glob("[0-9]*/environ") if bears(found)]
+
+    def ends(self, child: Child, statuses: Sequence[int]) -> None:
+        """In order, and long before a lease ends by itself."""
+        begun = time.monotonic()
+        child.signal(signal.SIGTERM)
+        status = child.ends()
+        assert status in statuses, f"it ended with {status}:\n{child}"
+        assert time.monotonic() - begun < TTL / 2 + PROMPTLY, f"its end took {time.monotonic() - begun:.1f} s:\n{child}"
+
+    def is_gone(self) -> None:
+        assert self.etcd.names(self.key) == [], f"entries are left: {self.etcd.names(self.key)}"
+        wait_for("all processes to be gone", lambda: not self.alive(), PROMPTLY)
+
+
+def programs(host: Host, command: Callable[[str], List[str]], statuses: Sequence[int] = (0,)) -> Iterator[str]:
+    """Three programs that take a name, and say "NAME: elected", or the like."""
+    names = ["one", "two", "three"]
+    children: Dict[str, Child] = {}
+    for at, name in enumerate(names):
+        children[name] = host.start(command(name))
+        wait_for(f"{name} to be in line", lambda: host.etcd.names(host.key) == names[: at + 1])  # noqa: B023
+    yield "loads"
+
+    def leads(name: str) -> None:
+        children[name].says(f"{name}: (elected|serving)")
+
+    leads("one")
+    heard = [name for name in names if any("elected" in line.text for line in children[name].lines)]
+    assert heard in (["one"], []), f"{heard} lead"
+    yield "one leads"
+    host.ends(children["one"], statuses)
+    assert host.etcd.names(host.key) == ["two", "three"], f"in line are {host.etcd.names(host.key)}"
+    leads("two")
+    yield "orderly end"
+    children["two"].signal(signal.SIGKILL)
+    leads("three")
+    yield "kill -9"
+    host.ends(children["three"], statuses)
+    host.is_gone()
+    yield "nothing left"
+
+
+def pool(host: Host, start: Callable[[], Child], ask: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Servers of two processes that bear their numbers in their names. The first one ends in order; of the second one the
+    process that leads is killed, and replaced."""
+
+    def line() -> List[int]:
+        ask()
+        return [int(name.rsplit("-", 1)[1]) for name in host.etcd.names(host.key)]
+
+    def two() -> List[int]:
+        return wait_for("two processes in line", lambda: found if len(found := line()) == 2 else None)
+
+    server = start()
+    both = two()
+    yield "loads"
+    assert len(set(both)) == 2, f"two in line, and one process: {both}"
+    yield "one leads"
+    server.signal(signal.SIGTERM)
+    status = server.ends()
+    assert status == 0, f"it ended with {status}:\n{server}"
+    host.is_gone()
+    yield "orderly end"
+    server = start()
+    first, second = two()
+    os.kill(first, signal.SIGKILL)
+    wait_for("the next one to lead, and another behind it", lambda: (now := line())[:1] == [second] and len(now) == 2)
+    yield "kill -9"
+    host.end()
+    wait_for("all processes to be gone", lambda: not host.alive(), PROMPTLY)
+    yield "nothing left"
