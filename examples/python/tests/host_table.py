@@ -1,5 +1,5 @@
-"""Not a test of CI: tries the library in each host, and writes the table of core/docs/hosts.md. `make hosts` runs it, with a
-folder that holds what it has built and brought (.ci/hosts)."""
+"""Not a test of CI: tries the library in each host, and writes the table of core/docs/hosts.md. `make hosts` runs it, through
+.ci/hosts, which builds and brings the programs first and names the folder that holds them."""
 
 import contextlib
 import http.client
@@ -111,7 +111,7 @@ KEYS: Dict[str, str] = {
 
 
 def fare(row: Row) -> List[str]:
-    """Which steps were seen."""
+    """The steps that were seen."""
     etcd, folder = Etcd(()), temporary()
     host = Host(etcd, KEYS.get(row.name, "/host"), folder, {"PYTHONPATH": f"{PYTHON}{os.pathsep}{HOSTS}"})
     seen = []

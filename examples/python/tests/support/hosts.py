@@ -1,5 +1,5 @@
 """How a host fares: its programs load, one leads, an orderly end hands over at once, after kill -9 the next one leads within
-the ttl, and nothing is left. Each step is given when it has been seen; what went wrong is raised."""
+the ttl, and nothing is left. Each step is yielded when it was seen; a step that fails raises its reason."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from .etcd import Etcd
 from .wait import PROMPTLY, wait_for
 
 STEPS = ["loads", "one leads", "orderly end", "kill -9", "nothing left"]
-#: Which programs take, in seconds.
+#: The ttl of every program, in seconds.
 TTL = 3
 
 
