@@ -1,8 +1,8 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
-//! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `doubts` owns the keys whose fate is open;
-//! `orphans` finds entries on the lease that are nobody's;
+//! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `reads` chooses the keys that one confirmation
+//! checks; `doubts` owns the keys whose fate is open; `orphans` finds entries on the lease that are nobody's;
 //! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; `history` notices
 //! another cluster and a store that went back; `news` is what the parts tell each other.
 
@@ -30,6 +30,7 @@ mod links;
 mod news;
 mod orphans;
 mod probes;
+mod reads;
 mod retired;
 mod round;
 mod silence;

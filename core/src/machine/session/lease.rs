@@ -3,11 +3,11 @@
 //! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it. If one election has lost
 //! that right, another lease is granted, and the others move their entries there: the denied one is left behind alone.
 
-use std::ops::Bound;
 use std::time::Duration;
 
 use super::keeper::{Check, Keeper, KeeperNews};
 use super::links::backoff_cap;
+use super::reads::Reads;
 use super::retired::Retired;
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
@@ -15,10 +15,6 @@ use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Places, Reply, RequestId};
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;
-
-/// How many keys one confirming read checks: etcd takes at most 128 operations in one transaction, unless `--max-txn-ops`
-/// says otherwise.
-const KEYS_PER_READ: usize = 100;
 
 #[derive(Debug)]
 struct Held {
@@ -73,15 +69,7 @@ pub(super) struct LeaseKeeper {
     /// Until a renewal is confirmed nothing is certain beyond this (a jump of the wall clock).
     suspect_until: Option<Time>,
     failures: u32,
-    /// The last candidate whose key a confirming read checked; the next read goes on behind it.
-    cursor: Option<CandidateId>,
-    /// Confirming reads in a row that were denied. Some elections may have lost their permission: they must not end the
-    /// others, so that each key is read alone, until one is found that is allowed.
-    denied_reads: usize,
-    /// How many keys one read checks: less if the server refuses so many.
-    keys_per_read: usize,
-    /// How many keys there are to check.
-    places: usize,
+    reads: Reads,
     /// Somebody wants a lease to be held.
     is_wanted: bool,
     /// Somebody leads under it, or is next in line.
@@ -109,10 +97,7 @@ impl LeaseKeeper {
             next_at: Time::ZERO,
             suspect_until: None,
             failures: 0,
-            cursor: None,
-            denied_reads: 0,
-            keys_per_read: KEYS_PER_READ,
-            places: 0,
+            reads: Reads::new(),
             is_wanted: false,
             is_near: false,
             is_denied: false,
@@ -219,7 +204,7 @@ impl Keeper for LeaseKeeper {
         self.retired.let_time_pass(now);
         self.retired.revoke(link, now, out);
         if let Step::Renewed { ttl, term } = self.step {
-            let places = self.next_places(places);
+            let places = self.reads.next(places);
             let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
             let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
             let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
@@ -293,9 +278,9 @@ impl Keeper for LeaseKeeper {
         let step = std::mem::replace(&mut self.step, Step::Idle);
         match (step, result) {
             (Step::Confirming { places, .. }, Err(failure))
-                if failure.is_of_key && self.may_read_alone(places.len()) =>
+                if failure.is_of_key && self.reads.may_go_on(places.len()) =>
             {
-                self.denied_reads += 1;
+                self.reads.denied();
                 self.next_at = now;
                 (KeeperNews::Nothing, unchecked(&places))
             }
@@ -305,7 +290,7 @@ impl Keeper for LeaseKeeper {
             (Step::Confirming { places, .. }, Err(failure))
                 if failure.kind == ErrorKind::Invalid && places.len() > 1 =>
             {
-                self.keys_per_read = places.len() / 2;
+                self.reads.refused(places.len());
                 self.next_at = now;
                 (KeeperNews::Nothing, Vec::new())
             }
@@ -389,7 +374,8 @@ impl LeaseKeeper {
             held.until = self.sent_at + ttl;
         }
         self.next_at = self.sent_at + self.pause(ttl);
-        (self.failures, self.denied_reads) = (0, 0);
+        self.failures = 0;
+        self.reads.end_of_denials();
         self.suspect_until = None;
         (KeeperNews::Kept, checks)
     }
@@ -398,7 +384,7 @@ impl LeaseKeeper {
         if failure.kind == ErrorKind::LeaseLost {
             return KeeperNews::Gone;
         }
-        self.denied_reads = 0;
+        self.reads.end_of_denials();
         self.failures = self.failures.saturating_add(1);
         let cap = if self.held.is_some() { self.attempt / 2 } else { self.backoff_cap };
         self.next_at = now + out.entropy.backoff(self.failures, cap);
@@ -416,24 +402,6 @@ impl LeaseKeeper {
     fn pause(&self, ttl: Duration) -> Duration {
         let every = if self.is_near { self.renew_every / 2 } else { self.renew_every };
         every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
-    }
-
-    fn may_read_alone(&self, denied: usize) -> bool {
-        if self.denied_reads == 0 { denied > 1 } else { self.denied_reads < self.places }
-    }
-
-    fn next_places(&mut self, places: &Places) -> Vec<(CandidateId, Revision, Vec<u8>)> {
-        self.places = places.len();
-        let behind = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
-        let from_cursor = places.range((behind, Bound::Unbounded));
-        let from_start = places.iter().take_while(|(id, _)| self.cursor.is_some_and(|cursor| **id <= cursor));
-        let chosen: Vec<_> = from_cursor
-            .chain(from_start)
-            .take(if self.denied_reads > 0 { 1 } else { self.keys_per_read })
-            .map(|(id, place)| (*id, place.membership.revision, place.membership.key.clone()))
-            .collect();
-        self.cursor = chosen.last().map(|(id, ..)| *id);
-        chosen
     }
 }
 
