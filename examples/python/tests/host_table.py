@@ -94,7 +94,7 @@ def rows(built: Path) -> List[Row]:
         told("Bun", str(modules / "bun"), campaign),
         told("Deno", str(modules / "deno"), "run", "--allow-ffi", "--allow-read", "--allow-env", str(built / "campaign.mjs")),
         server("Node.js, the module `cluster`", "node", str(EXAMPLES / "node/cluster.js"), "{etcd}", "{key}", "2"),
-        server("PM2", str(modules / ".bin/pm2-runtime"), "start", str(EXAMPLES / "node/pm2.config.js"), PM2_HOME=str(built / "pm2")),
+        server("PM2", str(modules / ".bin/pm2-runtime"), "start", str(EXAMPLES / "node/hosts/pm2.config.js"), PM2_HOME=str(built / "pm2")),
         server("gunicorn", *gunicorn, "wsgi:app", serves=True),
         server("gunicorn with `--preload`", *gunicorn, "--preload", "wsgi:app", serves=True),
         server("uWSGI", *uwsgi, "--http-socket=127.0.0.1:{port}", "--module=wsgi:app", serves=True),
