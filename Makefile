@@ -61,7 +61,7 @@ faults: lib node ## never two leaders: every fault, on both APIs, under leaders 
 	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
 		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
 
-hosts: lib node examples ## the library in each host: event loops, runtimes, servers that fork; writes core/docs/hosts.md (five minutes)
+hosts: lib node examples ## the library in each host: event loops, runtimes, servers that fork; writes core/docs/hosts.md (three minutes)
 	@.ci/tools hosts
 	@.ci/hosts >target/hosts.md && cp target/hosts.md core/docs/hosts.md
 

@@ -47,7 +47,7 @@ const FORMS: &str = "write http://host:port, https://host:port, unix:///path or 
 /// How many endpoints stand for a domain: enough to have another server at hand while one is frozen, of five, too. One
 /// that does not take connections is passed over anyway.
 const SERVERS_OF_A_DOMAIN: usize = 3;
-/// What stands before the domain in the name of its SRV records, without TLS and with it.
+/// The name of a domain's SRV records begins with the first of these without TLS, and with the second over TLS.
 const SERVICES: [&str; 2] = ["_etcd-client._tcp.", "_etcd-client-ssl._tcp."];
 
 impl Endpoint {

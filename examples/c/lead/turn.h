@@ -32,11 +32,11 @@ typedef struct {
     bool has_no_grace;   /* It gets no SIGTERM. */
     bool has_terminal;   /* The command. */
     bool is_to_stop;     /* Somebody stops us as Ctrl-Z does. */
-    int signal;          /* Which asks for the end; 0. */
+    int signal;          /* The one that asks for the end; 0: none. */
     word end;            /* How the command ended, if the stage is OVER. */
     uint64_t leader_token;
     char leader[256];
-    char trouble[512];   /* What keeps etcd from us; empty: nothing. */
+    char trouble[512];   /* The trouble with etcd, in words; empty: none. */
 } turn;
 
 /* events.c */

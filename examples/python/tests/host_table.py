@@ -1,8 +1,6 @@
 """Not a test of CI: tries the library in each host, and writes the table of core/docs/hosts.md. `make hosts` runs it, through
 .ci/hosts, which builds and brings the programs first and names the folder that holds them."""
 
-import contextlib
-import http.client
 import os
 import shutil
 import sys
@@ -13,7 +11,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequenc
 import support  # noqa: F401
 from support import PYTHON, ROOT
 from support.etcd import Etcd, Ports, temporary
-from support.hosts import STEPS, TTL, Host, pool, programs
+from support.hosts import STEPS, TTL, Claims, Host, pool, programs
 
 BIN = Path(sys.executable).parent
 HOSTS = PYTHON / "hosts"
@@ -59,16 +57,8 @@ def server(name: str, *command: str, serves: bool = False, **variables: str) -> 
         host.env.update(variables)
         port = Ports(1)
         number = port.numbers[0]
-
-        def ask() -> None:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", number, timeout=10)
-                connection.request("GET", "/")
-                connection.getresponse().read()
-                connection.close()
-
         words = [word.format(port=number, etcd=host.etcd.url, key=host.key) for word in command]
-        yield from pool(host, lambda: host.start(words), ask if serves else lambda: None)
+        yield from pool(host, lambda: host.start(words), Claims(number).ask if serves else lambda: None)
         port.close()
 
     return Row(name, run)

@@ -1,20 +1,18 @@
 """Servers that fork their workers, and end them in their own ways. One process leads, the next one leads when it is killed,
 and each gives its place up at its end."""
 
-import contextlib
-import http.client
 import os
 import shutil
 import sys
 import unittest
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, Optional, Set
 
 import support  # noqa: F401
 from support import PYTHON
 from support.case import Case
 from support.etcd import Ports, temporary
-from support.hosts import STEPS, Host, pool
+from support.hosts import STEPS, Claims, Host, pool
 
 HOSTS = PYTHON / "hosts"
 
@@ -28,27 +26,16 @@ class Hosts(Case):
         self.addCleanup(made.end)
         return made
 
-    def lives(self, host: Host, *command: str, ask: Callable[[], object] = lambda: None) -> None:
+    def lives(self, host: Host, *command: str, ask: Callable[[], Optional[Set[int]]] = lambda: None) -> None:
         """A server, as its documentation starts it."""
         program = str(Path(sys.executable).parent / command[0])
-        self.assertEqual(list(pool(host, lambda: host.start([program, *command[1:]]), ask)), STEPS)
+        self.assertEqual(set(pool(host, lambda: host.start([program, *command[1:]]), ask)), set(STEPS))
 
     def serves(self, *command: str) -> None:
         port = Ports(1)
         self.addCleanup(port.close)
-        number = port.numbers[0]
-        said: Dict[int, bool] = {}
-
-        def ask() -> None:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", number, timeout=10)
-                connection.request("GET", "/")
-                pid, _, leads = connection.getresponse().read().decode().split()
-                said[int(pid)] = leads == "True"
-                connection.close()
-
-        self.lives(self.host("/wsgi"), *(one.format(port=number) for one in command), ask=ask)
-        self.assertIn(True, said.values())
+        command = tuple(one.format(port=port.numbers[0]) for one in command)
+        self.lives(self.host("/wsgi"), *command, ask=Claims(port.numbers[0]).ask)
 
     def test_gunicorn(self) -> None:
         self.serves("gunicorn", "--workers=2", "--bind=127.0.0.1:{port}", "wsgi:app")

@@ -21,7 +21,7 @@ pub(super) struct Writes {
     unexplained: Revision,
 }
 
-/// Who made a write that was found.
+/// The possible authors of a write that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
     /// We may have made it: one of our writes was never answered.
@@ -121,8 +121,8 @@ impl Candidate {
         self.writes.asked.is_some() || self.writes.in_doubt || self.moving_to.is_some()
     }
 
-    /// Who made the write that stands in the place of our last one. If we may have made it, the entry is written once more
-    /// from there, and a copy notices that.
+    /// Tells the author of the write that stands in the place of our last one. If we may be that, the entry is written once
+    /// more from there, and a copy notices it.
     pub(super) fn writer_of(&mut self, found: Option<&Written>) -> Writer {
         let Some(found) = found.filter(|found| self.is_ours(Some(&found.member))) else { return Writer::Other };
         let is_unanswered = self.writes.asked.is_some() || std::mem::take(&mut self.writes.in_doubt);

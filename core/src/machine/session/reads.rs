@@ -1,4 +1,4 @@
-//! Which keys the next confirming read checks: all in turn, as many at a time as the server takes.
+//! The confirming reads check the keys of all candidates in turn, as many at a time as the server takes.
 
 use std::ops::Bound;
 

@@ -1,16 +1,19 @@
-"""How a host fares: its programs load, one leads, an orderly end hands over at once, after kill -9 the next one leads within
-the ttl, and nothing is left. Each step is yielded when it was seen; a step that fails raises its reason."""
+"""How a host fares: its programs load, one leads, an orderly end hands over at once, after kill -9 the next one leads when
+the lease has run out, and nothing is left. Each step is yielded when it was seen; a step that fails raises its reason."""
 
+import contextlib
+import http.client
 import os
+import re
 import signal
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Set
 
 from .child import Child
 from .etcd import Etcd
-from .wait import PROMPTLY, wait_for
+from .wait import PATIENCE, PROMPTLY, wait_for
 
 STEPS = ["loads", "one leads", "orderly end", "kill -9", "nothing left"]
 #: The ttl of every program, in seconds.
@@ -55,9 +58,29 @@ class Host:
         assert status in statuses, f"it ended with {status}:\n{child}"
         assert time.monotonic() - begun < TTL / 2 + PROMPTLY, f"its end took {time.monotonic() - begun:.1f} s:\n{child}"
 
-    def is_gone(self) -> None:
+    def has_no_entry(self) -> None:
         assert self.etcd.names(self.key) == [], f"entries are left: {self.etcd.names(self.key)}"
+
+    def has_no_process(self) -> None:
         wait_for("all processes to be gone", lambda: not self.alive(), PROMPTLY)
+
+
+class Claims:
+    """The last answer of each process that serves examples/python/hosts/wsgi.py at this port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.leads: Dict[int, bool] = {}
+
+    def ask(self) -> Set[int]:
+        """Asks one of them, whichever the server takes; gives those that say that they lead."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+            connection.request("GET", "/")
+            pid, _, leads = connection.getresponse().read().decode().split()
+            self.leads[int(pid)] = leads == "True"
+            connection.close()
+        return {pid for pid, leads in self.leads.items() if leads}
 
 
 def programs(host: Host, command: Callable[[str], List[str]], statuses: Sequence[int] = (0,)) -> Iterator[str]:
@@ -69,28 +92,33 @@ def programs(host: Host, command: Callable[[str], List[str]], statuses: Sequence
         wait_for(f"{name} to be in line", lambda: host.etcd.names(host.key) == names[: at + 1])  # noqa: B023
     yield "loads"
 
-    def leads(name: str) -> None:
-        children[name].says(f"{name}: (elected|serving)")
+    def led(name: str) -> str:
+        return f"{name}: (elected|serving)"
+
+    def leads(name: str, patience: float = PATIENCE) -> None:
+        children[name].says(led(name), patience=patience)
 
     leads("one")
-    heard = [name for name in names if any("elected" in line.text for line in children[name].lines)]
-    assert heard in (["one"], []), f"{heard} lead"
+    leaders = [name for name in names if any(re.match(led(name), line.text) for line in children[name].lines)]
+    assert leaders == ["one"], f"{leaders} lead"
     yield "one leads"
     host.ends(children["one"], statuses)
     assert host.etcd.names(host.key) == ["two", "three"], f"in line are {host.etcd.names(host.key)}"
     leads("two")
     yield "orderly end"
     children["two"].signal(signal.SIGKILL)
-    leads("three")
+    # etcd looks for leases that have run out twice a second.
+    leads("three", TTL + 2 * PROMPTLY)
     yield "kill -9"
     host.ends(children["three"], statuses)
-    host.is_gone()
+    host.has_no_entry()
+    host.has_no_process()
     yield "nothing left"
 
 
-def pool(host: Host, start: Callable[[], Child], ask: Callable[[], object] = lambda: None) -> Iterator[str]:
+def pool(host: Host, start: Callable[[], Child], ask: Callable[[], Optional[Set[int]]] = lambda: None) -> Iterator[str]:
     """Servers of two processes that bear their numbers in their names. The first one ends in order; of the second one the
-    process that leads is killed, and replaced."""
+    process that leads is killed, and replaced. `ask` gives the processes that say that they lead, if they can be asked."""
 
     def line() -> List[int]:
         ask()
@@ -103,17 +131,19 @@ def pool(host: Host, start: Callable[[], Child], ask: Callable[[], object] = lam
     both = two()
     yield "loads"
     assert len(set(both)) == 2, f"two in line, and one process: {both}"
+    if ask() is not None:
+        leaders = wait_for("a process to say that it leads", ask)
+        assert leaders == {both[0]}, f"in line are {both}, and {leaders} say that they lead"
     yield "one leads"
     server.signal(signal.SIGTERM)
     status = server.ends()
     assert status == 0, f"it ended with {status}:\n{server}"
-    host.is_gone()
+    host.has_no_entry()
     yield "orderly end"
-    server = start()
+    host.has_no_process()
+    yield "nothing left"
+    start()
     first, second = two()
     os.kill(first, signal.SIGKILL)
     wait_for("the next one to lead, and another behind it", lambda: (now := line())[:1] == [second] and len(now) == 2)
     yield "kill -9"
-    host.end()
-    wait_for("all processes to be gone", lambda: not host.alive(), PROMPTLY)
-    yield "nothing left"
