@@ -62,7 +62,7 @@ class Host:
         assert self.etcd.names(self.key) == [], f"entries are left: {self.etcd.names(self.key)}"
 
     def has_no_process(self) -> None:
-        wait_for("all processes to be gone", lambda: not self.alive(), PROMPTLY)
+        wait_for("all processes to be gone", lambda: not self.alive())
 
 
 class Claims:
