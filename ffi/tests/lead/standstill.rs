@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::story::Story;
+use super::story::{Lead, Story};
 use super::support::{Cluster, wait_for};
 use super::url;
 
-/// How often everything is frozen.
-const ROUNDS: usize = 6;
+/// Each standstill is tried twenty times: by so many that lead keys of their own, so many times one after the other.
+const LEADS: usize = 4;
+const ROUNDS: usize = 5;
 
 /// The number of the last process of `one`'s job that was started, other than `before`.
 fn next_job(story: &Story, before: i32) -> i32 {
@@ -24,29 +25,87 @@ fn terms(story: &Story) -> usize {
     story.of("one").filter(|sign| sign.event.starts_with("token-")).count()
 }
 
+fn signal_each(parts: &[Pid], signal: Signal) {
+    for part in parts {
+        // A part that has ended meanwhile needs none.
+        let _ = kill(*part, signal);
+    }
+}
+
+/// Twenty times: `disturbs` all parts of a `lead --restart`, which is then to go on, and to run its command.
+fn goes_on_after(ttl: &str, disturbs: impl Fn(&Story, &dyn Fn(&str) -> Lead, &[Pid], usize) + Sync) {
+    let cluster = Cluster::single();
+    let one_lead = |number: usize| {
+        let (story, key) = (Story::new(), format!("/jobs-{number}"));
+        let runs = |name: &str| match name {
+            "one" => story.runs(&url(&cluster), name, &["--key", &key, "--restart", "--ttl", ttl], &["signals"]),
+            _ => story.runs(&url(&cluster), name, &["--key", &key, "--ttl", ttl], &["exit=0"]),
+        };
+        let mut one = runs("one");
+        for round in 0..ROUNDS {
+            let last = story.of("one").map(|sign| sign.at).max();
+            let lives = || story.of("one").filter(|sign| Some(sign.at) > last).last();
+            let job = wait_for("a job that lives", || {
+                assert_eq!(one.child.try_wait().expect("wait"), None, "{}", one.said());
+                lives()
+            });
+            disturbs(&story, &runs, &[one.pid(), one.keeper(), Pid::from_raw(job.pid)], round);
+        }
+        let last = super::story::now();
+        wait_for("a job that lives", || story.of("one").any(|sign| sign.at > last).then_some(()));
+        one.signal(Signal::SIGTERM);
+        one.status();
+        story.nothing_is_left();
+    };
+    std::thread::scope(|scope| {
+        for number in 0..LEADS {
+            scope.spawn(move || one_lead(number));
+        }
+    });
+}
+
 /// A machine wakes in no order: whichever part is first.
 #[test]
-fn lead_with_restart_goes_on_after_all_its_parts_were_frozen() {
-    let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &["--restart", "--ttl", "2"], &["signals"]);
-    let mut job = next_job(&story, 0);
-    for round in 0..ROUNDS {
-        let parts = [one.pid(), one.keeper(), Pid::from_raw(job)];
-        let before = terms(&story);
-        for part in parts {
-            kill(part, Signal::SIGSTOP).expect("it runs");
-        }
+fn lead_with_restart_goes_on_after_all_its_parts_were_frozen_past_the_ttl() {
+    goes_on_after("2", |story, runs, parts, round| {
+        let before = terms(story);
+        signal_each(parts, Signal::SIGSTOP);
         // It leads in the meantime, so the lease of the frozen one has ended.
-        story.runs(&url(&cluster), "two", &["--ttl", "2"], &["exit=0"]).ends(0);
+        runs("two").ends(0);
         for at in 0..parts.len() {
-            let _ = kill(parts[(at + round) % parts.len()], Signal::SIGCONT);
+            signal_each(&parts[(at + round) % parts.len()..][..1], Signal::SIGCONT);
         }
-        job = next_job(&story, job);
-        assert!(terms(&story) > before);
-    }
-    one.signal(Signal::SIGTERM);
-    one.status();
-    story.nothing_is_left();
+        next_job(story, parts[2].as_raw());
+        assert!(terms(story) > before);
+    });
+}
+
+/// The end that the keeper was told of passes in it, and most of the lease.
+#[test]
+fn lead_with_restart_goes_on_after_all_its_parts_were_frozen_for_most_of_the_ttl() {
+    goes_on_after("3", |_, _, parts, round| {
+        signal_each(parts, Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(2));
+        for at in 0..parts.len() {
+            signal_each(&parts[(at + round) % parts.len()..][..1], Signal::SIGCONT);
+        }
+    });
+}
+
+/// As on a machine that has no time for it: a millisecond of each second, for three times the ttl.
+#[test]
+fn lead_with_restart_goes_on_after_all_its_parts_were_starved() {
+    goes_on_after("2", |story, _, parts, _| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(6) {
+            let all = story.left();
+            signal_each(&all, Signal::SIGSTOP);
+            std::thread::sleep(Duration::from_secs(1));
+            signal_each(&all, Signal::SIGCONT);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        signal_each(parts, Signal::SIGCONT);
+    });
 }
 
 #[test]

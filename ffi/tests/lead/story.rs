@@ -132,9 +132,10 @@ impl Story {
     pub(crate) fn runs(&self, url: &str, name: &str, options: &[&str], what: &[&str]) -> Lead {
         let job = self.job(name, what);
         let job: Vec<&str> = job.iter().map(String::as_str).collect();
-        let usual = ["--endpoints", url, "--key", "/jobs", "--name", name, "--verbose"];
-        let ttl = if options.contains(&"--ttl") { &[][..] } else { &["--ttl", TTL] };
-        self.lead(&[&usual, ttl, options].concat(), &job)
+        let usual = ["--endpoints", url, "--name", name, "--verbose"];
+        let unless_given = |option, usual| if options.contains(&option) { vec![] } else { vec![option, usual] };
+        let (key, ttl) = (unless_given("--key", "/jobs"), unless_given("--ttl", TTL));
+        self.lead(&[&usual[..], &key, &ttl, options].concat(), &job)
     }
 
     /// The signs of life so far.
