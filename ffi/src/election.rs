@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use etcd_leader::{Election, Error, ErrorKind, Event, Next};
 
-use crate::border::{guard_blocking, remember, silence_panics};
+use crate::border::{guard, guard_blocking, remember, silence_panics};
 use crate::config::{copy, el_config, refuse};
 use crate::doorbell::Doorbell;
-use crate::event::{Told, el_on_event};
+use crate::event::{Told, el_event, el_on_event};
 use crate::status::EL_OK;
-use crate::thread;
+use crate::thread::{self, Uncancelled};
 
 /// One candidate in one election.
 pub struct el_election {
@@ -84,47 +84,77 @@ impl el_election {
         Ok(doorbell)
     }
 
-    fn poll(&self, timeout: Option<Duration>) -> Result<i32, Error> {
-        let until = timeout.map(|timeout| Instant::now() + timeout);
+    /// Looks for what is due, and waits for it until then. Between two turns the callback is called.
+    fn turn<'a>(&'a self, poll: &mut Poll<'a>) -> Result<Turn<'a>, Error> {
         loop {
-            let told = self.deliver();
+            let found = self.find(poll);
+            if let Ok(Some(news)) = found {
+                poll.told += 1;
+                return Ok(Turn::Tell(news));
+            }
             if let Some(doorbell) = self.doorbell.get() {
                 self.election.when_due(|is_due| if is_due { doorbell.ring() } else { doorbell.silence() });
             }
-            let told = told?;
-            if told > 0 || until.is_some_and(|until| until <= Instant::now()) {
-                return Ok(told);
+            found?;
+            if poll.told > 0 || poll.until.is_some_and(|until| until <= Instant::now()) {
+                return Ok(Turn::Over(poll.told));
             }
             let has_rung = self
                 .doorbell()?
-                .wait(until)
+                .wait(poll.until)
                 .map_err(|error| Error::new(ErrorKind::Internal, format!("poll(2) failed: {}", error.desc())))?;
             if !has_rung {
-                return Ok(0);
+                return Ok(Turn::Over(0));
             }
+            poll.awaits_work = false;
         }
     }
 
-    /// Tells what is due; how many events that were.
-    fn deliver(&self) -> Result<i32, Error> {
-        let mut told = 0;
-        loop {
+    /// The next thing to tell, if there is one.
+    fn find<'a>(&'a self, poll: &mut Poll<'a>) -> Result<Option<News<'a>>, Error> {
+        // The next look is the acknowledgement: it waits for the caller's next el_poll.
+        while !poll.awaits_work {
             let event = match self.election.try_next()? {
                 Next::Event(event) => event,
-                Next::Ended if told == 0 => return Err(Error::new(ErrorKind::Stopped, "the election has ended")),
-                Next::Ended | Next::Nothing => return Ok(told),
+                Next::Ended if poll.told == 0 => return Err(Error::new(ErrorKind::Stopped, "the election has ended")),
+                Next::Ended | Next::Nothing => return Ok(None),
             };
-            if let (Some(news), Some(on_event)) = (Told::new(&event, &self.election), self.on_event) {
-                let news_in_c = news.as_c((&raw const *self).cast_mut());
-                // SAFETY: the function and its data are the caller's, who vouches for them; the event outlives the call.
-                unsafe { on_event(&raw const news_in_c, self.user_data) };
-                told += 1;
-            }
-            // The next look is the acknowledgement: it waits for the caller's next el_poll.
-            if matches!(&event, Event::Unelected { why } if why.kind() == ErrorKind::Stopped) {
-                return Ok(told);
+            poll.awaits_work = matches!(&event, Event::Unelected { why } if why.kind() == ErrorKind::Stopped);
+            if let (Some(told), Some(on_event)) = (Told::new(&event, &self.election), self.on_event) {
+                return Ok(Some(News { told, on_event, election: self }));
             }
         }
+        Ok(None)
+    }
+}
+
+/// One call of `el_poll`.
+struct Poll<'a> {
+    until: Option<Instant>,
+    /// How many events were told in it.
+    told: i32,
+    /// The caller was told to end the leading work, and says by its next call that it has.
+    awaits_work: bool,
+    _entered: Entered<'a>,
+}
+
+/// What comes next in `el_poll`.
+enum Turn<'a> {
+    Tell(News<'a>),
+    Over(i32),
+}
+
+struct News<'a> {
+    told: Told,
+    on_event: unsafe extern "C-unwind" fn(*const el_event, *mut c_void),
+    election: &'a el_election,
+}
+
+impl News<'_> {
+    fn tell(&self) {
+        let event = self.told.as_c((&raw const *self.election).cast_mut());
+        // SAFETY: the function and its data are the caller's, who vouches for them; the event outlives the call.
+        unsafe { (self.on_event)(&raw const event, self.election.user_data) }
     }
 }
 
@@ -189,20 +219,36 @@ pub unsafe extern "C" fn el_start(
 /// ended the leading work" and gives the place up. So loop until `EL_STOPPED`. Polling late costs freshness, never
 /// safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn el_poll(election: *mut el_election, timeout_ms: i32) -> i32 {
-    guard_blocking(remember, || {
-        // SAFETY: the caller's promise.
-        let election = unsafe { known(election) }?;
-        election.check_fork()?;
-        let timeout = match timeout_ms {
-            -1 => None,
-            _ => Some(Duration::from_millis(u64::try_from(timeout_ms).or_else(|_| {
-                refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever"))
-            })?)),
-        };
-        let _entered = election.enter()?;
-        election.poll(timeout)
-    })
+pub unsafe extern "C-unwind" fn el_poll(election: *mut el_election, timeout_ms: i32) -> i32 {
+    let _uncancelled = Uncancelled::new();
+    let begun = guard(
+        |error| Err(remember(error)),
+        || {
+            // SAFETY: the caller's promise.
+            let election = unsafe { known(election) }?;
+            election.check_fork()?;
+            let timeout = match timeout_ms {
+                -1 => None,
+                _ => Some(Duration::from_millis(u64::try_from(timeout_ms).or_else(|_| {
+                    refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever"))
+                })?)),
+            };
+            let entered = election.enter()?;
+            let until = timeout.map(|timeout| Instant::now() + timeout);
+            Ok(Ok((election, Poll { until, told: 0, awaits_work: false, _entered: entered })))
+        },
+    );
+    let (election, mut poll) = match begun {
+        Ok(begun) => begun,
+        Err(status) => return status,
+    };
+    loop {
+        match guard(|error| Turn::Over(remember(error)), || election.turn(&mut poll)) {
+            // Not inside `guard`: a callback that ends its thread (pthread_exit) unwinds through here, and is not to be caught.
+            Turn::Tell(news) => news.tell(),
+            Turn::Over(told) => return told,
+        }
+    }
 }
 
 /// Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and

@@ -49,7 +49,7 @@ pub struct el_event {
 /// What `el_poll` calls for each event, on the thread that called `el_poll`. It must return normally: neither longjmp
 /// nor a C++ exception may leave it. Do not do the leading work in it: while it runs, nobody can tell you that you do
 /// not lead any more.
-pub type el_on_event = Option<unsafe extern "C" fn(event: *const el_event, user_data: *mut std::ffi::c_void)>;
+pub type el_on_event = Option<unsafe extern "C-unwind" fn(event: *const el_event, user_data: *mut std::ffi::c_void)>;
 
 /// What an event says, owned.
 #[derive(Default)]

@@ -110,7 +110,7 @@ fn given() -> impl Strategy<Value = Given> {
     )
 }
 
-unsafe extern "C" fn on_event(event: *const el_event, _: *mut c_void) {
+unsafe extern "C-unwind" fn on_event(event: *const el_event, _: *mut c_void) {
     assert!(!event.is_null());
 }
 
@@ -138,7 +138,7 @@ fn try_it(given: &Given) {
         endpoints: array.as_ref().map_or(null(), |array| array.as_ptr()),
         key: texts.of(&given.key),
         name: texts.of(&given.name),
-        on_event: given.has_callback.then_some(on_event as unsafe extern "C" fn(*const el_event, *mut c_void)),
+        on_event: given.has_callback.then_some(on_event as unsafe extern "C-unwind" fn(*const el_event, *mut c_void)),
         user_data: null_mut(),
         endpoint_count: said,
         api: given.choices[0],

@@ -1,5 +1,5 @@
 /* A thread that is cancelled while it waits in el_poll: it goes when the call has returned, the process goes on, and
-   another thread polls and frees the election. */
+   another thread polls and frees the election. And a callback that ends its thread, which it is not to do: the same. */
 
 #include "test.h"
 
@@ -20,6 +20,12 @@ static el_election *start_polled(const char *key, told *heard, pthread_t *thread
     return election;
 }
 
+static void leave(const el_event *event, told *told) {
+    (void)told;
+    if (event->type == EL_EVENT_ELECTED)
+        pthread_exit(NULL);
+}
+
 int main(int argc, char **argv) {
     begin(argc, argv);
     pthread_t thread;
@@ -34,6 +40,15 @@ int main(int argc, char **argv) {
     el_stop(election);
     CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
     poll_to_the_end(election);
+    CHECK(el_free(election) == EL_OK);
+
+    told left = {.also = leave};
+    election = start_polled("/left", &left, &thread);
+    CHECK(pthread_join(thread, &result) == 0 && result == NULL);
+    left.also = NULL;
+    el_stop(election);
+    poll_to_the_end(election);
+    CHECK(left.elected == 1 && left.unelected == 1);
     CHECK(el_free(election) == EL_OK);
     nothing_is_left();
     return 0;
