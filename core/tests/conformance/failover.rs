@@ -12,7 +12,7 @@ use super::candidate::{Candidate, Setup, check_terms, millis, now_ms};
 use super::store::{BOTH, on_v2_and_v3};
 use super::support::netns::{Network, OneWay, Place};
 use super::support::raft::Story;
-use super::support::{Cluster, wait_for};
+use super::support::{Cluster, wait_for, wait_with};
 
 const TTL_S: u32 = 10;
 const TTL_MS: u64 = TTL_S as u64 * 1000;
@@ -24,8 +24,11 @@ const TRIES: usize = 5;
 /// The default margin: leading ends so long before the entry can.
 const MARGIN_MS: u64 = TTL_MS / 5;
 
+/// Between two looks at the connections of a process: the kernel walks through all that it could have.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
 /// The members that a process has connections to, by the last byte of their addresses.
-fn connected(network: &Network, process: Pid) -> BTreeSet<usize> {
+pub(crate) fn connected(network: &Network, process: Pid) -> BTreeSet<usize> {
     const ESTABLISHED: &str = "01";
     let sockets: BTreeSet<String> = fs::read_dir(format!("/proc/{process}/fd"))
         .expect("its files")
@@ -49,15 +52,15 @@ fn connected(network: &Network, process: Pid) -> BTreeSet<usize> {
 }
 
 /// The one member that serves a candidate.
-fn serving(network: &Network, candidate: &Candidate) -> usize {
-    wait_for("one member to serve it", || {
+pub(crate) fn serving(network: &Network, candidate: &Candidate) -> usize {
+    wait_with(LOOK, "one member to serve it", || {
         let connected = connected(network, candidate.pid());
         connected.first().copied().filter(|_| connected.len() == 1)
     })
 }
 
 /// Makes this member raft's leader.
-fn move_raft_leader(cluster: &Cluster, to: usize) {
+pub(crate) fn move_raft_leader(cluster: &Cluster, to: usize) {
     let said = cluster.etcdctl(&["endpoint", "status", "--write-out=json"]);
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let is_it = |status: &&serde_json::Value| status["Endpoint"] == cluster.urls()[to];
@@ -97,7 +100,7 @@ fn fails(
     break_it(&mut network, &mut cluster, serving);
     let broken = now_ms();
     // What is over so soon need not be told: the connections show it.
-    wait_for("another member to serve it", || {
+    wait_with(LOOK, "another member to serve it", || {
         let connected = connected(&network, line[0].pid());
         (connected.len() == 1 && !connected.contains(&serving)).then_some(())
     });

@@ -36,14 +36,19 @@ pub use proxy::Proxy;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `what` gives something.
-pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
+    wait_with(Duration::from_millis(20), what, probe)
+}
+
+/// The same, with this pause between two looks: for those that cost more than a moment of the processor.
+pub fn wait_with<T>(pause: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = probe() {
             return found;
         }
         assert!(begun.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain for {what}");
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(pause);
     }
 }
 

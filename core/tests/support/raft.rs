@@ -21,7 +21,7 @@ use super::wait_for;
 /// before the lease: that leaves five and a half seconds for raft and for one more attempt.
 pub const PROMISED: Duration = Duration::from_secs(3);
 /// How often a member is asked. Raft's own heartbeat is 100 ms.
-const PACE: Duration = Duration::from_millis(50);
+const PACE: Duration = Duration::from_millis(100);
 
 /// Whom a member takes for raft's leader (0: nobody), and in which term. A member that does not answer knows nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
