@@ -18,6 +18,7 @@ mod denied;
 mod discovery;
 mod failover;
 mod keys;
+mod one_of_three;
 mod outages;
 mod patience;
 mod peers;

@@ -2,9 +2,12 @@
 
 #![allow(clippy::print_stdout)]
 
-#[path = "backend_v3/bench.rs"]
+#[path = "../backend_v3/bench.rs"]
 #[allow(dead_code)]
 mod bench;
+mod many;
+mod restarts;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -155,80 +158,4 @@ fn figures() {
         "is_leader",
         begun.elapsed().as_secs_f64() * 1e9 / f64::from(asked)
     );
-}
-
-/// Joins of this many keys, a window of them under way at a time: what the store and our own backend need for it.
-fn floor(cluster: &Cluster, count: usize) -> Duration {
-    const WINDOW: usize = 128;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let (mut bench, link) = Bench::linked(cluster).await;
-        bench.granted(link, 1).await;
-        let begun = Instant::now();
-        let mut asked = Vec::new();
-        for at in 0..count {
-            let prefix = format!("/floor/{at}/").into_bytes();
-            let own = [&prefix[..], b"1"].concat();
-            asked.push(bench.send(link, Op::Join { prefix, own, name: b"one".to_vec(), lease: 1 }));
-            if at >= WINDOW {
-                bench.reply(asked[at - WINDOW]).await.expect("a join");
-            }
-        }
-        for id in asked.split_off(count - WINDOW) {
-            bench.reply(id).await.expect("a join");
-        }
-        begun.elapsed()
-    })
-}
-
-#[test]
-#[ignore = "prints figures and takes a minute: make figures"]
-fn ten_thousand_elections() {
-    const COUNT: usize = 10_000;
-    let cluster = Cluster::single();
-    let floor = floor(&cluster, COUNT);
-    println!("{:<44} {:.0} ms", "floor: 10,000 joins, 128 at a time", floor.as_secs_f64() * 1000.0);
-    let before = rss_kib();
-    let begun = Instant::now();
-    let elections: Vec<Election> = (0..COUNT)
-        .map(|at| {
-            let key = format!("/crowd/{at}");
-            let config = Config { endpoints: cluster.urls(), key, name: "one".into(), ttl_s: 5, ..Config::default() };
-            Election::start(&config).expect("a good config")
-        })
-        .collect();
-    let (mut lost, mut troubles) = (0, 0);
-    let mut hear = |election: &Election, wait: Duration| {
-        let mut is_elected = false;
-        loop {
-            match election.next(Some(wait)).expect("no fork") {
-                Next::Event(Event::Elected { .. }) => is_elected = true,
-                Next::Event(Event::Unelected { .. }) => lost += 1,
-                Next::Event(Event::Retrying(Some(_))) => troubles += 1,
-                Next::Event(_) => {}
-                _ => return is_elected,
-            }
-            if is_elected && !wait.is_zero() {
-                return true;
-            }
-        }
-    };
-    let all = elections.iter().filter(|election| hear(election, Duration::from_secs(60))).count();
-    let took = begun.elapsed();
-    std::thread::sleep(Duration::from_secs(15));
-    for election in &elections {
-        hear(election, Duration::ZERO);
-    }
-    let lead = elections.iter().filter(|election| election.is_leader()).count();
-    println!(
-        "{:<44} {:.0} ms, {:.2} times the floor; {all} elected, {lead} lead 15 s later, {lost} lost, {troubles} troubles, {} KiB each",
-        "10,000 elections at ttl 5, start -> all elected",
-        took.as_secs_f64() * 1000.0,
-        took.as_secs_f64() / floor.as_secs_f64(),
-        (rss_kib() - before) / COUNT as u64
-    );
-    let begun = Instant::now();
-    elections.iter().for_each(Election::stop);
-    drop(elections);
-    println!("{:<44} {:.0} ms", "all stopped", begun.elapsed().as_secs_f64() * 1000.0);
 }
