@@ -11,8 +11,8 @@
 //! * `proto`: generated from `proto/etcd.proto`
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -54,6 +54,17 @@ pub struct V3 {
     links: HashMap<LinkId, Link>,
 }
 
+/// Whether an etcd server was met, by URL: each is asked once who it is, however many sessions there are.
+#[derive(Clone, Default)]
+pub(super) struct Met(Arc<Mutex<HashMap<String, Arc<AtomicBool>>>>);
+
+impl Met {
+    fn at(&self, endpoint: &Endpoint) -> Arc<AtomicBool> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(endpoint.to_string()).or_default().clone()
+    }
+}
+
 /// A link that was opened and not yet closed.
 struct Link {
     wishes: mpsc::UnboundedSender<(RequestId, Op)>,
@@ -72,7 +83,7 @@ impl V3 {
             login,
             tokens: commons.logins.tokens(settings),
             resolver: commons.resolver.clone(),
-            has_met: settings.endpoints.iter().map(|_| Arc::default()).collect(),
+            has_met: settings.endpoints.iter().map(|endpoint| commons.met.at(endpoint)).collect(),
             inbox,
             links: HashMap::new(),
         }
@@ -108,7 +119,7 @@ impl V3 {
 impl Backend for V3 {
     fn perform(&mut self, request: Request) {
         match request.op {
-            Op::Open { endpoint, key, patience } => self.open(request.link, request.id, endpoint, key, patience),
+            Op::Open { endpoint, key, patience, .. } => self.open(request.link, request.id, endpoint, key, patience),
             Op::Close => {
                 if let Some(link) = self.links.remove(&request.link) {
                     link.tasks.end();
