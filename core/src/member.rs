@@ -56,6 +56,8 @@ pub struct View {
     pub before: Option<Member>,
     /// Whether `before` is the only entry ahead of ours, so that its end makes us first (law 2b).
     pub next_in_line: bool,
+    /// v2: how many entries there are.
+    pub count: usize,
 }
 
 /// Who leads, as told to those who do not.

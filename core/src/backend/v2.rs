@@ -57,7 +57,7 @@ impl V2 {
         V2 { peers: Arc::new(peers), resolver: commons.resolver.clone(), inbox, links: HashMap::new() }
     }
 
-    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>) {
+    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>, is_proof: bool) {
         let Some(endpoint) = self.peers.endpoints.get(endpoint).cloned() else {
             let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
             return link::tell(&self.inbox, Input::Reply { id: request, result: Err(failure) });
@@ -73,7 +73,7 @@ impl V2 {
             tasks: tasks.clone(),
             broken: Arc::default(),
         };
-        tasks.spawn(life.run(request, key, granted));
+        tasks.spawn(life.run(request, key, is_proof, granted));
         if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
             before.tasks.end();
         }
@@ -83,7 +83,9 @@ impl V2 {
 impl Backend for V2 {
     fn perform(&mut self, request: Request) {
         match request.op {
-            Op::Open { endpoint, key, .. } => self.open(request.link, request.id, endpoint, key),
+            Op::Open { endpoint, key, is_proof, .. } => {
+                self.open(request.link, request.id, endpoint, key, is_proof);
+            }
             Op::Close => {
                 if let Some(link) = self.links.remove(&request.link) {
                     link.tasks.end();

@@ -23,6 +23,12 @@ mod watching;
 use copies::Writes;
 use watching::Watching;
 
+/// So many need not spread what they ask for.
+const FEW: usize = 8;
+/// The time that etcd has for each of the others: two processors check some 25 passwords in a second, of which refreshes need
+/// the half when there are forty.
+const CHECKS: Duration = Duration::from_millis(300);
+
 /// The API of etcd that a candidate uses, and the times it keeps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
@@ -35,11 +41,31 @@ pub(super) struct Pace {
     pub(super) backoff_cap: Duration,
     /// How long a stop waits for the user.
     pub(super) stop_timeout: Duration,
+    /// v2: each request costs etcd the check of our password, some 70 ms of a processor.
+    pub(super) checks_passwords: bool,
 }
 
 impl Pace {
     fn ttl(&self) -> Duration {
         Duration::from_secs(u64::from(self.ttl_s))
+    }
+
+    /// Whether requests are so dear, and so many candidates there, that a follower watches the one before it alone, as the
+    /// members of 2015 do, and learns of a new leader by its next look.
+    fn is_frugal(&self, count: usize) -> bool {
+        self.checks_passwords && count > FEW
+    }
+
+    /// When a follower looks again although it has heard nothing.
+    fn look_again(&self, count: usize) -> Duration {
+        let is_rare = self.checks_passwords && !self.is_frugal(count);
+        self.ttl() * if is_rare { 4 } else { 1 }
+    }
+
+    /// Over how long so many spread what can wait: a look, and the watch that follows it.
+    fn spread(&self, count: usize) -> Duration {
+        let others = u32::try_from(count.saturating_sub(FEW)).unwrap_or(u32::MAX);
+        if self.is_frugal(count) { CHECKS.saturating_mul(others).min(self.ttl()) } else { Duration::ZERO }
     }
 }
 

@@ -36,10 +36,16 @@ pub struct Crew {
     session_timeout: Time,
 }
 
+/// Whether each request costs etcd the check of our password: API v2 knows no tokens.
+fn checks_passwords(settings: &SessionSettings) -> bool {
+    settings.api == Api::V2 && settings.access.login.is_some()
+}
+
 impl Crew {
     /// A crew without candidates. Nothing happens before the first is added.
     pub fn new(settings: SessionSettings, entropy: Entropy, now: Time) -> Crew {
         let session = Session::new(settings.clone());
+        let checks_passwords = checks_passwords(&settings);
         Crew {
             told: session.facts(),
             shown: (None, None),
@@ -47,7 +53,7 @@ impl Crew {
             settings,
             candidates: BTreeMap::new(),
             prefixes: BTreeSet::new(),
-            out: InFlight::new(entropy),
+            out: InFlight::new(entropy, checks_passwords),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -66,6 +72,7 @@ impl Crew {
             certain: self.settings.ttl().saturating_sub(self.settings.margin),
             backoff_cap: super::session::backoff_cap(&self.settings),
             stop_timeout,
+            checks_passwords: checks_passwords(&self.settings),
         };
         let candidate = Candidate::new(key, name, pace);
         self.session.enlist(id, candidate.prefix());

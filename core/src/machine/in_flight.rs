@@ -1,7 +1,9 @@
 //! Every outstanding request and watch of a crew, in one table: whose it is, on which link, since when, how urgent.
 //!
 //! The table holds requests back: of those that candidates send, a link carries a [`WINDOW`] at a time. A server that is
-//! asked ten thousand things at once answers the renewals among them too late.
+//! asked ten thousand things at once answers the renewals among them too late. Where each request costs etcd the check of a
+//! password (API v2), a link carries one at a time, and a refresh before all others: etcd checks all that it is asked at once
+//! side by side, so that everything is late together, and raft with it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,6 +29,8 @@ pub(super) enum Owner {
 enum Priority {
     /// Openings, the lease and what confirms it: never held back.
     Session,
+    /// A refresh of API v2, where each request costs a check of the password.
+    Refresh,
     /// What lets another one lead, or us go on leading: leaves, and entries that are moved to another lease.
     HandOver,
     /// Joins.
@@ -36,10 +40,11 @@ enum Priority {
 }
 
 impl Priority {
-    const HELD: usize = 3;
+    const HELD: usize = 4;
 
-    fn of(op: &Op) -> Priority {
+    fn of(op: &Op, checks_passwords: bool) -> Priority {
         match op {
+            Op::Refresh { .. } if checks_passwords => Priority::Refresh,
             Op::Leave { .. } | Op::Withdraw { .. } | Op::Touch { .. } => Priority::HandOver,
             Op::Join { .. } | Op::Post { .. } => Priority::Join,
             Op::Look { .. } => Priority::Rest,
@@ -51,9 +56,10 @@ impl Priority {
     fn queue(self) -> Option<usize> {
         match self {
             Priority::Session => None,
-            Priority::HandOver => Some(0),
-            Priority::Join => Some(1),
-            Priority::Rest => Some(2),
+            Priority::Refresh => Some(0),
+            Priority::HandOver => Some(1),
+            Priority::Join => Some(2),
+            Priority::Rest => Some(3),
         }
     }
 }
@@ -67,7 +73,9 @@ pub(super) struct Booking {
     pub(super) sent_at: Time,
     /// The highest revision known when it was sent: a linearizable answer from the same history is not below it.
     pub(super) known: Revision,
-    /// Whether it takes a place in the link's window.
+    /// Whether it was not sent yet, as the link's window is full.
+    is_held: bool,
+    /// Whether it takes a place in that window.
     is_counted: bool,
 }
 
@@ -85,6 +93,8 @@ pub(super) struct InFlight {
     requests: VecDeque<Request>,
     /// To be handed out when the window of their link has room, by priority.
     held: [VecDeque<Request>; Priority::HELD],
+    /// Each request costs etcd the check of our password.
+    checks_passwords: bool,
     last_id: u64,
     under_way: BTreeMap<RequestId, Booking>,
     /// How many counted requests are unanswered on each link.
@@ -93,9 +103,10 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn new(entropy: Entropy) -> InFlight {
+    pub(super) fn new(entropy: Entropy, checks_passwords: bool) -> InFlight {
         InFlight {
             entropy,
+            checks_passwords,
             now: Time::ZERO,
             owner: Owner::Session,
             known: 0,
@@ -116,7 +127,7 @@ impl InFlight {
 
     /// Takes in a request that gets a reply.
     pub(super) fn send(&mut self, link: LinkId, op: Op) -> RequestId {
-        let priority = Priority::of(&op);
+        let priority = Priority::of(&op, self.checks_passwords);
         self.enter(link, op, priority)
     }
 
@@ -128,9 +139,9 @@ impl InFlight {
     fn enter(&mut self, link: LinkId, op: Op, priority: Priority) -> RequestId {
         let id = RequestId(self.fresh());
         let (owner, sent_at, known) = (self.owner, self.now, self.known);
-        self.under_way.insert(id, Booking { owner, link, sent_at, known, is_counted: false });
-        let queue = priority.queue().map_or(&mut self.requests, |queue| &mut self.held[queue]);
-        queue.push_back(Request { id, link, op });
+        let queue = priority.queue();
+        self.under_way.insert(id, Booking { owner, link, sent_at, known, is_held: queue.is_some(), is_counted: false });
+        queue.map_or(&mut self.requests, |queue| &mut self.held[queue]).push_back(Request { id, link, op });
         id
     }
 
@@ -153,7 +164,7 @@ impl InFlight {
     /// until it is answered, since the server is at work on it; and its answer still tells of the store and of the clocks.
     /// Whether it is sure not to be sent.
     pub(super) fn forget(&mut self, id: RequestId) -> bool {
-        let was_held = self.under_way.get(&id).is_some_and(|booking| !booking.is_counted);
+        let was_held = self.under_way.get(&id).is_some_and(|booking| booking.is_held);
         if was_held {
             self.under_way.remove(&id);
         }
@@ -209,11 +220,12 @@ impl InFlight {
                 continue;
             };
             let load = self.load.entry(link).or_default();
-            if *load >= WINDOW {
+            if *load >= if self.checks_passwords { 1 } else { WINDOW } {
                 return None;
             }
             *load += 1;
-            (booking.sent_at, booking.known, booking.is_counted) = (self.now, self.known.max(booking.known), true);
+            (booking.sent_at, booking.known) = (self.now, self.known.max(booking.known));
+            (booking.is_held, booking.is_counted) = (false, true);
             return self.held[queue].pop_front();
         }
         None
@@ -232,7 +244,7 @@ mod tests {
     const LINK: LinkId = LinkId(7);
 
     fn table() -> InFlight {
-        InFlight::new(Entropy::new(1, 0))
+        InFlight::new(Entropy::new(1, 0), false)
     }
 
     fn look() -> Op {

@@ -31,7 +31,7 @@ pub struct Request {
 /// The verbs. Those without an answer ([`Op::Close`], [`Op::Watch`], [`Op::Unwatch`]) get no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Connect to this endpoint (an index into the configured ones) and read `key` linearizably. Answer: `Opened`.
+    /// Connect to this endpoint (an index into the configured ones), and read `key` linearizably. Answer: `Opened`.
     Open {
         /// Which endpoint, counted from 0.
         endpoint: usize,
@@ -40,6 +40,9 @@ pub enum Op {
         /// A login in the place of an auth token that is refused waits for any part of this, so that after a restart of
         /// etcd those log in first who have a lead to keep.
         patience: Duration,
+        /// Whether the answer is to show that the server serves us. If not, API v2 does not read if we show a password, which
+        /// etcd checks with each read: the stamp names the cluster and tells the clock, and its revision is 0.
+        is_proof: bool,
     },
     /// Drop the connection with everything on it: requests under way, streams, watches.
     Close,
@@ -296,6 +299,8 @@ pub struct Seen {
     pub latest: Vec<Member>,
     /// The two entries of the lowest rank of all, the lowest first.
     pub first: Vec<Member>,
+    /// v2: how many entries there are. 0 on v3, where counting costs etcd a scan.
+    pub count: usize,
 }
 
 /// Why a request has no answer.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use etcd_leader::ErrorKind;
 use etcd_leader::backend::v2::role_recipe;
 use etcd_leader::config::{Login, Secret};
-use etcd_leader::machine::{Answer, Failure, Op, WatchNews};
+use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, WatchNews};
 
 use crate::bench::{Bench, PREFIX, V2_ON, curl, curl_as, curled, look, post, withdraw};
 use crate::support::{Cluster, etcdctl_binary, session};
@@ -50,6 +51,25 @@ fn run(cluster: &Cluster, command: &str) {
     shell.env("ETCDCTL_ENDPOINTS", cluster.urls()[0].clone()).env("ETCDCTL_USERNAME", "root:hunter2");
     let output = shell.output().expect("a shell");
     assert!(output.status.success(), "{command}: {output:?}");
+}
+
+/// etcd checks the password with each request but this one, at the cost of its processor.
+#[tokio::test]
+async fn an_opening_that_need_not_read_has_no_password_checked() {
+    let cluster = guarded();
+    for (login, is_checked) in [(Some(("one", "wrong")), false), (None, true)] {
+        let mut bench = bench_as(&cluster, login);
+        let link = LinkId(bench.fresh());
+        let op = Op::Open { endpoint: 0, key: PREFIX.into(), patience: Duration::ZERO, is_proof: false };
+        let opened = bench.ask(link, op).await;
+        // Without a password a read costs nothing, and shows more.
+        assert_eq!(opened.is_err(), is_checked, "{opened:?}");
+        let Ok(Reply { stamp, .. }) = opened else { continue };
+        assert_ne!(stamp.cluster, 0);
+        assert!(stamp.clock_s.is_some());
+        assert_eq!(stamp.revision, 0);
+        check_denied(&bench.ask(link, post("one", 10)).await.expect_err("a wrong password"), &["/jobs/nightly"]);
+    }
 }
 
 #[tokio::test]

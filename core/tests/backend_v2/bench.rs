@@ -65,7 +65,8 @@ impl Bench {
 
     pub(crate) async fn open_for(&mut self, endpoint: usize, key: &[u8]) -> Result<(LinkId, Stamp), Failure> {
         let link = LinkId(self.fresh());
-        let reply = self.ask(link, Op::Open { endpoint, key: key.into(), patience: Duration::ZERO }).await?;
+        let reply =
+            self.ask(link, Op::Open { endpoint, key: key.into(), patience: Duration::ZERO, is_proof: true }).await?;
         assert_eq!(reply.answer, Answer::Opened);
         Ok((link, reply.stamp))
     }

@@ -43,7 +43,8 @@ async fn a_refused_connection_names_the_member_and_the_cause() {
     assert_eq!((failure.kind, failure.detail), (ErrorKind::Unreachable, expected));
 
     let link = LinkId(bench.fresh());
-    let opening = bench.send(link, Op::Open { endpoint: 1, key: PREFIX.into(), patience: Duration::ZERO });
+    let opening =
+        bench.send(link, Op::Open { endpoint: 1, key: PREFIX.into(), patience: Duration::ZERO, is_proof: true });
     let early = bench.send(link, post("one", 60));
     bench.watch(link, b"/jobs/nightly/1", 2);
     let failure = bench.reply(opening).await.expect_err("refused");

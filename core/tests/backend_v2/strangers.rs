@@ -218,7 +218,10 @@ async fn a_server_that_hangs_can_be_left() {
         });
         let mut bench = Bench::on(&[server.url()]);
         let link = etcd_leader::machine::LinkId(bench.fresh());
-        bench.send(link, Op::Open { endpoint: 0, key: crate::bench::PREFIX.into(), patience: Duration::ZERO });
+        bench.send(
+            link,
+            Op::Open { endpoint: 0, key: crate::bench::PREFIX.into(), patience: Duration::ZERO, is_proof: true },
+        );
         assert_eq!(bench.rest(Duration::from_millis(150)).await, [], "no answer, and no deadline of our own");
         bench.send(link, Op::Close);
         assert_eq!(bench.rest(Duration::from_millis(50)).await, []);

@@ -160,7 +160,7 @@ async fn keys_and_names_are_taken_byte_for_byte() {
         assert_eq!((text(&own.name), own.lease), (name.as_str(), OWN_TTL));
         assert!(own.key.starts_with(prefix.as_bytes()), "{prefix}: {}", text(&own.key));
         let op = Op::Look { prefix: prefix.into(), own: own.key.clone(), up_to: own.revision };
-        let seen = Seen { own: Some(own.clone()), latest: vec![own.clone()], first: vec![own.clone()] };
+        let seen = Seen { own: Some(own.clone()), latest: vec![own.clone()], first: vec![own.clone()], count: 1 };
         assert_eq!(bench.answer(link, op).await, Answer::Looked(seen), "{prefix}");
         let watch = bench.watching(link, &own.key, own.revision + 1).await;
         let (applied, written) = bench.refresh(link, &own, own.revision, true).await;
@@ -188,7 +188,7 @@ async fn a_key_that_holds_a_value_is_no_directory() {
     curled(&cluster, "PUT /v2/keys/jobs/nightly", "value=x");
     let nobody = Member { key: b"/jobs/nightly/1".into(), name: vec![], revision: 1, lease: 0 };
     for op in [
-        Op::Open { endpoint: 0, key: PREFIX.into(), patience: std::time::Duration::ZERO },
+        Op::Open { endpoint: 0, key: PREFIX.into(), patience: std::time::Duration::ZERO, is_proof: true },
         post("one", 60),
         look(&nobody),
     ] {

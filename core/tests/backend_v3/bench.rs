@@ -54,7 +54,8 @@ impl Bench {
 
     pub(crate) async fn open(&mut self, endpoint: usize) -> Result<(LinkId, Stamp), Failure> {
         let link = LinkId(self.fresh());
-        let reply = self.ask(link, Op::Open { endpoint, key: PREFIX.into(), patience: Duration::ZERO }).await?;
+        let reply =
+            self.ask(link, Op::Open { endpoint, key: PREFIX.into(), patience: Duration::ZERO, is_proof: true }).await?;
         assert_eq!(reply.answer, Answer::Opened);
         Ok((link, reply.stamp))
     }

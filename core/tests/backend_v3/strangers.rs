@@ -43,7 +43,7 @@ async fn a_server_that_never_answers_can_be_left() {
     });
     let mut bench = Bench::on(&[url]);
     let link = LinkId(bench.fresh());
-    bench.send(link, Op::Open { endpoint: 0, key: PREFIX.into(), patience: Duration::ZERO });
+    bench.send(link, Op::Open { endpoint: 0, key: PREFIX.into(), patience: Duration::ZERO, is_proof: true });
     assert_eq!(bench.rest(Duration::from_millis(300)).await, []);
     bench.send(link, Op::Close);
     assert_eq!(bench.rest(Duration::from_millis(100)).await, []);

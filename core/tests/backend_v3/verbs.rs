@@ -22,7 +22,7 @@ async fn a_join_sees_itself_and_its_neighbours() {
     let ours = Member { key: own(0x10), name: name(0x10), revision: reply.stamp.revision, lease: 0x10 };
     assert!(created);
     assert_eq!(reply.stamp, Stamp { revision: opened.revision + 1, ..opened });
-    assert_eq!(seen, Seen { own: Some(ours.clone()), latest: vec![ours.clone()], first: vec![ours.clone()] });
+    assert_eq!(seen, Seen { own: Some(ours.clone()), latest: vec![ours.clone()], first: vec![ours.clone()], count: 0 });
 
     let second = bench.member(link, 0x20).await;
     bench.granted(link, 0x05).await;
@@ -32,7 +32,8 @@ async fn a_join_sees_itself_and_its_neighbours() {
     assert_eq!(seen.first, [ours.clone(), second.clone()]);
 
     let look = Op::Look { prefix: PREFIX.into(), own: own(0x20), up_to: second.revision };
-    let expected = Seen { own: Some(second.clone()), latest: vec![second.clone(), ours.clone()], first: seen.first };
+    let expected =
+        Seen { own: Some(second.clone()), latest: vec![second.clone(), ours.clone()], first: seen.first, count: 0 };
     assert_eq!(bench.answer(link, look).await, Answer::Looked(expected));
 }
 

@@ -40,7 +40,7 @@ fn an_entry_of_another_name_at_our_key_is_not_deleted_v2() {
     stage.revision = 60;
     play(&mut stage, &[Opened(0)]);
     let other = Member { name: b"another".to_vec(), ..stage.me() };
-    let seen = Seen { own: Some(other.clone()), latest: vec![other.clone()], first: vec![other] };
+    let seen = Seen { own: Some(other.clone()), latest: vec![other.clone()], first: vec![other], count: 1 };
     stage.said.clear();
     stage.answer(&Left, |op| matches!(op, Op::Look { .. }), stage.stamp(), Answer::Looked(seen));
     assert!(!stage.said.contains(&"leave20".to_string()), "it deletes another's entry: {:?}", stage.said);

@@ -8,6 +8,7 @@ mod steps;
 mod tables;
 mod tables_copies;
 mod tables_denied;
+mod tables_passwords;
 mod tables_slow;
 mod tables_stop;
 mod tables_terms;
@@ -170,8 +171,9 @@ impl Stage {
     fn seen(&self, ahead: &[u64]) -> Seen {
         let mut all: Vec<Member> = ahead.iter().map(|revision| Stage::other(*revision)).chain([self.me()]).collect();
         let latest = all.iter().rev().take(2).cloned().collect();
+        let count = all.len();
         all.truncate(2);
-        Seen { own: Some(self.me()), latest, first: all }
+        Seen { own: Some(self.me()), latest, first: all, count }
     }
 
     fn refreshed(&mut self, step: &Do, applied: bool, found: Option<Written>) {

@@ -35,7 +35,7 @@ impl Pair {
             let own = entry(own, 20, *lease);
             let first: Vec<Member> = ahead.into_iter().chain([own.clone()]).collect();
             let latest = first.iter().rev().cloned().collect();
-            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, first } }
+            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, first, count: 0 } }
         });
     }
 

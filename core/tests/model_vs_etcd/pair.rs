@@ -145,7 +145,8 @@ impl Pair {
         reply.stamp.revision -= self.offset;
         let back = |member: Option<Member>| member.map(|member| self.member_back(member));
         let all = |members: Vec<Member>| members.into_iter().map(|member| self.member_back(member)).collect();
-        let seen = |seen: Seen| Seen { own: back(seen.own), latest: all(seen.latest), first: all(seen.first) };
+        let seen =
+            |seen: Seen| Seen { own: back(seen.own), latest: all(seen.latest), first: all(seen.first), count: 0 };
         reply.answer = match reply.answer {
             Answer::Confirmed { found } => Answer::Confirmed { found: found.into_iter().map(back).collect() },
             Answer::Joined { created, seen: s } => Answer::Joined { created, seen: seen(s) },

@@ -191,9 +191,9 @@ impl<'a> Pair<'a> {
                 let back = |Written { member, at }| Written { member: self.member_back(member), at: at - self.offset };
                 Answer::Refreshed { applied, found: found.map(back) }
             }
-            Answer::Looked(Seen { own, latest, first }) => {
+            Answer::Looked(Seen { own, latest, first, count }) => {
                 let own = own.map(|own| self.member_back(own));
-                Answer::Looked(Seen { own, latest: all(latest), first: all(first) })
+                Answer::Looked(Seen { own, latest: all(latest), first: all(first), count })
             }
             other => other,
         };

@@ -68,7 +68,8 @@ impl Hand {
             inbox: heard,
             last: 0,
         };
-        let reply = hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec(), patience: Duration::ZERO }).await;
+        let reply =
+            hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec(), patience: Duration::ZERO, is_proof: true }).await;
         assert_eq!(reply.answer, Answer::Opened);
         hand
     }

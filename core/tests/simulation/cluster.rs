@@ -70,6 +70,8 @@ pub(crate) struct Cluster {
     pub(crate) guards_leases: bool,
     /// How many keys one transaction may read.
     pub(crate) max_reads: usize,
+    /// v2: we show a password, which is checked with each request but for the list of members.
+    pub(crate) checks_passwords: bool,
     /// v2: the key of the election holds a value.
     pub(crate) is_file: bool,
     /// Keepalives that a deposed leader answered.
@@ -105,6 +107,7 @@ impl Cluster {
             denied_prefix: None,
             guards_leases: true,
             max_reads: usize::MAX,
+            checks_passwords: false,
             is_file: false,
             stale_renewals: 0,
         }

@@ -100,13 +100,13 @@ impl World {
                 let wait = self.delay(proc);
                 self.after(wait, Ev::Forget { proc, inc, link, watch: None });
             }
-            Op::Open { endpoint, key, patience } => {
+            Op::Open { endpoint, key, patience, is_proof } => {
                 let (cluster, node) =
                     if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
                 let boots = self.clusters[cluster].nodes[node].boots;
                 let open = Link { id: link, endpoint, cluster, node, boots, broken: false, unwatched: Vec::new() };
                 self.procs[proc].links.push(open);
-                self.call(proc, id, link, Op::Open { endpoint, key, patience });
+                self.call(proc, id, link, Op::Open { endpoint, key, patience, is_proof });
             }
             Op::Watch { watch, from, to, start } => {
                 let Some(on) = self.procs[proc].link(link) else { return };

@@ -69,6 +69,7 @@ impl Store {
             own: self.entries.get(own).cloned(),
             first: all.iter().take(2).map(|member| (*member).clone()).collect(),
             latest: all.iter().rev().filter(|m| m.rank() <= (up_to, own)).take(2).map(|m| (*m).clone()).collect(),
+            count: if self.kept < u64::MAX { all.len() } else { 0 },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use etcd_leader::config::{Api, Config, OnStoreReset, SessionSettings};
+use etcd_leader::config::{Api, Config, Login, OnStoreReset, Secret, SessionSettings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Failure, Input, LinkId, RequestId, Trouble};
 use etcd_leader::member::Revision;
@@ -143,13 +143,20 @@ impl World {
         let on_store_reset = if stops { OnStoreReset::Stop } else { OnStoreReset::Continue };
         let api = if seed < FIRST_V2 { Api::V3 } else { Api::V2 };
         let config = Config { endpoints, api, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
-        let settings = config.validate().expect("a good config").session;
+        let mut settings = config.validate().expect("a good config").session;
+        // On v2 it has a price: an opening does not read, and requests go one at a time.
+        let shows_password = api == Api::V2 && seed.is_multiple_of(2);
+        settings.access.login =
+            shows_password.then(|| Login { username: "one".into(), password: Secret::new("word".to_string()) });
         let plan = match api {
             Api::V2 => Plan::draw_v2(&mut rng, mood, &settings),
             _ => Plan::draw(&mut rng, api, mood, settings.ttl()),
         };
         let clusters = [(0xc1, members), (0xf0, 1)].map(|(id, members)| match api {
-            Api::V2 => Cluster::new_v2(id, members, plan.v2.kept),
+            Api::V2 => {
+                let cluster = Cluster::new_v2(id, members, plan.v2.kept);
+                Cluster { checks_passwords: shows_password, ..cluster }
+            }
             _ => Cluster::new(id, members),
         });
         let mut world = World {

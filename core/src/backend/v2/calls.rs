@@ -75,16 +75,41 @@ impl Calls {
         }
     }
 
-    /// The first read of a link. etcd drops one that comes while raft has no leader, and admits it after many seconds
-    /// only. So it is asked for again beside the first, after ever longer times: each may cost etcd the check of a password.
-    pub(super) async fn open(&self, key: &[u8]) -> Result<Reply, Fault> {
+    /// The first request of a link. The list of members is the only one that etcd answers without a check of the password.
+    pub(super) async fn open(&self, key: &[u8], is_proof: bool) -> Result<Reply, Fault> {
         let directory = Key::new(key).map_err(Fault::answered)?;
-        let mut reads = FuturesUnordered::from_iter([self.list(&directory)]);
+        let stamp = if is_proof || self.http.login().is_none() {
+            self.first_read(&directory).await?
+        } else {
+            self.meet(&directory).await?
+        };
+        Ok(Reply { stamp, answer: Answer::Opened })
+    }
+
+    async fn meet(&self, directory: &Key) -> Result<Stamp, Fault> {
+        let call = Call { method: Method::GET, path: "/v2/members".into(), query: String::new(), form: None };
+        let incoming = self.http.send(&call).await?;
+        if !incoming.status.is_success() {
+            return match refusal(&self.http, directory, incoming).await? {
+                Refused::Answer(_) => Err(self.unexpected()),
+                Refused::Failure(failure) => Err(Fault::answered(failure)),
+            };
+        }
+        let stamp = self.sound(words::stamp_without_index(&incoming.headers, incoming.is_direct))?;
+        // A connection can be used again once an answer is read to its end.
+        incoming.body(MAX_ENTRY_BYTES).await?;
+        Ok(stamp)
+    }
+
+    /// A read of the directory. etcd drops one that comes while raft has no leader, and admits it after many seconds
+    /// only. So it is asked for again beside the first, after ever longer times: each may cost etcd the check of a password.
+    async fn first_read(&self, directory: &Key) -> Result<Stamp, Fault> {
+        let mut reads = FuturesUnordered::from_iter([self.list(directory)]);
         let mut wait = READ_AGAIN;
         loop {
             tokio::select! {
-                Some(read) = reads.next() => return read.map(|(stamp, _)| Reply { stamp, answer: Answer::Opened }),
-                () = sleep(wait) => reads.push(self.list(&directory)),
+                Some(read) = reads.next() => return read.map(|(stamp, _)| stamp),
+                () = sleep(wait) => reads.push(self.list(directory)),
             }
             wait *= 2;
         }

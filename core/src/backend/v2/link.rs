@@ -56,8 +56,8 @@ pub(super) fn tell(inbox: &Inbox, input: Input) {
 
 impl Life {
     /// Performs `opening` on the first address that answers, and then every wish, until the task is ended.
-    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, mut wishes: Wishes) {
-        match self.open(key).await {
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, is_proof: bool, mut wishes: Wishes) {
+        match self.open(key, is_proof).await {
             Ok((calls, reply)) => {
                 self.reply(opening, Ok(reply));
                 let (over, ended) = mpsc::unbounded_channel();
@@ -84,7 +84,7 @@ impl Life {
         Ok(addresses.into_iter().map(Place::At).collect())
     }
 
-    async fn open(&self, key: Vec<u8>) -> Result<(Calls, Reply), Failure> {
+    async fn open(&self, key: Vec<u8>, is_proof: bool) -> Result<(Calls, Reply), Failure> {
         let endpoint = &self.endpoint;
         self.at(Step::ReadingFiles);
         let tls = self.peers.tls(endpoint).await?;
@@ -100,7 +100,7 @@ impl Life {
                     let calls = Calls::new(Http::new(endpoint, place, tls.clone(), self.peers.clone())?);
                     let key = &key;
                     tries.push(async move {
-                        let result = calls.open(key).await;
+                        let result = calls.open(key, is_proof).await;
                         (calls, result)
                     });
                 }

@@ -52,14 +52,24 @@ pub(super) struct Refusal {
 
 /// What the headers of an answer say of the store. `is_direct` says that it is the asked member's own.
 pub(super) fn stamp(headers: &HeaderMap, is_direct: bool) -> Result<Stamp, Garbled> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let cluster = text("x-etcd-cluster-id").ok_or("it has no X-Etcd-Cluster-Id")?;
-    let cluster = u64::from_str_radix(cluster, 16).map_err(|_| "its X-Etcd-Cluster-Id is not a number")?;
+    let stamp = stamp_without_index(headers, is_direct)?;
+    let text = |name| text(headers, name);
     let revision = text("x-etcd-index").ok_or("it has no X-Etcd-Index")?;
     let revision = revision.parse().ok().filter(is_possible).ok_or("its X-Etcd-Index is not an index")?;
     let term = text("x-raft-term").map_or(Ok(0), str::parse).map_err(|_| "its X-Raft-Term is not a number")?;
-    let clock_s = text(DATE.as_str()).filter(|_| is_direct).and_then(date::seconds);
-    Ok(Stamp { cluster, revision, term, clock_s })
+    Ok(Stamp { revision, term, ..stamp })
+}
+
+/// Of an answer that says nothing of the store.
+pub(super) fn stamp_without_index(headers: &HeaderMap, is_direct: bool) -> Result<Stamp, Garbled> {
+    let cluster = text(headers, "x-etcd-cluster-id").ok_or("it has no X-Etcd-Cluster-Id")?;
+    let cluster = u64::from_str_radix(cluster, 16).map_err(|_| "its X-Etcd-Cluster-Id is not a number")?;
+    let clock_s = text(headers, DATE.as_str()).filter(|_| is_direct).and_then(date::seconds);
+    Ok(Stamp { cluster, revision: 0, term: 0, clock_s })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 pub(super) fn event(body: &[u8]) -> Result<Event, Garbled> {
@@ -119,8 +129,9 @@ impl Event {
         }
         let ours = members.iter().find(|member| member.key == own).cloned();
         let latest = members.iter().rev().filter(|member| member.rank() <= (up_to, own)).take(2).cloned().collect();
+        let count = members.len();
         members.truncate(2);
-        Ok(Seen { own: ours, latest, first: members })
+        Ok(Seen { own: ours, latest, first: members, count })
     }
 
     /// The revision of what a watch saw.

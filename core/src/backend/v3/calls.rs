@@ -208,7 +208,7 @@ impl Calls {
             // The reads see the put of their own transaction.
             let (latest, first) = self.sound(neighbours(&mut answers, &own, stamp.revision))?;
             let own = Some(Member { key: own, name, revision: stamp.revision, lease });
-            Seen { own, latest, first }
+            Seen { own, latest, first, count: 0 }
         } else {
             let own = self.sound(words::read_one(answers.next(), &own))?;
             Seen { own, ..Seen::default() }
@@ -224,7 +224,7 @@ impl Calls {
         self.reply(answer.header, || {
             let ours = words::read_one(answers.next(), &own)?;
             let (latest, first) = neighbours(&mut answers, &own, up_to)?;
-            Ok(Answer::Looked(Seen { own: ours, latest, first }))
+            Ok(Answer::Looked(Seen { own: ours, latest, first, count: 0 }))
         })
     }
 

@@ -79,7 +79,7 @@ impl Life {
                     broken: None,
                 };
                 live.life.at(Step::Reading);
-                live.start(opening, Op::Open { endpoint: 0, key, patience: Duration::ZERO });
+                live.start(opening, Op::Open { endpoint: 0, key, patience: Duration::ZERO, is_proof: true });
                 live.run(wishes, over).await;
             }
             Err(failure) => {

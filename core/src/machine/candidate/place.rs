@@ -116,7 +116,13 @@ impl Candidate {
                 self.proof = None;
             }
             (self.link, self.endpoint) = (facts.link, facts.endpoint);
-            self.must_look = self.place.is_some();
+            match &self.view {
+                Some(view) if self.link.is_some() && self.proof.is_none() && !view.next_in_line => {
+                    self.must_look = false;
+                    self.look_in_turn(out);
+                }
+                _ => self.must_look = self.place.is_some(),
+            }
         }
     }
 

@@ -120,9 +120,9 @@ impl Candidate {
             if self.proof.take().is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
-            self.look_at = now + self.pace.ttl();
+            self.look_at = now + self.pace.look_again(seen.count);
         }
-        self.view = Some(View { at, first, before: before.cloned(), next_in_line });
+        self.view = Some(View { at, first, before: before.cloned(), next_in_line, count: seen.count });
         self.watch_view(out);
     }
 

@@ -56,10 +56,12 @@ impl Candidate {
         let leader = &view.first.key;
         let mut ranges = match self.pace.api {
             // A watch of v2 covers one key.
+            // A refresh shows soon enough that our own is gone, while we follow.
+            Api::V2 if before != own && self.pace.checks_passwords => vec![(before.clone(), after(before))],
             Api::V2 if before != own => vec![(own.clone(), after(own)), (before.clone(), after(before))],
             _ => vec![(own.min(before).clone(), after(own.max(before)))],
         };
-        if leader != own && leader != before {
+        if leader != own && leader != before && !self.pace.is_frugal(view.count) {
             ranges.push((leader.clone(), after(leader)));
         }
         ranges
@@ -103,8 +105,9 @@ impl Candidate {
                 self.seen = self.seen.max(change.at);
                 match &change.now {
                     Some(now_is) if now_is.revision == member.revision => self.rename_leader(now_is),
+                    _ if before.is_none() => self.look_in_turn(out),
                     _ => {
-                        before_is_gone |= before.is_some() && change.at > view.at;
+                        before_is_gone |= change.at > view.at;
                         self.must_look = true;
                     }
                 }
@@ -117,6 +120,16 @@ impl Candidate {
         // The one that was ahead has ended. What its key does from now on proves nothing before a look.
         if let Some(view) = self.view.as_mut().filter(|_| before_is_gone) {
             view.next_in_line = false;
+        }
+    }
+
+    /// Looks when it is our turn to, if many would look at once.
+    pub(super) fn look_in_turn(&mut self, out: &mut InFlight) {
+        let over = self.pace.spread(self.view.as_ref().map_or(0, |view| view.count));
+        if over.is_zero() {
+            self.must_look = true;
+        } else {
+            self.look_at = self.look_at.min(out.now + out.entropy.spread(over));
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct EntryKeeper {
     is_active: bool,
     held: Option<Held>,
     under_way: Option<Refreshing>,
+    /// Refreshes that nobody waits for any more: of an entry that was let go.
+    abandoned: Vec<RequestId>,
     suspect_until: Option<Time>,
     /// When the wall clock jumped last: what was asked for before that proves nothing.
     jumped_at: Option<Time>,
@@ -77,6 +79,7 @@ impl EntryKeeper {
             is_active: false,
             held: None,
             under_way: None,
+            abandoned: Vec::new(),
             suspect_until: None,
             jumped_at: None,
             failures: 0,
@@ -85,14 +88,11 @@ impl EntryKeeper {
 
     /// Takes over the candidate's place, or lets it go.
     fn follow(&mut self, places: &Places, now: Time) {
-        let Some((candidate, place)) = places.first_key_value() else {
-            (self.held, self.under_way, self.suspect_until) = (None, None, None);
-            return;
-        };
+        let Some((candidate, place)) = places.first_key_value() else { return self.let_go() };
         match &mut self.held {
             Some(held) if held.place.membership == place.membership => held.see(place.leader, self.renew_every),
             _ => {
-                (self.under_way, self.suspect_until) = (None, None);
+                self.let_go();
                 self.held = Some(Held {
                     candidate: *candidate,
                     place: place.clone(),
@@ -110,6 +110,11 @@ impl EntryKeeper {
                 }
             }
         }
+    }
+
+    fn let_go(&mut self) {
+        self.abandoned.extend(self.under_way.take().map(|refresh| refresh.request));
+        (self.held, self.suspect_until) = (None, None);
     }
 
     /// Nothing is certain before a refresh that is sent from now on.
@@ -197,7 +202,7 @@ impl Keeper for EntryKeeper {
 
     fn retire(&mut self, _: Time) {
         self.is_active = false;
-        (self.held, self.under_way, self.suspect_until) = (None, None, None);
+        self.let_go();
     }
 
     fn kept_until(&self, now: Time) -> Time {
@@ -231,6 +236,8 @@ impl Keeper for EntryKeeper {
             self.incarnation += 1;
         }
         self.follow(places, now);
+        // One that was not sent yet never is.
+        self.abandoned.drain(..).for_each(|request| _ = out.forget(request));
         if let (Some(held), None) = (&self.held, &self.under_way)
             && !held.is_lost
             && now >= held.refresh_at

@@ -232,10 +232,12 @@ impl Links {
         let mut asked: Vec<usize> = (0..self.endpoints).filter(is_asked).collect();
         // The earliest link wins a tie: drawn by lot, so that a fleet spreads over the members.
         asked.sort_by_cached_key(|_| out.entropy.draw());
+        // One that is late is not left for another that may serve us no better.
+        let is_proof = self.serving.is_some();
         let patience = if self.urgency == Urgency::Follow { self.backoff_cap } else { Duration::ZERO };
         round.tries.extend(asked.into_iter().map(|endpoint| {
             let link = LinkId(out.fresh());
-            let id = out.send(link, Op::Open { endpoint, key: key.to_vec(), patience });
+            let id = out.send(link, Op::Open { endpoint, key: key.to_vec(), patience, is_proof });
             Try { link, id, endpoint, begun: now, step: Step::Connecting, is_told: false, outcome: None }
         }));
         round.judge_at = now + self.attempt;
@@ -375,8 +377,9 @@ impl Links {
             news.push(LinkNews::Rebuilt);
         }
         let cluster = self.cluster;
-        let chosen = tries.iter().filter(|one| one.read(cluster).is_some()).min_by_key(|one| one.link);
-        if let Some((one, (stamp, known))) = chosen.and_then(|one| Some((one, one.read(cluster)?))) {
+        // One that has read says more than one that has not (see `Op::Open`).
+        let good = tries.iter().filter_map(|one| Some((one, one.read(cluster)?)));
+        if let Some((one, (stamp, known))) = good.min_by_key(|(one, (stamp, _))| (stamp.revision == 0, one.link)) {
             tries.iter().filter(|other| other.link != one.link).for_each(|other| out.close(other.link));
             if let Some(mut before) = self.serving.take() {
                 news.push(before.silent(now));

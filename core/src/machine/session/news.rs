@@ -33,7 +33,10 @@ impl Session {
                     let holds = self.keeper.lease().filter(|_| self.settings.api == Api::V3);
                     self.orphans.relinked(holds);
                     self.is_marked = holds.is_none();
-                    self.check_history(stamp, known, now, out);
+                    // An opening of API v2 that has not read shows nothing of the store: the first answer will.
+                    if stamp.revision > 0 {
+                        self.check_history(stamp, known, now, out);
+                    }
                     out.known = out.known.max(seen);
                     self.probes.relinked(now);
                     self.weigh_clocks(now, out);

@@ -70,7 +70,8 @@ impl Probes {
         (self.ask_at, self.end_at) = (now + out.entropy.jitter(self.every), now + self.every / 2);
         for endpoint in (0..self.endpoints).filter(|endpoint| *endpoint != serving) {
             let link = LinkId(out.fresh());
-            let request = out.send(link, Op::Open { endpoint, key: key.to_vec(), patience: Duration::ZERO });
+            let op = Op::Open { endpoint, key: key.to_vec(), patience: Duration::ZERO, is_proof: false };
+            let request = out.send(link, op);
             self.under_way.push(Probe { link, request, endpoint });
         }
     }
