@@ -26,7 +26,8 @@ pub mod v3;
 /// Where a backend puts what it hears.
 pub type Inbox = mpsc::UnboundedSender<Input>;
 
-/// The state that all backends of an engine share: where hosts are, the tokens of users, and where servers were met. A clone shares it, too.
+/// The state that all backends of an engine share: where hosts are, the tokens of users, and where servers were met. A clone
+/// shares it, too.
 #[derive(Clone, Default)]
 pub struct Commons {
     resolver: resolve::Resolver,
