@@ -182,8 +182,9 @@ describe('a user is who node-etcd says it is', () => {
 
   for (const version of ALL) {
     it(`with ${version.version}`, async (t) => {
-      // Something else than etcd, which hears it.
+      // Something else than etcd, which hears it. With a user, the list of members is asked for before any key.
       const server = http.createServer(({ headers, url }, response) => {
+        if (url === '/v2/members') response.setHeader('X-Etcd-Cluster-Id', 'c1');
         server.emit(url.split(/[/?]/)[3], headers.authorization);
         response.end('{}');
       });
