@@ -7,7 +7,6 @@ use etcd_leader::Api;
 use etcd_leader::backend::v2::role_recipe;
 
 use super::candidate::{Candidate, PATIENCE, Said, Setup, check_terms, millis, now_ms};
-use super::store::on_v2_and_v3;
 use super::support::{Cluster, etcdctl_binary, has_v2, spawn::spawn, v2};
 
 pub(crate) const USER: [&str; 2] = ["worker", "of-the-worker"];
@@ -60,14 +59,12 @@ pub(crate) fn one_leads(crowd: &mut [Candidate]) {
     check_terms(&crowd.iter().collect::<Vec<_>>());
 }
 
-on_v2_and_v3!(many_with_passwords_are_served_and_again_after_a_restart);
-/// etcd's processors are busy with passwords. On v3 forty logins take it several seconds, and none is asked for twice; on v2
-/// it checks the password with each request.
-fn many_with_passwords_are_served_and_again_after_a_restart(api: Api) {
-    let (mut cluster, count) =
-        if api == Api::V2 { (guarded_in_v2("/crowd"), 20) } else { (guarded(1, USUAL, "/crowd"), 40) };
+/// etcd's processors are busy with passwords: forty logins take it several seconds, and none is asked for twice.
+#[test]
+fn forty_with_passwords_are_served_and_again_after_a_restart() {
+    let mut cluster = guarded(1, USUAL, "/crowd");
     let urls = cluster.urls();
-    let mut crowd = crowd(&Setup { user: USER, ..Setup::new(&urls, "/crowd", 10) }.on(api), count);
+    let mut crowd = crowd(&Setup { user: USER, ..Setup::new(&urls, "/crowd", 10) }, 40);
     one_leads(&mut crowd);
     cluster.member(0).kill();
     crowd.iter().for_each(|one| drop(one.hears("retrying")));
