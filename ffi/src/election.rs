@@ -138,7 +138,7 @@ struct Poll<'a> {
     _entered: Entered<'a>,
 }
 
-/// What comes next in `el_poll`.
+/// The next step of `el_poll`.
 enum Turn<'a> {
     Tell(News<'a>),
     Over(i32),

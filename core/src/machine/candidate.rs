@@ -23,7 +23,7 @@ mod watching;
 use copies::Writes;
 use watching::Watching;
 
-/// So many need not spread what they ask for.
+/// So many candidates need not spread what they ask for.
 const FEW: usize = 8;
 /// The time that etcd has for each of the others: two processors check some 25 passwords in a second, of which refreshes need
 /// the half when there are forty.
@@ -56,13 +56,13 @@ impl Pace {
         self.checks_passwords && count > FEW
     }
 
-    /// When a follower looks again although it has heard nothing.
+    /// A follower that has heard nothing looks again after this time.
     fn look_again(&self, count: usize) -> Duration {
         let is_rare = self.checks_passwords && !self.is_frugal(count);
         self.ttl() * if is_rare { 4 } else { 1 }
     }
 
-    /// Over how long so many spread what can wait: a look, and the watch that follows it.
+    /// So many candidates spread their looks over this time, and the watches that follow them.
     fn spread(&self, count: usize) -> Duration {
         let others = u32::try_from(count.saturating_sub(FEW)).unwrap_or(u32::MAX);
         if self.is_frugal(count) { CHECKS.saturating_mul(others).min(self.ttl()) } else { Duration::ZERO }

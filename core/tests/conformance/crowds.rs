@@ -1,13 +1,13 @@
 //! Many candidates with passwords, which etcd checks at a cost: at the start, and when it was restarted.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use etcd_leader::Api;
 use etcd_leader::backend::v2::role_recipe;
 
 use super::candidate::{Candidate, PATIENCE, Said, Setup, check_terms, millis, now_ms};
-use super::support::{Cluster, etcdctl_binary, has_v2, spawn::spawn, v2};
+use super::support::{Cluster, children::Children, etcdctl_binary, has_v2, spawn::spawn, v2};
 
 pub(crate) const USER: [&str; 2] = ["worker", "of-the-worker"];
 const ROOT_PASSWORD: &str = "of-root";
@@ -96,12 +96,6 @@ fn seconds(ms: u64) -> String {
 
 /// How long it takes so many `etcdctl elect` until each has its key, or has given up.
 fn in_line(count: usize) -> String {
-    struct Crowd(Vec<Child>);
-    impl Drop for Crowd {
-        fn drop(&mut self) {
-            self.0.iter_mut().for_each(|child| drop(child.kill().and_then(|()| child.wait())));
-        }
-    }
     let cluster = guarded(1, USUAL, "/crowd");
     let begun = now_ms();
     let start = |at: usize| {
@@ -111,7 +105,7 @@ fn in_line(count: usize) -> String {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         spawn(command).expect("etcdctl")
     };
-    let mut crowd = Crowd((0..count).map(start).collect());
+    let mut crowd = Children((0..count).map(start).collect());
     let root = format!("--user=root:{ROOT_PASSWORD}");
     loop {
         let keys = cluster.etcdctl(&["get", "--prefix", "/crowd/", "--keys-only", &root]).split_whitespace().count();

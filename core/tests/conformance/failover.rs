@@ -25,10 +25,10 @@ const TRIES: usize = 5;
 const MARGIN_MS: u64 = TTL_MS / 5;
 
 /// Between two looks at the connections of a process: the kernel walks through all that it could have.
-pub(crate) const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The members that a process has connections to, by the last byte of their addresses.
-pub(crate) fn connected(network: &Network, process: Pid) -> BTreeSet<usize> {
+fn connected(network: &Network, process: Pid) -> BTreeSet<usize> {
     const ESTABLISHED: &str = "01";
     let sockets: BTreeSet<String> = fs::read_dir(format!("/proc/{process}/fd"))
         .expect("its files")
@@ -57,6 +57,14 @@ pub(crate) fn serving(network: &Network, candidate: &Candidate) -> usize {
         let connected = connected(network, candidate.pid());
         connected.first().copied().filter(|_| connected.len() == 1)
     })
+}
+
+/// Waits until another member than this one serves a candidate.
+pub(crate) fn wait_until_moved(network: &Network, candidate: &Candidate, from: usize) {
+    wait_with(LOOK, "another member to serve it", || {
+        let connected = connected(network, candidate.pid());
+        (connected.len() == 1 && !connected.contains(&from)).then_some(())
+    });
 }
 
 /// Makes this member raft's leader.
@@ -100,10 +108,7 @@ fn fails(
     break_it(&mut network, &mut cluster, serving);
     let broken = now_ms();
     // What is over so soon need not be told: the connections show it.
-    wait_with(LOOK, "another member to serve it", || {
-        let connected = connected(&network, line[0].pid());
-        (connected.len() == 1 && !connected.contains(&serving)).then_some(())
-    });
+    wait_until_moved(&network, &line[0], serving);
     let moved = now_ms();
     // As long again as the renewal lasts that moved, so that it was no accident.
     std::thread::sleep(Duration::from_millis(TTL_MS - MARGIN_MS));

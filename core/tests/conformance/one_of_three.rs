@@ -10,11 +10,11 @@ use std::time::Duration;
 use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms, now_ms};
-use super::failover::{LOOK, connected, move_raft_leader, serving};
+use super::failover::{move_raft_leader, serving, wait_until_moved};
 use super::support::netns::{Network, Place};
-use super::support::{has_v2, wait_for, wait_with};
+use super::support::{has_v2, wait_for};
 
-/// How many are tried side by side.
+/// So many are tried side by side.
 const SIDE_BY_SIDE: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +24,7 @@ enum Fault {
     CutOff,
 }
 
-/// What the broken server was: the one that serves the leader, raft's leader, both, or neither.
+/// The broken server serves the leader, is raft's leader, both, or neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     Serving,
@@ -37,10 +37,10 @@ enum Role {
 type Kind = (Api, u32, Fault, Role);
 
 struct Run {
-    /// How long raft had no leader.
+    /// Raft had no leader for so long.
     raft: Duration,
     is_kept: bool,
-    /// When another server served the leader, after the fault.
+    /// Another server served the leader so long after the fault.
     moved_ms: Option<u64>,
 }
 
@@ -69,10 +69,7 @@ fn run((api, ttl_s, fault, role): Kind) -> Run {
         Fault::CutOff => network.isolate(Place::Member(broken)),
     }
     let moved_ms = (broken == serving).then(|| {
-        wait_with(LOOK, "another server to serve it", || {
-            let connected = connected(&network, line[0].pid());
-            (connected.len() == 1 && !connected.contains(&serving)).then_some(())
-        });
+        wait_until_moved(&network, &line[0], serving);
         now_ms() - begun
     });
     // The lead that was there at the fault has been prolonged by then, or has ended.

@@ -1,6 +1,6 @@
 //! Very many elections of one process, each of a key of its own.
 
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use etcd_leader::machine::Op;
@@ -9,6 +9,7 @@ use etcd_leader::{Config, Election, Event, Next};
 use super::bench::Bench;
 use super::rss_kib;
 use super::support::Cluster;
+use super::support::children::Children;
 use super::support::spawn::spawn;
 
 /// Joins of this many keys, a window of them under way at a time: what the store and our own backend need for it.
@@ -35,7 +36,7 @@ fn floor(cluster: &Cluster, count: usize) -> Duration {
     })
 }
 
-/// What the process has allocated and not yet freed, in bytes.
+/// The bytes that the process has allocated and not yet freed.
 fn heap() -> usize {
     // SAFETY: the call only reads the allocator's own figures.
     #[allow(unsafe_code)]
@@ -107,30 +108,20 @@ fn ten_thousand_elections() {
     many(10_000, 5);
 }
 
-/// Processes that compute, until they are dropped.
-struct Busy(Vec<Child>);
-
-impl Busy {
-    fn new(count: usize) -> Busy {
-        let one = |_| {
-            let mut command = Command::new("sh");
-            command.args(["-c", "while :; do :; done"]);
-            spawn(command).expect("a shell")
-        };
-        Busy((0..count).map(one).collect())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.iter_mut().for_each(|child| drop(child.kill().and_then(|()| child.wait())));
-    }
+/// So many processes that compute, until they are dropped.
+fn busy(count: usize) -> Children {
+    let one = |_| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "while :; do :; done"]);
+        spawn(command).expect("a shell")
+    };
+    Children((0..count).map(one).collect())
 }
 
 #[test]
 #[ignore = "prints figures and takes a minute: make figures"]
 fn ten_thousand_elections_beside_eight_busy_processes() {
-    let _busy = Busy::new(8);
+    let _busy = busy(8);
     many(10_000, 10);
 }
 

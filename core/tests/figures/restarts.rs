@@ -2,12 +2,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use etcd_leader::{Config, Election, Event, Next, clock};
 
-use super::support::{Cluster, spawn::spawn};
+use super::support::Cluster;
+use super::support::children::Children;
+use super::support::spawn::spawn;
 
 const PROCESSES: usize = 4;
 const EACH: usize = 250;
@@ -17,7 +19,7 @@ fn now_ms() -> u64 {
     clock::now().as_nanos() / 1_000_000
 }
 
-/// What this etcd has received so far: requests, and messages of streams (renewals, watches).
+/// Counts the requests that this etcd has received, and the messages of streams (renewals, watches).
 fn received(cluster: &Cluster) -> [f64; 2] {
     let mut stream = TcpStream::connect(cluster.client_address(0)).expect("etcd");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
@@ -30,14 +32,6 @@ fn received(cluster: &Cluster) -> [f64; 2] {
         sums[usize::from(!name.contains("\"unary\""))] += number.parse::<f64>().expect("a number");
     }
     sums
-}
-
-struct Crowd(Vec<Child>);
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        self.0.iter_mut().for_each(|child| drop(child.kill().and_then(|()| child.wait())));
-    }
 }
 
 /// A line that a process says: when, which candidate, what.
@@ -66,7 +60,7 @@ fn a_thousand_restart() {
         spawn(command).expect("a process")
     };
     let begun = now_ms();
-    let mut crowd = Crowd((0..PROCESSES).map(start).collect());
+    let mut crowd = Children((0..PROCESSES).map(start).collect());
     let mut said: Vec<_> =
         crowd.0.iter_mut().map(|child| BufReader::new(child.stdout.take().expect("its output"))).collect();
     // All are in line.
@@ -118,7 +112,7 @@ fn a_thousand_restart() {
 
 struct One {
     election: Election,
-    /// When it is stopped and started again.
+    /// It is stopped and started again at this time.
     restart_at: u64,
     is_served: bool,
     is_stopping: bool,

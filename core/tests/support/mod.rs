@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub mod busy;
+pub mod children;
 pub mod etcd;
 pub mod forwarder;
 pub mod gateway;

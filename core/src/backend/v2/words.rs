@@ -60,7 +60,7 @@ pub(super) fn stamp(headers: &HeaderMap, is_direct: bool) -> Result<Stamp, Garbl
     Ok(Stamp { revision, term, ..stamp })
 }
 
-/// Of an answer that says nothing of the store.
+/// The same of an answer that says nothing of the store.
 pub(super) fn stamp_without_index(headers: &HeaderMap, is_direct: bool) -> Result<Stamp, Garbled> {
     let cluster = text(headers, "x-etcd-cluster-id").ok_or("it has no X-Etcd-Cluster-Id")?;
     let cluster = u64::from_str_radix(cluster, 16).map_err(|_| "its X-Etcd-Cluster-Id is not a number")?;
