@@ -17,10 +17,15 @@ impl Port {
 
     /// One at this address of the machine.
     pub fn at(ip: IpAddr) -> Port {
-        let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
+        Port::held(SocketAddr::new(ip, 0)).expect("a free port")
+    }
+
+    /// This one, unless somebody has it.
+    pub fn held(address: SocketAddr) -> Option<Port> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
         socket.set_reuseaddr(true).expect("may be bound again");
-        socket.bind(SocketAddr::new(ip, 0)).expect("a free port");
-        Port(socket)
+        socket.bind(address).ok()?;
+        Some(Port(socket))
     }
 
     /// Where it is.
