@@ -71,7 +71,7 @@ mutants: etcd ## breaks the laws one by one; each time the simulation must notic
 bench: target/release/cost ## what a call of the C library costs, beside a look at the clock in the same run
 	@.ci/bench target/release/cost
 
-figures: bench ## what it costs, beside what etcd alone costs in the same run; 10,000 and 100,000 elections, 1,000 restarts (eight minutes)
+figures: bench ## what it costs, beside what etcd alone costs in the same run; 1,000 candidates of one key, 10,000 and 100,000 elections, 1,000 restarts (ten minutes)
 	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- \
 		--ignored --nocapture --test-threads=1
 

@@ -13,18 +13,21 @@
 //! 1. **Leading has an end that needs no message.** A lease is certain until `sent_at + ttl` of its grant or of its
 //!    last *confirmed* renewal; leading ends a margin before that. A renewal is confirmed when, after its reply, one
 //!    linearizable read on the same member returns the raft term that the reply had: a frozen raft leader that was cut
-//!    off answers keepalives for leases that have long expired. In v2 an entry's own time to live takes the place of
-//!    the lease. Its refresh is a write, which needs no confirmation; but its end is written down by the clock of one
-//!    member and judged by that of another, so leading ends earlier by as much as the one is seen to be behind.
+//!    off answers keepalives for leases that have long expired. A session whose candidates all wait behind the next in
+//!    line does not confirm: it does so before one of them may lead, and after a jump of the wall clock. In v2 an
+//!    entry's own time to live takes the place of the lease. Its refresh is a write, which needs no confirmation; but
+//!    its end is written down by the clock of one member and judged by that of another, so leading ends earlier by as
+//!    much as the one is seen to be behind.
 //! 2. **Only facts make a leader:** (a) a linearizable look, taken after our join, that shows us first; or (b) a
 //!    committed delete of the one member that our last look showed ahead of us, delivered by the one watch that covers
 //!    both it and us, live, in a response that does not also end us. After (b) a look follows at once; if it
 //!    disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2 covers one key: there
 //!    only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
-//!    out, say so, and join again. A waiter without news looks again every ttl. A renewal that was sent before our join was
-//!    answered says nothing of our key: it does not prolong what the join began. On a new link, and after a denied read, no
-//!    renewal prolongs a term before a look has shown our key.
+//!    out, say so, and join again. A waiter without news reads every ttl, or far behind every four, whether its entry,
+//!    the one just before it and the leader's still stand. A renewal that was sent before our join was answered says
+//!    nothing of our key: it does not prolong what the join began. On a new link, and after a denied read, no renewal
+//!    prolongs a term before a look has shown our key.
 //! 4. **Tokens grow from term to term within one history of the store.** An entry that has led and lost the lead is never
 //!    led from again: it is deleted, and joined afresh. Time passes before an input that could prolong a term counts. A
 //!    store that went back is reported, and nobody of ours leads for one ttl and a margin.
@@ -48,7 +51,10 @@
 //! 9. **We never wait for ourselves**, never parse another member's suffix, and rank by (create revision, key) alone.
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.
-//! 11. **A crowd costs what it must:** no look and no renewal without a reason.
+//! 11. **A crowd costs what it must:** no look and no renewal without a reason, and one change wakes one candidate. In v3 a new
+//!     leader with others behind it writes its entry once more, signed. All others report it from that write alone, which
+//!     proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the leader's end, too, since
+//!     other libraries announce nothing. If entries of many end at once, those behind them look by rank, the nearest first.
 //! 12. **One denied key costs no other election anything.** etcd renews a lease only for a user who may write each key on it. If it
 //!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
 //!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long
@@ -73,7 +79,8 @@ mod verbs;
 
 pub use entropy::Entropy;
 pub use verbs::{
-    Answer, Change, Failure, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, Step, WatchId, WatchNews, Written,
+    Answer, Change, Failure, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, WatchNews,
+    Watched, Written,
 };
 
 /// One election of the crew; never used again.
@@ -181,8 +188,8 @@ pub struct Facts {
     /// Our lease, if we hold one. In v2, where each entry has a time to live of its own: a number that changes when all
     /// that we knew of the store is void.
     pub lease: Option<LeaseId>,
-    /// The lease that was held before, from which our entries are moved, and until when leading under it is certain.
-    pub former: Option<(LeaseId, Time)>,
+    /// The lease that was held before, from which our entries are moved.
+    pub former: Option<Former>,
     /// Until when leading is certain: the end of the lease less the margin (law 1).
     pub until: Time,
     /// Before this nobody of ours leads (law 4).
@@ -191,6 +198,17 @@ pub struct Facts {
     pub has_joined: bool,
     /// The wall clock jumped, and no renewal was confirmed since: nobody may begin to lead.
     pub is_suspect: bool,
+}
+
+/// A lease that another one has replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// Which.
+    pub lease: LeaseId,
+    /// The end of the lease less the margin.
+    pub until: Time,
+    /// That is certain. Otherwise the last renewal was not confirmed: nobody may begin to lead under it.
+    pub is_proven: bool,
 }
 
 /// What a session found of a candidate's place; carried by the crew.
@@ -232,6 +250,8 @@ pub struct Place {
     pub asked_at: Time,
     /// The revision of the first entry in the candidate's view.
     pub leader: Option<Revision>,
+    /// It was written on this link: a copy of this process notices that (law 13).
+    pub is_marked: bool,
     /// It leads, or is next in line: its lease is renewed twice as often, so that a server that fails costs nobody the lead.
     pub is_near: bool,
 }

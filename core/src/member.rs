@@ -45,19 +45,35 @@ pub struct Membership {
     pub revision: Revision,
 }
 
-/// What one look showed: who is first and who is just before us, at one revision of the store.
+/// What is known of an election: the leader, and the entry just before ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// The revision of the store that was looked at.
+    /// The revision of the store at which the entries were last seen.
     pub at: Revision,
-    /// The lowest entry: the leader.
+    /// The leader: the lowest entry when we last looked, or one that has announced itself since.
     pub first: Member,
+    /// The revision at which that was last seen or said.
+    pub first_at: Revision,
+    /// Nothing but its own word says that it leads.
+    pub is_hearsay: bool,
+    /// The leader before the one that has announced itself, until a check has shown that it is gone.
+    pub displaced: Option<Member>,
     /// The entry just before ours; `None` if we are first.
     pub before: Option<Member>,
     /// Whether `before` is the only entry ahead of ours, so that its end makes us first (law 2b).
     pub next_in_line: bool,
-    /// v2: how many entries there are.
+    /// How many entries there were when we last looked.
     pub count: usize,
+    /// How many revisions these entries were made in.
+    pub span: Revision,
+}
+
+impl View {
+    /// About how many are ahead of the entry made at `own`, if those that were seen had joined evenly.
+    pub fn ahead(&self, own: Revision) -> u64 {
+        let (count, behind) = (self.count as u64, own.saturating_sub(self.first.revision));
+        count.saturating_mul(behind) / self.span.max(1)
+    }
 }
 
 /// Who leads, as told to those who do not.

@@ -35,6 +35,7 @@ mod proto;
 mod renewals;
 mod status;
 mod streams;
+mod txn;
 mod watches;
 mod words;
 

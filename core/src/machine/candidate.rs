@@ -5,69 +5,25 @@
 //! through the same few lines.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::in_flight::InFlight;
 use super::{Facts, LinkId, Plea, Report, RequestId, Trouble, members_of};
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
 use crate::time::Time;
 
 mod act;
 mod copies;
+mod leader;
 mod moving;
+mod pace;
 mod place;
 mod replies;
 mod watching;
 use copies::Writes;
+use leader::Hearing;
+pub(in crate::machine) use pace::Pace;
 use watching::Watching;
-
-/// So many candidates need not spread what they ask for.
-const FEW: usize = 8;
-/// The time that etcd has for each of the others: two processors check some 25 passwords in a second, of which refreshes need
-/// the half when there are forty.
-const CHECKS: Duration = Duration::from_millis(300);
-
-/// The API of etcd that a candidate uses, and the times it keeps.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) api: Api,
-    /// How long an entry lives without us; without news for this long a waiter looks again.
-    pub(super) ttl_s: u32,
-    /// How long leading is certain after a renewal was sent: the ttl less the margin.
-    pub(super) certain: Duration,
-    /// The longest wait between retries.
-    pub(super) backoff_cap: Duration,
-    /// How long a stop waits for the user.
-    pub(super) stop_timeout: Duration,
-    /// v2: each request costs etcd the check of our password, some 70 ms of a processor.
-    pub(super) checks_passwords: bool,
-}
-
-impl Pace {
-    fn ttl(&self) -> Duration {
-        Duration::from_secs(u64::from(self.ttl_s))
-    }
-
-    /// Whether requests are so dear, and so many candidates there, that a follower watches the one before it alone, as the
-    /// members of 2015 do, and learns of a new leader by its next look.
-    fn is_frugal(&self, count: usize) -> bool {
-        self.checks_passwords && count > FEW
-    }
-
-    /// A follower that has heard nothing looks again after this time.
-    fn look_again(&self, count: usize) -> Duration {
-        let is_rare = self.checks_passwords && !self.is_frugal(count);
-        self.ttl() * if is_rare { 4 } else { 1 }
-    }
-
-    /// So many candidates spread their looks over this time, and the watches that follow them.
-    fn spread(&self, count: usize) -> Duration {
-        let others = u32::try_from(count.saturating_sub(FEW)).unwrap_or(u32::MAX);
-        if self.is_frugal(count) { CHECKS.saturating_mul(others).min(self.ttl()) } else { Duration::ZERO }
-    }
-}
 
 /// What the user wants of us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +50,20 @@ enum Proof {
 enum Verb {
     Join,
     Look,
+    /// Read whether what we know still holds.
+    Check,
     Leave,
     /// Hang our entry on another lease.
     Move,
     /// Delete what was left behind under a former lease.
     Clear,
+}
+
+impl Verb {
+    /// Nothing is left of it in etcd.
+    fn is_read(self) -> bool {
+        matches!(self, Verb::Look | Verb::Check)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +128,8 @@ pub struct Candidate {
     watches: Vec<Watching>,
     must_look: bool,
     look_at: Time,
+    /// v3: what we are told of who leads.
+    hearing: Hearing,
     retry_at: Time,
     failures: u32,
     /// Watches that the server ended in a row.
@@ -214,6 +181,7 @@ impl Candidate {
             watches: Vec::new(),
             must_look: false,
             look_at: Time::NEVER,
+            hearing: Hearing::default(),
             retry_at: Time::ZERO,
             failures: 0,
             cancels: 0,
@@ -330,9 +298,8 @@ impl Candidate {
         if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
             self.wish = Wish::Leave;
         }
-        if now >= self.look_at {
-            self.must_look = true;
-        }
+        self.must_look |= now >= self.look_at;
+        self.listen(out);
         self.publish(facts, now);
         if self.is_spent && self.wish == Wish::Campaign {
             self.retire_entry(out);
@@ -355,7 +322,10 @@ impl Candidate {
         let (lapse, quiet, retry) =
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
         let look = if self.must_look { Time::NEVER } else { self.look_at };
-        [agree_by, leave_by, told_by, lapse, quiet, retry, look].into_iter().min().unwrap_or(Time::NEVER)
+        [agree_by, leave_by, told_by, lapse, quiet, retry, look, self.hearing.next_time()]
+            .into_iter()
+            .min()
+            .unwrap_or(Time::NEVER)
     }
 
     fn end(&mut self, now: Time, out: &mut InFlight) {

@@ -73,6 +73,7 @@ impl Crew {
             backoff_cap: super::session::backoff_cap(&self.settings),
             stop_timeout,
             checks_passwords: checks_passwords(&self.settings),
+            few: self.settings.few,
         };
         let candidate = Candidate::new(key, name, pace);
         self.session.enlist(id, candidate.prefix());

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{CandidateId, Entropy, LinkId, Op, Request, RequestId, WatchId};
+use super::{CandidateId, Entropy, LinkId, Op, Request, RequestId, WatchId, Watched};
 use crate::member::Revision;
 use crate::time::Time;
 
@@ -47,7 +47,7 @@ impl Priority {
             Op::Refresh { .. } if checks_passwords => Priority::Refresh,
             Op::Leave { .. } | Op::Withdraw { .. } | Op::Touch { .. } => Priority::HandOver,
             Op::Join { .. } | Op::Post { .. } => Priority::Join,
-            Op::Look { .. } => Priority::Rest,
+            Op::Look { .. } | Op::Check { .. } => Priority::Rest,
             _ => Priority::Session,
         }
     }
@@ -145,11 +145,11 @@ impl InFlight {
         id
     }
 
-    /// Starts a watch of the keys from `from` up to, not including, `to`.
-    pub(super) fn watch(&mut self, link: LinkId, from: Vec<u8>, to: Vec<u8>, start: Revision) -> WatchId {
+    /// Starts a watch.
+    pub(super) fn watch(&mut self, link: LinkId, range: Watched) -> WatchId {
         let watch = WatchId(self.fresh());
         self.watches.insert(watch, (self.owner, link));
-        self.post(link, Op::Watch { watch, from, to, start });
+        self.post(link, Op::Watch { watch, range });
         watch
     }
 

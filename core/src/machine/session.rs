@@ -27,6 +27,7 @@ mod keeper;
 mod keys;
 mod lease;
 mod links;
+mod marks;
 mod news;
 mod orphans;
 mod probes;
@@ -42,6 +43,7 @@ use keeper::Keeper;
 use keys::Keys;
 use lease::LeaseKeeper;
 use links::Links;
+use marks::Marks;
 use orphans::Orphans;
 use probes::{Probes, probe_every};
 use round::Urgency;
@@ -61,8 +63,7 @@ pub struct Session {
     doubts: Doubts,
     orphans: Orphans,
     strays: Vec<Vec<u8>>,
-    /// An entry of ours was written since the link serves, or that was asked for: a copy of this process notices.
-    is_marked: bool,
+    marks: Marks,
     /// Where our candidates stand, for the confirming read.
     places: Places,
     /// How many of them lead or are next in line.
@@ -99,7 +100,7 @@ impl Session {
             doubts: Doubts::new(settings.attempt),
             orphans: Orphans::default(),
             strays: Vec::new(),
-            is_marked: true,
+            marks: Marks::new(),
             places: Places::new(),
             near: 0,
             keys: Keys::default(),
@@ -139,6 +140,9 @@ impl Session {
 
     /// Notes where a candidate stands now.
     pub(super) fn place(&mut self, candidate: CandidateId, place: Option<Place>) {
+        if place.as_ref().is_some_and(|place| place.is_marked) {
+            self.marks.marked();
+        }
         self.near += usize::from(place.as_ref().is_some_and(|place| place.is_near));
         let before = match place {
             Some(place) => self.places.insert(candidate, place),
@@ -345,10 +349,12 @@ impl Session {
         self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {
             let wants_lease = self.has_users && self.fatal.is_none();
-            self.keeper.hurry(self.near > 0);
+            // Those who have no place yet may lead as soon as they have.
+            let may_lead = self.near > 0 || self.places.len() < self.keys.count();
+            self.keeper.hurry(self.near > 0, may_lead);
             self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
             self.orphans.advance(link, self.keeper.lease(), now, out);
-            self.mark();
+            self.mark(now);
             let has_settled = self.keeper.has_settled();
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
@@ -369,15 +375,18 @@ impl Session {
         }
         let served = self.links.current().is_some();
         let links = self.links.timeout(&self.waiting(out)).min(self.probes.timeout(served));
+        let links = if served { links.min(self.marks.timeout().max(now)) } else { links };
         links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
     }
 
     /// On a link that is newer than our lease, one of those who lead or are next in line writes its entry once (law 13).
-    fn mark(&mut self) {
-        let near = self.places.iter().find(|(_, place)| place.is_near).filter(|_| !self.is_marked);
-        if let Some((candidate, place)) = near {
+    fn mark(&mut self, now: Time) {
+        if !self.marks.is_due(self.near > 0, now) {
+            return;
+        }
+        self.marks.marked();
+        if let Some((candidate, place)) = self.places.iter().find(|(_, place)| place.is_near) {
             self.checks.push((*candidate, place.membership.revision, Finding::ToBeTouched));
-            self.is_marked = true;
         }
     }
 

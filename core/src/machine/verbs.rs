@@ -65,6 +65,12 @@ pub enum Op {
         /// The keys to read.
         keys: Vec<Vec<u8>>,
     },
+    /// v3: read these keys linearizably at one revision, for a candidate: whether what it knows of its election still holds.
+    /// Answer: `Confirmed`.
+    Check {
+        /// The keys to read.
+        keys: Vec<Vec<u8>>,
+    },
     /// Which keys hang on this lease? Answer: `Listed`.
     ListKeys {
         /// Which lease.
@@ -75,7 +81,7 @@ pub enum Op {
         /// Which lease.
         lease: LeaseId,
     },
-    /// If our key does not exist, put it; in the same transaction look. Answer: `Joined`.
+    /// If our key does not exist, put it; in the same transaction look, if the entries are few. Answer: `Joined`.
     Join {
         /// Under which members live: the election's key and a slash.
         prefix: Vec<u8>,
@@ -99,6 +105,8 @@ pub enum Op {
         written: Revision,
         /// The lease that it hangs on from then on.
         lease: LeaseId,
+        /// What the write tells those who watch the entry.
+        sign: Sign,
     },
     /// Read our key and its neighbours linearizably at one revision. Answer: `Looked`.
     Look {
@@ -150,23 +158,44 @@ pub enum Op {
         /// The revision that created it.
         revision: Revision,
     },
-    /// Watch the keys from `from` up to, not including, `to`, from the revision `start` on. Gives [`super::Input::Watch`]. In
-    /// v2 a watch covers one key.
+    /// Watch these keys. Gives [`super::Input::Watch`]. In v2 a watch covers one key.
     Watch {
         /// What the events will name.
         watch: WatchId,
-        /// The first key of the range.
-        from: Vec<u8>,
-        /// The key after the last of the range.
-        to: Vec<u8>,
-        /// The first revision wanted.
-        start: Revision,
+        /// Which keys.
+        range: Watched,
     },
     /// End a watch. Events already on their way are ignored.
     Unwatch {
         /// Which.
         watch: WatchId,
     },
+}
+
+/// What is watched: the keys from `from` up to, not including, `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// The first key of the range.
+    pub from: Vec<u8>,
+    /// The key after the last of the range.
+    pub to: Vec<u8>,
+    /// The first revision wanted. v3: `None` stands for the next one that the server applies, whichever that is: etcd tells
+    /// that without the detour of up to 100 ms that a revision of the past takes.
+    pub start: Option<Revision>,
+    /// v3: deletes are not wanted.
+    pub puts_only: bool,
+}
+
+/// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
+/// it odd, as the first put of an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// Nothing: the entry goes to another lease than the one that it is named after.
+    Nothing,
+    /// Its author waits.
+    Waits,
+    /// Its author leads.
+    Leads,
 }
 
 /// The steps of an opening, for people: one that is slow is named.
@@ -247,7 +276,7 @@ pub enum Answer {
     /// The lease does not exist any more.
     Revoked,
     /// Whether our key was created just now, and what the same transaction saw. If it was not, only `own` of what was
-    /// seen counts.
+    /// seen counts. Of many entries it shows none but ours: the rest is for a look.
     Joined {
         /// Whether the key was created by this request.
         created: bool,
@@ -299,7 +328,7 @@ pub struct Seen {
     pub latest: Vec<Member>,
     /// The two entries of the lowest rank of all, the lowest first.
     pub first: Vec<Member>,
-    /// v2: how many entries there are. 0 on v3, where counting costs etcd a scan.
+    /// How many entries there are.
     pub count: usize,
 }
 
@@ -355,4 +384,6 @@ pub struct Change {
     pub key: Vec<u8>,
     /// What it holds now; `None` if it was deleted.
     pub now: Option<Member>,
+    /// v3: its author says that it leads ([`Sign::Leads`]).
+    pub leads: bool,
 }

@@ -10,7 +10,8 @@ use etcd_leader::backend::Backend;
 use etcd_leader::backend::v2::V2;
 use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::{
-    Answer, Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, Written,
+    Answer, Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, Watched,
+    Written,
 };
 use etcd_leader::member::{Member, Revision};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -90,7 +91,9 @@ impl Bench {
 
     pub(crate) fn watch(&mut self, link: LinkId, key: &[u8], start: Revision) -> WatchId {
         let watch = WatchId(self.fresh());
-        self.send(link, Op::Watch { watch, from: key.into(), to: [key, b"\0"].concat(), start });
+        let to = [key, b"\0"].concat();
+        let range = Watched { from: key.into(), to, start: Some(start), puts_only: false };
+        self.send(link, Op::Watch { watch, range });
         watch
     }
 

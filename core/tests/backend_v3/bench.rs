@@ -8,7 +8,8 @@ use std::time::Duration;
 use etcd_leader::backend::Backend;
 use etcd_leader::backend::v3::V3;
 use etcd_leader::machine::{
-    Answer, Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, member_key,
+    Answer, Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, Watched,
+    member_key,
 };
 use etcd_leader::member::{LeaseId, Member, Revision};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -78,8 +79,13 @@ impl Bench {
     }
 
     pub(crate) fn watch(&mut self, link: LinkId, from: &[u8], to: &[u8], start: Revision) -> WatchId {
+        let (from, to) = (from.to_vec(), to.to_vec());
+        self.watch_range(link, Watched { from, to, start: Some(start), puts_only: false })
+    }
+
+    pub(crate) fn watch_range(&mut self, link: LinkId, range: Watched) -> WatchId {
         let watch = WatchId(self.fresh());
-        self.send(link, Op::Watch { watch, from: from.into(), to: to.into(), start });
+        self.send(link, Op::Watch { watch, range });
         watch
     }
 

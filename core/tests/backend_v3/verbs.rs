@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use etcd_leader::ErrorKind;
-use etcd_leader::machine::{Answer, Op, Seen, Stamp, Written};
+use etcd_leader::machine::{Answer, Op, Seen, Sign, Stamp, Written};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, name, own, text};
@@ -22,7 +22,7 @@ async fn a_join_sees_itself_and_its_neighbours() {
     let ours = Member { key: own(0x10), name: name(0x10), revision: reply.stamp.revision, lease: 0x10 };
     assert!(created);
     assert_eq!(reply.stamp, Stamp { revision: opened.revision + 1, ..opened });
-    assert_eq!(seen, Seen { own: Some(ours.clone()), latest: vec![ours.clone()], first: vec![ours.clone()], count: 0 });
+    assert_eq!(seen, Seen { own: Some(ours.clone()), latest: vec![ours.clone()], first: vec![ours.clone()], count: 1 });
 
     let second = bench.member(link, 0x20).await;
     bench.granted(link, 0x05).await;
@@ -33,8 +33,23 @@ async fn a_join_sees_itself_and_its_neighbours() {
 
     let look = Op::Look { prefix: PREFIX.into(), own: own(0x20), up_to: second.revision };
     let expected =
-        Seen { own: Some(second.clone()), latest: vec![second.clone(), ours.clone()], first: seen.first, count: 0 };
+        Seen { own: Some(second.clone()), latest: vec![second.clone(), ours.clone()], first: seen.first, count: 3 };
     assert_eq!(bench.answer(link, look).await, Answer::Looked(expected));
+}
+
+/// etcd carries a join out between the writes of others: it must not sort a thousand entries there.
+#[tokio::test]
+async fn a_join_shows_eight_and_of_more_none_but_its_own() {
+    let cluster = Cluster::single();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    for count in 1..=9 {
+        bench.granted(link, count).await;
+        let (_, created, seen) = bench.join(link, count).await;
+        let count = usize::try_from(count).expect("a small number");
+        assert!(created && seen.own.is_some());
+        let shown = if count <= 8 { count.min(2) } else { 0 };
+        assert_eq!((seen.count, seen.first.len(), seen.latest.len()), (count, shown, shown));
+    }
 }
 
 #[tokio::test]
@@ -147,7 +162,7 @@ async fn an_entry_is_written_again_only_after_the_write_that_is_known() {
     bench.granted(link, 12).await;
     let again = |lease, written| {
         let (key, revision) = (entry.key.clone(), entry.revision);
-        Op::Touch { key, name: entry.name.clone(), revision, written, lease }
+        Op::Touch { key, name: entry.name.clone(), revision, written, lease, sign: Sign::Nothing }
     };
     let reply = bench.ask(link, again(12, entry.revision)).await.expect("an answer");
     assert_eq!(reply.answer, Answer::Touched { touched: true, found: None });

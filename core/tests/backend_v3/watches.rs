@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use etcd_leader::machine::{Change, Op, WatchId, WatchNews};
+use etcd_leader::machine::{Answer, Change, Op, Sign, WatchId, WatchNews, Watched};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, after, endpoint_address, streams, text};
@@ -21,13 +21,52 @@ async fn a_watch_tells_deletes_and_foreign_puts() {
     cluster.etcdctl(&["put", text(&ours.key), "somebody else"]);
     let [change] = &bench.changes(watch).await[..] else { panic!("one change") };
     let overwritten = Member { name: b"somebody else".into(), lease: 0, ..ours.clone() };
-    assert_eq!(*change, Change { at: ours.revision + 1, key: ours.key.clone(), now: Some(overwritten) });
+    assert_eq!(*change, Change { at: ours.revision + 1, key: ours.key.clone(), now: Some(overwritten), leads: false });
 
     bench.answer(link, Op::Leave { key: before.key.clone(), revision: before.revision }).await;
-    assert_eq!(bench.changes(watch).await, [Change { at: ours.revision + 2, key: before.key.clone(), now: None }]);
+    assert_eq!(
+        bench.changes(watch).await,
+        [Change { at: ours.revision + 2, key: before.key.clone(), now: None, leads: false }]
+    );
 
     bench.send(link, Op::Unwatch { watch });
     cluster.etcdctl(&["del", text(&ours.key)]);
+    assert_eq!(bench.rest(Duration::from_millis(300)).await, []);
+}
+
+/// A watch of puts, from now on: it hears of the leader, of no end, and no write of one that waits looks like a leader's.
+#[tokio::test]
+async fn a_leader_is_known_by_its_write_and_one_that_waits_is_not() {
+    let cluster = Cluster::single();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    let (first, ours) = (bench.member(link, 0x10).await, bench.member(link, 0x20).await);
+    let range = Watched { from: first.key.clone(), to: ours.key.clone(), start: None, puts_only: true };
+    let watch = bench.watch_range(link, range);
+    assert_eq!(bench.news(watch).await, WatchNews::Created { revision: ours.revision });
+    let mut written = first.revision;
+    // Each write, and what of it is told: an even version is a leader's.
+    let writes: [(Sign, &[bool]); 5] = [
+        (Sign::Waits, &[true, false]),
+        (Sign::Waits, &[true, false]),
+        (Sign::Leads, &[true]),
+        (Sign::Leads, &[false, true]),
+        (Sign::Waits, &[false]),
+    ];
+    for (sign, told) in writes {
+        let (key, name) = (first.key.clone(), first.name.clone());
+        let touch = Op::Touch { key, name, revision: first.revision, written, lease: first.lease, sign };
+        let reply = bench.ask(link, touch).await.expect("an answer");
+        assert_eq!(reply.answer, Answer::Touched { touched: true, found: None }, "{sign:?}");
+        let mut heard = Vec::new();
+        while heard.len() < told.len() {
+            heard.extend(bench.changes(watch).await);
+        }
+        assert!(heard.iter().all(|change| change.now.as_ref() == Some(&first)), "{heard:?}");
+        assert_eq!(heard.iter().map(|change| change.leads).collect::<Vec<_>>(), told, "{sign:?}");
+        written = reply.stamp.revision;
+        assert_eq!(heard.last().map(|change| change.at), Some(written));
+    }
+    bench.answer(link, Op::Leave { key: first.key.clone(), revision: first.revision }).await;
     assert_eq!(bench.rest(Duration::from_millis(300)).await, []);
 }
 

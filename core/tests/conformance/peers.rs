@@ -95,3 +95,24 @@ fn etcdctl_sees_our_leader_and_a_killed_one_is_succeeded() {
     let revision = held.lines().find_map(|line| line.strip_prefix("\"CreateRevision\" : "));
     assert!(revision.expect("a revision").parse::<u64>().expect("a number") > token, "tokens grow across clients");
 }
+
+/// It announces nothing: those behind it who are not next in line find out themselves, and far sooner than in a ttl.
+#[test]
+fn a_leader_of_another_client_is_known_to_those_who_wait() {
+    let cluster = Cluster::single();
+    let (urls, key) = (cluster.urls(), "/silent");
+    let setup = Setup::new(&urls, key, 60);
+    let mut one = setup.start("one");
+    one.elected();
+    let _theirs = Etcdctl::elect(&urls[0], &[key, "theirs"]);
+    cluster.wait_for_members("/silent/", 2);
+    let [next, last] = ["next", "last"].map(|name| {
+        let candidate = setup.start(name);
+        candidate.hears("leader one");
+        candidate
+    });
+    one.stop();
+    for candidate in [next, last] {
+        candidate.hears("leader theirs");
+    }
+}

@@ -6,6 +6,7 @@
 #[allow(dead_code)]
 mod bench;
 mod many;
+mod one_key;
 mod restarts;
 #[path = "../support/mod.rs"]
 mod support;
@@ -40,11 +41,41 @@ fn elected(election: &Election) {
     until(election, |event| matches!(event, Event::Elected { .. }));
 }
 
-fn show(what: &str, mut times: Vec<Duration>) {
+fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort();
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
     let at = |part: usize| millis(times[(times.len() - 1) * part / 100]);
-    println!("{what:<44} median {:7.3} ms   99 % {:7.3} ms", at(50), at(99));
+    format!("median {:7.3} ms   90 % {:7.3} ms   most {:7.3} ms", at(50), at(90), at(100))
+}
+
+fn show(what: &str, times: Vec<Duration>) {
+    println!("{what:<44} {}", percentiles(times));
+}
+
+/// What etcd alone takes for a commit, and from a delete to its watch event, after such pauses.
+fn floors(cluster: &Cluster, rounds: usize, pause: Duration) -> (Vec<Duration>, Vec<Duration>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (mut bench, link) = Bench::linked(cluster).await;
+        let (mut commits, mut events) = (Vec::new(), Vec::new());
+        for lease in 1..=i64::try_from(rounds).expect("a small number") {
+            let begun = Instant::now();
+            bench.granted(link, lease).await;
+            commits.push(begun.elapsed());
+            let (reply, _, seen) = bench.join(link, lease).await;
+            let start = reply.stamp.revision + 1;
+            let watch = bench.watch(link, PREFIX, b"/jobs/nightly0", start);
+            bench.news(watch).await;
+            let revision = seen.own.expect("our entry").revision;
+            tokio::time::sleep(pause).await;
+            let begun = Instant::now();
+            bench.send(link, Op::Leave { key: own(lease), revision });
+            bench.changes(watch).await;
+            events.push(begun.elapsed());
+            bench.send(link, Op::Unwatch { watch });
+        }
+        (commits, events)
+    })
 }
 
 fn count(folder: &str, wanted: impl Fn(&fs::DirEntry) -> bool) -> usize {
@@ -63,22 +94,22 @@ fn rss_kib() -> u64 {
     line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
 }
 
-fn cpu_ms() -> u64 {
-    let stat = fs::read_to_string("/proc/self/stat").expect("/proc");
+fn cpu_ms(pid: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
     let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
     let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum();
     ticks * 10
 }
 
 fn resources(what: &str, elections: &[Election], before: (u64, usize, usize)) {
-    let begun = cpu_ms();
+    let begun = cpu_ms("self");
     std::thread::sleep(Duration::from_secs(60));
     println!(
         "{what:<44} {} threads, {} connections, {} KiB more, {} ms of CPU in an idle minute",
         count("/proc/self/task", |_| true) - before.1,
         sockets() - before.2,
         rss_kib() - before.0,
-        cpu_ms() - begun
+        cpu_ms("self") - begun
     );
     assert!(elections.iter().all(Election::is_leader));
 }
@@ -87,28 +118,9 @@ fn resources(what: &str, elections: &[Election], before: (u64, usize, usize)) {
 #[ignore = "prints figures and takes minutes: make figures"]
 fn figures() {
     let cluster = Cluster::single();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let (mut bench, link) = Bench::linked(&cluster).await;
-        let (mut commits, mut events) = (Vec::new(), Vec::new());
-        for lease in 1..=ROUNDS as i64 {
-            let begun = Instant::now();
-            bench.granted(link, lease).await;
-            commits.push(begun.elapsed());
-            let (reply, _, seen) = bench.join(link, lease).await;
-            let start = reply.stamp.revision + 1;
-            let watch = bench.watch(link, PREFIX, b"/jobs/nightly0", start);
-            bench.news(watch).await;
-            let revision = seen.own.expect("our entry").revision;
-            let begun = Instant::now();
-            bench.send(link, Op::Leave { key: own(lease), revision });
-            bench.changes(watch).await;
-            events.push(begun.elapsed());
-            bench.send(link, Op::Unwatch { watch });
-        }
-        show("floor: one raft commit (LeaseGrant)", commits);
-        show("floor: delete -> watch event", events);
-    });
+    let (commits, events) = floors(&cluster, ROUNDS, Duration::ZERO);
+    show("floor: one raft commit (LeaseGrant)", commits);
+    show("floor: delete -> watch event", events);
 
     let warm = start(&cluster, "/warm", "warm");
     elected(&warm);

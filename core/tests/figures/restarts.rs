@@ -20,7 +20,7 @@ fn now_ms() -> u64 {
 }
 
 /// Counts the requests that this etcd has received, and the messages of streams (renewals, watches).
-fn received(cluster: &Cluster) -> [f64; 2] {
+pub(super) fn received(cluster: &Cluster) -> [f64; 2] {
     let mut stream = TcpStream::connect(cluster.client_address(0)).expect("etcd");
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
     let mut text = String::new();

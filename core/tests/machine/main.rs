@@ -8,6 +8,7 @@ mod steps;
 mod tables;
 mod tables_copies;
 mod tables_denied;
+mod tables_leader;
 mod tables_passwords;
 mod tables_slow;
 mod tables_stop;
@@ -22,8 +23,8 @@ use etcd_leader::config::{Config, SessionSettings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{
-    Answer, CandidateId, Change, Entropy, Failure, Input, LinkId, Op, Reply, Report, Request, Seen, Stamp, WatchId,
-    WatchNews, Written,
+    Answer, CandidateId, Change, Entropy, Failure, Input, LinkId, Op, Reply, Report, Request, Seen, Sign, Stamp,
+    WatchId, WatchNews, Written,
 };
 use etcd_leader::member::{LeaseId, Member, OWN_TTL, Standing};
 use etcd_leader::time::Time;
@@ -100,6 +101,7 @@ impl Stage {
                 Op::Confirm { keys, .. } => format!("confirm{}", keys.len()),
                 Op::ListKeys { .. } => "list".into(),
                 op if is_move(op) => "move".into(),
+                Op::Touch { sign: Sign::Leads, .. } => "announce".into(),
                 Op::Touch { .. } => "touch".into(),
                 Op::Revoke { .. } => "revoke".into(),
                 Op::Join { own, .. } => {
@@ -110,10 +112,11 @@ impl Stage {
                 Op::Refresh { visible, .. } => if *visible { "show" } else { "refresh" }.into(),
                 Op::Look { .. } => "look".into(),
                 Op::Leave { revision, .. } | Op::Withdraw { revision, .. } => format!("leave{revision}"),
-                Op::Watch { watch, start, .. } => {
+                Op::Watch { watch, range } => {
                     self.watches.push((request.link, *watch));
-                    format!("watch{start}")
+                    range.start.map_or("follow".into(), |start| format!("watch{start}"))
                 }
+                Op::Check { keys } => format!("check{}", keys.len()),
                 Op::Unwatch { watch } => {
                     self.watches.retain(|(_, ours)| ours != watch);
                     "unwatch".into()
@@ -174,6 +177,13 @@ impl Stage {
         let count = all.len();
         all.truncate(2);
         Seen { own: Some(self.me()), latest, first: all, count }
+    }
+
+    /// What stands under this key, if none of these words means it.
+    fn stands(&self, key: &[u8], gone: &[&str]) -> Option<Member> {
+        let word = key.strip_prefix(b"/a/other").map_or("own", |digits| std::str::from_utf8(digits).expect("digits"));
+        let member = word.parse().map_or_else(|_| self.me(), Stage::other);
+        Some(member).filter(|_| !gone.contains(&word))
     }
 
     fn refreshed(&mut self, step: &Do, applied: bool, found: Option<Written>) {
@@ -248,6 +258,28 @@ impl Stage {
                 let seen = self.seen(ahead);
                 self.answer(step, is_look, self.stamp(), Answer::Looked(seen));
             }
+            LookedFirst(at) => {
+                self.revision = *at;
+                let first = vec![self.me(), Stage::other(40)];
+                let seen = Seen { own: Some(self.me()), latest: vec![self.me()], first, count: 2 };
+                self.answer(step, is_look, self.stamp(), Answer::Looked(seen));
+            }
+            Checked(at, gone) => {
+                self.revision = *at;
+                let is_check = |op: &Op| matches!(op, Op::Check { .. });
+                let asked = self.open.iter().find_map(|request| match &request.op {
+                    Op::Check { keys } => Some(keys.clone()),
+                    _ => None,
+                });
+                let found = asked.unwrap_or_default().iter().map(|key| self.stands(key, gone)).collect();
+                self.answer(step, is_check, self.stamp(), Answer::Confirmed { found });
+            }
+            Written(watch, at, revision, leads) => {
+                self.revision = *at;
+                let now = Stage::other(*revision);
+                let change = Change { at: *at, key: now.key.clone(), now: Some(now), leads: *leads };
+                self.watch_news(*watch, WatchNews::Changes { changes: vec![change] });
+            }
             LookedGone(at) => {
                 self.revision = *at;
                 self.answer(step, is_look, self.stamp(), Answer::Looked(Seen::default()));
@@ -303,7 +335,7 @@ impl Stage {
             }
             Copied(at) => {
                 self.revision = self.revision.max(*at);
-                let change = Change { at: *at, key: self.own.clone(), now: Some(self.me()) };
+                let change = Change { at: *at, key: self.own.clone(), now: Some(self.me()), leads: false };
                 self.watch_news(0, WatchNews::Changes { changes: vec![change] });
             }
             Listed(keys) => {
@@ -328,7 +360,10 @@ impl Stage {
             GoneOn(watch, keys) => {
                 let key_of =
                     |word: &str| if word == "own" { self.own.clone() } else { format!("/a/other{word}").into_bytes() };
-                let changes = keys.iter().map(|(at, key)| Change { at: *at, key: key_of(key), now: None }).collect();
+                let changes = keys
+                    .iter()
+                    .map(|(at, key)| Change { at: *at, key: key_of(key), now: None, leads: false })
+                    .collect();
                 self.revision = keys.iter().map(|(at, _)| *at).max().unwrap_or(0).max(self.revision);
                 self.watch_news(*watch, WatchNews::Changes { changes });
             }
@@ -337,7 +372,7 @@ impl Stage {
                 let now = Some(Member { lease: 0, ..self.me() });
                 self.watch_news(
                     0,
-                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },
+                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now, leads: false }] },
                 );
             }
             SetAnew(at) => {
@@ -345,7 +380,7 @@ impl Stage {
                 let now = Some(Member { lease: 0, revision: *at, ..self.me() });
                 self.watch_news(
                     0,
-                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now }] },
+                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now, leads: false }] },
                 );
             }
             Canceled => self.watch_news(0, WatchNews::Canceled { reason: "compacted".into() }),

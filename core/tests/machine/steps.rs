@@ -25,6 +25,12 @@ pub(crate) enum Do {
     FoundOwn(u64),
     /// A look at this revision: ahead of us are these.
     Looked(u64, &'static [u64]),
+    /// A look at this revision: we are the first, and another is behind us.
+    LookedFirst(u64),
+    /// A check at this revision: all that it asks for stands, but for these.
+    Checked(u64, &'static [&'static str]),
+    /// On the watch made as this one, at this revision, the entry of this revision is written, as the leader's or not.
+    Written(usize, u64, u64, bool),
     /// A look at this revision finds our key gone.
     LookedGone(u64),
     /// v2: the post made our entry, at revision 20.

@@ -38,9 +38,9 @@ fn joining() {
             ),
             ("second waits", vec![Opened(0), Granted, Joined(&[7])], "watch21", "following other7"),
             (
-                "third watches the leader too",
+                "third watches the leader too, and whoever says that it leads",
                 vec![Opened(0), Granted, Joined(&[7, 8])],
-                "watch21 watch21",
+                "watch21 watch21 follow",
                 "following other7",
             ),
             (

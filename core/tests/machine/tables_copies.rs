@@ -24,13 +24,13 @@ fn a_copy_of_this_process() {
             (
                 "then the leader writes its entry once",
                 with(&[LEADING, RELINKED, &[Looked(20, &[])]]),
-                "watch21 touch",
+                "watch21 announce",
                 "leading 20 until 8000",
             ),
             (
                 "a follower need not",
-                with(&[THIRD, &[LinkBreaks, At(6000), Opened(0), Looked(20, &[7, 8])]]),
-                "watch21 watch21",
+                with(&[THIRD, &[LinkBreaks, At(6000), Opened(0), Checked(20, &[])]]),
+                "watch21 watch21 follow",
                 "following other7",
             ),
             (
@@ -66,7 +66,7 @@ fn a_copy_of_this_process() {
             (
                 "a write that was not answered may have been ours: once more",
                 with(&[LEADING, RELINKED, &[Looked(20, &[])], AGAIN, &[Looked(20, &[]), WrittenBefore(25)]]),
-                "touch",
+                "announce",
                 "leading 20 until 8000",
             ),
             (
@@ -78,7 +78,7 @@ fn a_copy_of_this_process() {
                     AGAIN,
                     &[Looked(25, &[]), WrittenBefore(20)],
                 ]),
-                "touch",
+                "announce",
                 "leading 20 until 8000",
             ),
             (

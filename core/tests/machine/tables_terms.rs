@@ -38,9 +38,9 @@ fn taking_over() {
                 "following other7",
             ),
             (
-                "a look from before does not count",
-                with(&[WAITING, RENEWED, &[At(10_000), Gone(&[(30, "7")]), Looked(29, &[7])]]),
-                "look",
+                "a check from before does not count",
+                with(&[WAITING, RENEWED, &[At(10_000), Gone(&[(30, "7")]), Checked(29, &[])]]),
+                "",
                 "leading 20 until 15500",
             ),
             (
@@ -59,9 +59,9 @@ fn taking_over() {
             ("not if another is ahead too", with(&[THIRD, &[Gone(&[(30, "8")])]]), "look", "following other7"),
             ("a change of others says nothing", with(&[WAITING, &[Gone(&[(30, "99")])]]), "", "following other7"),
             (
-                "without news a waiter looks again after a ttl",
+                "without news a waiter checks after a ttl what it knows",
                 with(&[WAITING, RENEWED, &[At(10_000)]]),
-                "renew look",
+                "check2 renew",
                 "following other7",
             ),
         ],

@@ -35,7 +35,7 @@ impl Pair {
             let own = entry(own, 20, *lease);
             let first: Vec<Member> = ahead.into_iter().chain([own.clone()]).collect();
             let latest = first.iter().rev().cloned().collect();
-            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, first, count: 0 } }
+            Answer::Joined { created: true, seen: Seen { own: Some(own), latest, count: first.len(), first } }
         });
     }
 
@@ -80,7 +80,7 @@ fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
     let mut pair = Pair::new();
     pair.join("/a/", None);
     pair.join("/b/", Some(entry(b"/b/other", 7, 1)));
-    let watch = pair.take(|op| matches!(op, Op::Watch { from, .. } if from.starts_with(b"/b/")));
+    let watch = pair.take(|op| matches!(op, Op::Watch { range, .. } if range.from.starts_with(b"/b/")));
     let Op::Watch { watch: id, .. } = watch.op else { unreachable!("a watch") };
     pair.handle(Input::Watch { link: watch.link, watch: id, news: WatchNews::Created { revision: 30 } });
 
@@ -98,7 +98,7 @@ fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
         },
     );
     pair.at(3000);
-    let gone = Change { at: 31, key: b"/b/other".to_vec(), now: None };
+    let gone = Change { at: 31, key: b"/b/other".to_vec(), now: None, leads: false };
     pair.handle(Input::Watch { link: watch.link, watch: id, news: WatchNews::Changes { changes: vec![gone] } });
     let report =
         pair.reports.iter().rev().find(|(of, _)| *of == pair.candidates[1]).map(|(_, report)| &report.standing);

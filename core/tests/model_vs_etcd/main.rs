@@ -33,7 +33,7 @@ mod v2;
 
 use std::collections::BTreeMap;
 
-use etcd_leader::machine::{Op, member_key};
+use etcd_leader::machine::{Op, Sign, Watched, member_key};
 
 use crate::bench::{Bench, after};
 use crate::pair::Pair;
@@ -61,7 +61,9 @@ async fn play(seed: u64, cluster: &Cluster, bench: &mut Bench, counts: &mut BTre
             let to = rng.range(pair.revision() / 2, pair.revision()) + 1;
             pair.compact(cluster, to).await;
             for start in [to.saturating_sub(1).max(1), to, to + 1] {
-                pair.watch(bench, prefix.clone(), after(&[prefix.as_slice(), b"~"].concat()), start).await;
+                let to = after(&[prefix.as_slice(), b"~"].concat());
+                let range = Watched { from: prefix.clone(), to, start: Some(start), puts_only: false };
+                pair.watch(bench, range).await;
             }
         }
         let at = rng.below(MEMBERS) as usize;
@@ -77,16 +79,29 @@ async fn play(seed: u64, cluster: &Cluster, bench: &mut Bench, counts: &mut BTre
                 let up_to = some_revision(&mut rng, &pair);
                 ("look", Op::Look { prefix: prefix.clone(), own, up_to })
             }
-            54..62 => {
+            54..58 => {
                 let keys = keys.iter().filter(|_| rng.permille(600)).cloned().collect();
                 ("confirm", Op::Confirm { key: prefix.clone(), keys })
             }
-            62..72 => {
+            58..61 => {
+                let some = keys.iter().filter(|_| rng.permille(600)).cloned();
+                ("check", Op::Check { keys: [own].into_iter().chain(some).collect() })
+            }
+            61..70 => {
+                let revision = pair.created(&own).unwrap_or_else(|| some_revision(&mut rng, &pair));
+                let last = pair.written(&own).filter(|_| rng.permille(800));
+                let written = last.unwrap_or_else(|| some_revision(&mut rng, &pair));
+                let lease = if rng.permille(800) { lease } else { *rng.pick(&leases) };
+                let sign = *rng.pick(&[Sign::Nothing, Sign::Waits, Sign::Leads]);
+                let name = format!("member {at}").into_bytes();
+                ("touch", Op::Touch { key: own, name, revision, written, lease, sign })
+            }
+            70..76 => {
                 let found = pair.created(&own).filter(|_| rng.permille(700));
                 let revision = found.unwrap_or_else(|| some_revision(&mut rng, &pair));
                 ("leave", Op::Leave { key: own, revision })
             }
-            72..80 => ("renew", Op::Renew { lease }),
+            76..80 => ("renew", Op::Renew { lease }),
             80..84 => ("revoke", Op::Revoke { lease }),
             84..86 => ("list", Op::ListKeys { lease }),
             86..97 => {
@@ -96,9 +111,14 @@ async fn play(seed: u64, cluster: &Cluster, bench: &mut Bench, counts: &mut BTre
                     1 => (own.clone().min(other.clone()), after(&own.max(other))),
                     _ => (prefix.clone(), after(&[prefix.as_slice(), b"~"].concat())),
                 };
-                let start = if rng.permille(500) { pair.revision() + 1 } else { some_revision(&mut rng, &pair) };
+                let start = match rng.below(3) {
+                    0 => Some(pair.revision() + 1),
+                    1 => None,
+                    _ => Some(some_revision(&mut rng, &pair)),
+                };
                 *counts.entry("watch").or_default() += 1;
-                pair.watch(bench, range.0, range.1, start).await;
+                let puts_only = rng.permille(300);
+                pair.watch(bench, Watched { from: range.0, to: range.1, start, puts_only }).await;
                 continue;
             }
             _ => {

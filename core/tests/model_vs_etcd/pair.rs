@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_leader::machine::{Answer, Change, Failure, LinkId, Op, Reply, Seen, WatchId, WatchNews};
+use etcd_leader::machine::{Answer, Change, Failure, LinkId, Op, Reply, Seen, WatchId, WatchNews, Watched, Written};
 use etcd_leader::member::{Member, Revision};
 
 use crate::bench::{Bench, text};
@@ -12,8 +12,7 @@ use crate::support::Cluster;
 /// A watch, and what both said first.
 struct Watch {
     id: WatchId,
-    from: Vec<u8>,
-    to: Vec<u8>,
+    range: Watched,
     start: Revision,
 }
 
@@ -48,6 +47,10 @@ impl Pair {
         self.model.store.entries.get(key).map(|member| member.revision)
     }
 
+    pub(crate) fn written(&self, key: &[u8]) -> Option<Revision> {
+        self.model.store.written(key).map(|written| written.at)
+    }
+
     /// Asks both, and compares.
     pub(crate) async fn ask(&mut self, bench: &mut Bench, op: Op) {
         let model = match self.model.perform(0, &op, 0) {
@@ -62,9 +65,11 @@ impl Pair {
     }
 
     /// Watches in both. A watch that cannot be is ended by both.
-    pub(crate) async fn watch(&mut self, bench: &mut Bench, from: Vec<u8>, to: Vec<u8>, start: Revision) {
-        self.told.push(format!("watch [{}, {}) from {start}", text(&from), text(&to)));
-        let id = bench.watch(self.link, &from, &to, start + self.offset);
+    pub(crate) async fn watch(&mut self, bench: &mut Bench, range: Watched) {
+        self.told.push(format!("watch {}", words(&range)));
+        let start = range.start.unwrap_or(self.revision() + 1);
+        let shifted = Watched { start: range.start.map(|start| start + self.offset), ..range.clone() };
+        let id = bench.watch_range(self.link, shifted);
         let created = match bench.news(id).await {
             WatchNews::Created { revision } => revision - self.offset,
             news => panic!("{news:?} in place of created"),
@@ -83,7 +88,7 @@ impl Pair {
             );
             self.canceled += 1;
         } else {
-            self.watches.push(Watch { id, from, to, start });
+            self.watches.push(Watch { id, range, start });
         }
     }
 
@@ -100,8 +105,13 @@ impl Pair {
     /// All that the watches tell, compared with the model's log.
     pub(crate) async fn hear(&mut self, bench: &mut Bench) {
         for watch in std::mem::take(&mut self.watches) {
-            let covers =
-                |change: &&Change| watch.from <= change.key && change.key < watch.to && change.at >= watch.start;
+            let Watched { from, to, puts_only, .. } = &watch.range;
+            let covers = |change: &&Change| {
+                *from <= change.key
+                    && change.key < *to
+                    && change.at >= watch.start
+                    && (change.now.is_some() || !puts_only)
+            };
             let expected: Vec<Change> = self.model.store.log.iter().filter(covers).cloned().collect();
             let mut heard: Vec<Change> = Vec::new();
             while heard.len() < expected.len() {
@@ -118,7 +128,7 @@ impl Pair {
                 changes
             };
             let (expected, heard) = (sorted(expected), sorted(heard));
-            let range = format!("[{}, {}) from {}", text(&watch.from), text(&watch.to), watch.start);
+            let range = words(&watch.range);
             assert_eq!(
                 expected,
                 heard,
@@ -134,6 +144,10 @@ impl Pair {
         match op {
             Op::Look { prefix, own, up_to } => Op::Look { prefix, own, up_to: up_to + self.offset },
             Op::Leave { key, revision } => Op::Leave { key, revision: revision + self.offset },
+            Op::Touch { key, name, revision, written, lease, sign } => {
+                let (revision, written) = (revision + self.offset, written + self.offset);
+                Op::Touch { key, name, revision, written, lease, sign }
+            }
             other => other,
         }
     }
@@ -145,12 +159,21 @@ impl Pair {
         reply.stamp.revision -= self.offset;
         let back = |member: Option<Member>| member.map(|member| self.member_back(member));
         let all = |members: Vec<Member>| members.into_iter().map(|member| self.member_back(member)).collect();
-        let seen =
-            |seen: Seen| Seen { own: back(seen.own), latest: all(seen.latest), first: all(seen.first), count: 0 };
+        let seen = |seen: Seen| Seen {
+            own: back(seen.own),
+            latest: all(seen.latest),
+            first: all(seen.first),
+            count: seen.count,
+        };
         reply.answer = match reply.answer {
             Answer::Confirmed { found } => Answer::Confirmed { found: found.into_iter().map(back).collect() },
             Answer::Joined { created, seen: s } => Answer::Joined { created, seen: seen(s) },
             Answer::Looked(s) => Answer::Looked(seen(s)),
+            Answer::Touched { touched, found } => {
+                let back =
+                    |found: Written| Written { at: found.at - self.offset, member: self.member_back(found.member) };
+                Answer::Touched { touched, found: found.map(back) }
+            }
             other => other,
         };
         reply
@@ -169,11 +192,16 @@ impl Pair {
 /// Of a join that created nothing only our own entry counts, and of a lease that is gone only that it is.
 fn only_what_counts(mut reply: Reply) -> Reply {
     match &mut reply.answer {
-        Answer::Joined { created: false, seen } => (seen.latest, seen.first) = (Vec::new(), Vec::new()),
+        Answer::Joined { created: false, seen } => *seen = Seen { own: seen.own.take(), ..Seen::default() },
         Answer::Renewed { ttl_s } => *ttl_s = (*ttl_s).max(0),
         // etcd gives them in any order.
         Answer::Listed { keys } => keys.sort(),
         _ => {}
     }
     reply
+}
+
+fn words(range: &Watched) -> String {
+    let what = if range.puts_only { "puts in " } else { "" };
+    format!("{what}[{}, {}) from {:?}", text(&range.from), text(&range.to), range.start)
 }

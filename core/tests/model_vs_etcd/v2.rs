@@ -207,7 +207,7 @@ impl<'a> Pair<'a> {
 
     fn change_back(&self, change: Change) -> Change {
         let key = renumbered(&change.key, |number| number - self.offset);
-        Change { at: change.at - self.offset, key, now: change.now.map(|member| self.member_back(member)) }
+        Change { at: change.at - self.offset, key, now: change.now.map(|member| self.member_back(member)), ..change }
     }
 }
 

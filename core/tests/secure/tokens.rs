@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use etcd_leader::Config;
 use etcd_leader::backend::Backend;
 use etcd_leader::backend::v3::{V3, role_recipe};
-use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews};
+use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, Watched};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::candidate::Candidate;
@@ -119,7 +119,8 @@ async fn a_watch_that_is_refused_for_its_token_is_made_with_a_new_one_and_the_ot
     for count in 1..=8 {
         let key = format!("/hand/{count}");
         let (watch, to) = (WatchId(count), format!("{key}\0").into_bytes());
-        hand.send(Op::Watch { watch, from: key.into_bytes(), to, start: next });
+        let range = Watched { from: key.into_bytes(), to, start: Some(next), puts_only: false };
+        hand.send(Op::Watch { watch, range });
         loop {
             match hand.news().await {
                 (made, WatchNews::Created { .. }) if made == watch => break,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_leader::config::Api;
-use etcd_leader::machine::{Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, members_of};
+use etcd_leader::machine::{
+    Answer, Input, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, Watched, members_of,
+};
 use etcd_leader::member::{LeaseId, Revision};
 use etcd_leader::time::Time;
 
@@ -22,6 +24,7 @@ enum Verb {
     Join(usize),
     Post,
     Look(usize),
+    Check,
     Move(LeaseId),
     Other,
 }
@@ -85,7 +88,7 @@ pub(crate) struct Books {
     moves: Vec<(RequestId, Vec<u8>)>,
     /// The leases that a copy of this process has, too.
     pub(crate) copied: Vec<LeaseId>,
-    watches: Vec<(WatchId, LinkId, Vec<u8>, Vec<u8>)>,
+    watches: Vec<(WatchId, LinkId, Watched)>,
     /// v2.
     pub(crate) ledger: Ledger,
     /// v2: the key that each refresh under way is for, and the leader that it shows if it is visible.
@@ -174,6 +177,10 @@ impl World {
                 self.referee.frugal.confirms += 1;
                 Verb::Confirm
             }
+            Op::Check { .. } => {
+                self.stats.checks += 1;
+                Verb::Check
+            }
             Op::ListKeys { .. } => Verb::Other,
             Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
@@ -239,11 +246,11 @@ impl World {
                 }
                 Verb::Other
             }
-            Op::Watch { watch, from, to, start } => {
-                books.watches.push((*watch, request.link, from.clone(), to.clone()));
+            Op::Watch { watch, range } => {
+                books.watches.push((*watch, request.link, range.clone()));
                 let at = books.ledger.looked_at;
-                if self.is_v2() && *start != at + 1 {
-                    self.referee.accuse(3, format!("p{proc}: watches from {start}, and looked at {at}"));
+                if self.is_v2() && range.start != Some(at + 1) {
+                    self.referee.accuse(3, format!("p{proc}: watches from {:?}, and looked at {at}", range.start));
                 }
                 return;
             }
@@ -256,8 +263,8 @@ impl World {
         books.order += 1;
         let (order, known) = (books.order, books.known);
         books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
-        let is_copied = matches!(request.op, Op::Revoke { lease } if books.copied.contains(&lease));
-        // A copied lease is given up, whoever has still to hear.
+        let is_copied = matches!(request.op, Op::Revoke { .. }) && !books.copied.is_empty();
+        // A copied session gives all its leases up, whoever has still to hear: the copy may hold the newer ones, too.
         let is_certain = self.is_certain(proc, &request.op) && !is_copied && !self.is_spent(proc, &request.op);
         self.referee.leaving(proc, &request.op, is_certain, &self.clusters[0].store, self.now);
         if let Some((law, what)) = wrong {
@@ -285,6 +292,8 @@ impl World {
                 }
                 if let Ok(reply) = result {
                     self.replied(proc, &call, reply, now);
+                } else if call.verb == Verb::Check {
+                    self.referee.frugal.checked(proc, self.now);
                 }
             }
             // A grant that was under way is void from now on: what it grants is never used, and runs out.
@@ -296,7 +305,7 @@ impl World {
             Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {
                 let books = &mut self.procs[proc].books;
                 let range = books.watches.iter().find(|known| known.0 == *watch);
-                self.procs[proc].range = range.map(|known| (known.2.clone(), known.3.clone()));
+                self.procs[proc].range = range.map(|known| known.2.clone());
                 // What a watch says that was ended is not heard.
                 let is_watched = self.procs[proc].range.is_some();
                 let books = &mut self.procs[proc].books;
@@ -401,6 +410,7 @@ impl World {
                     }
                 }
             }
+            (Verb::Check, _) => self.referee.frugal.checked(proc, self.now),
             (Verb::Look(election), Answer::Looked(_)) => {
                 self.stats.stale_looks += u64::from(stamp.revision < books.heard[election]);
                 self.has_looked(proc, election);
@@ -423,7 +433,7 @@ impl World {
                         u64::from(books.burnt.iter().any(|b| b.0 == own.key && b.1 == own.revision));
                     books.places.push((own.key.clone(), own.revision));
                 }
-                if *created {
+                if *created && !seen.first.is_empty() {
                     self.has_looked(proc, election);
                 }
             }

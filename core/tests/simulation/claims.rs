@@ -2,7 +2,7 @@
 
 use etcd_leader::config::OnStoreReset;
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, members_of};
+use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, Watched, members_of};
 use etcd_leader::member::{Member, Revision, Standing};
 use etcd_leader::time::Time;
 
@@ -280,8 +280,8 @@ impl World {
                 |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
             let deletes_other = changes.iter().any(|change| ends(change) && change.key != *key);
             let deletes_own = changes.iter().any(|change| change.now.is_none() && change.key == *key);
-            let is_range = range.is_some_and(|(from, to)| {
-                from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
+            let is_range = range.is_some_and(|Watched { from, to, puts_only, .. }| {
+                !puts_only && from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
             });
             if !deletes_other || deletes_own || !is_range {
                 wrong = Some((2, format!("leads by watch {} that does not prove it", watch.0)));

@@ -5,7 +5,7 @@
 //! begin anew with a new leader.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Answer, Failure, Op, Reply, Stamp};
+use etcd_leader::machine::{Answer, Failure, Op, Reply, Seen, Sign, Stamp};
 use etcd_leader::member::Revision;
 
 use crate::cluster_v2::Stage;
@@ -68,6 +68,8 @@ pub(crate) struct Cluster {
     pub(crate) denied_prefix: Option<Vec<u8>>,
     /// Nor a lease on which one of them hangs: so since etcd 3.4.42, 3.5.28 and 3.6.9.
     pub(crate) guards_leases: bool,
+    /// How many entries a join shows.
+    pub(crate) join_reads: usize,
     /// How many keys one transaction may read.
     pub(crate) max_reads: usize,
     /// v2: we show a password, which is checked with each request but for the list of members.
@@ -106,6 +108,7 @@ impl Cluster {
             denied: false,
             denied_prefix: None,
             guards_leases: true,
+            join_reads: 8,
             max_reads: usize::MAX,
             checks_passwords: false,
             is_file: false,
@@ -194,7 +197,7 @@ impl Cluster {
         match op {
             Op::Open { key, .. } => is_under(key),
             Op::Confirm { key, keys } if keys.is_empty() => is_under(key),
-            Op::Confirm { keys, .. } => keys.iter().any(|key| is_under(key)),
+            Op::Confirm { keys, .. } | Op::Check { keys } => keys.iter().any(|key| is_under(key)),
             Op::Join { prefix, .. } | Op::Look { prefix, .. } => is_under(prefix),
             Op::Leave { key, .. } | Op::Touch { key, .. } => is_under(key),
             Op::Renew { lease } | Op::Revoke { lease } | Op::ListKeys { lease } => {
@@ -250,10 +253,10 @@ impl Cluster {
                 store.end_lease(*lease);
                 Answer::Revoked
             }
-            Op::Confirm { keys, .. } if keys.len() > self.max_reads => {
+            Op::Confirm { keys, .. } | Op::Check { keys } if keys.len() > self.max_reads => {
                 return Err(Failure::new(ErrorKind::Invalid, "etcdserver: too many operations in txn request"));
             }
-            Op::Confirm { keys, .. } => {
+            Op::Confirm { keys, .. } | Op::Check { keys } => {
                 Answer::Confirmed { found: keys.iter().map(|key| store.entries.get(key).cloned()).collect() }
             }
             Op::ListKeys { lease } => {
@@ -269,9 +272,13 @@ impl Cluster {
                     store.advance();
                     store.put(own, name, *lease);
                 }
-                Answer::Joined { created, seen: store.seen(prefix, own, Revision::MAX) }
+                let seen = store.seen(prefix, own, Revision::MAX);
+                let is_shown = !created || seen.count <= self.join_reads;
+                let own = seen.own.clone();
+                let seen = if is_shown { seen } else { Seen { own, count: seen.count, ..Seen::default() } };
+                Answer::Joined { created, seen }
             }
-            Op::Touch { key, name, revision, written, lease } => {
+            Op::Touch { key, name, revision, written, lease, sign } => {
                 let found = store.written(key);
                 let touched = found.as_ref().is_some_and(|f| f.member.revision == *revision && f.at == *written);
                 if touched {
@@ -280,6 +287,11 @@ impl Cluster {
                     }
                     store.advance();
                     store.put(key, name, *lease);
+                    let shown = store.sign(key);
+                    if shown != *sign && ![shown, *sign].contains(&Sign::Nothing) {
+                        store.advance();
+                        store.put(key, name, *lease);
+                    }
                 }
                 Answer::Touched { touched, found: found.filter(|_| !touched) }
             }

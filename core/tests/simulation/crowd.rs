@@ -8,15 +8,24 @@ use std::time::Duration;
 use etcd_leader::ErrorKind;
 use etcd_leader::config::{Config, SessionSettings};
 use etcd_leader::machine::crew::Crew;
-use etcd_leader::machine::{Entropy, Failure, Input, LinkId, Op, Request, WatchNews};
+use etcd_leader::machine::{Change, Entropy, Failure, Input, LinkId, Op, Request, WatchId, WatchNews, Watched};
 use etcd_leader::member::Standing;
 use etcd_leader::time::Time;
 
 use crate::cluster::{Cluster, Outcome};
 use crate::rng::{MS, Ns, SECOND, US};
 
+mod changes;
+
 /// What the check of a password costs: bcrypt, on one processor.
 const LOGIN: Ns = 100 * MS;
+/// What a read of the neighbours costs, and how much more for each entry: etcd sorts all of them (measured, SCALE.md).
+const LOOK: Ns = 100 * US;
+const SORTING: Ns = 2_200;
+/// What it costs to make a watch, or to tell one of one change.
+const TELL: Ns = 30 * US;
+/// What it takes to start an election.
+const STARTING: Ns = 50 * US;
 /// One way between a process and the server.
 const WAY: Ns = 500 * US;
 /// How long etcd takes from its death to its first answer, if it is started again after a second.
@@ -48,9 +57,12 @@ enum Ev {
 
 struct Proc {
     crew: Crew,
+    standing: Standing,
     links: Vec<LinkId>,
     wake_due: Ns,
     served_at: Option<Ns>,
+    /// It is asked, told and heard no more.
+    is_dead: bool,
 }
 
 /// What came of a day.
@@ -60,6 +72,8 @@ struct Day {
     served_at: Option<Ns>,
     opens: usize,
     requests: usize,
+    /// Of these, all but renewals and watches.
+    reads: usize,
     /// How often somebody lost the lead.
     losses: usize,
 }
@@ -68,6 +82,9 @@ struct Crowd {
     now: Ns,
     cluster: Cluster,
     procs: Vec<Proc>,
+    watches: Vec<(usize, LinkId, WatchId, Watched)>,
+    /// Nobody needs to log in.
+    is_open: bool,
     /// The server answers from then on; tokens of before are refused.
     up_at: Ns,
     /// How many have a link since the server was restarted.
@@ -86,11 +103,13 @@ struct Crowd {
 
 impl Crowd {
     fn new(settings: &SessionSettings, count: usize) -> Crowd {
-        let day = Day { served_at: None, opens: 0, requests: 0, losses: 0 };
+        let day = Day { served_at: None, opens: 0, requests: 0, reads: 0, losses: 0 };
         let mut crowd = Crowd {
             now: 0,
             cluster: Cluster::new(0xc1, 1),
             procs: Vec::new(),
+            watches: Vec::new(),
+            is_open: false,
             up_at: 0,
             back: 0,
             logins: Vec::new(),
@@ -103,9 +122,20 @@ impl Crowd {
             day,
         };
         for at in 0..count {
-            let mut crew = Crew::new(settings.clone(), Entropy::new(at as u64 + 1, 0), Time::ZERO);
-            crew.add("/e", &format!("c{at}"), Duration::from_secs(10), Time::ZERO);
-            crowd.procs.push(Proc { crew, links: Vec::new(), wake_due: Ns::MAX, served_at: None });
+            // One process starts them one after the other.
+            crowd.now = at as Ns * STARTING;
+            let now = Time::from_nanos(crowd.now);
+            let mut crew = Crew::new(settings.clone(), Entropy::new(at as u64 + 1, 0), now);
+            crew.add("/e", &format!("c{at}"), Duration::from_secs(10), now);
+            let standing = Standing::Out;
+            crowd.procs.push(Proc {
+                crew,
+                standing,
+                links: Vec::new(),
+                wake_due: Ns::MAX,
+                served_at: None,
+                is_dead: false,
+            });
             crowd.drain(at);
         }
         crowd
@@ -119,21 +149,7 @@ impl Crowd {
     /// Until everybody is served, or so long, and then for as long again as a lease lives.
     fn play(&mut self, end: Ns, lease: Ns) {
         let mut end = end;
-        while let Some(Reverse((time, _, at))) = self.queue.pop().filter(|Reverse((time, ..))| *time <= end) {
-            self.now = time;
-            match self.events[at].take().expect("an event happens once") {
-                Ev::Wake { proc, due } if self.procs[proc].wake_due == due => {
-                    self.procs[proc].wake_due = Ns::MAX;
-                    self.give(proc, Input::Tick);
-                }
-                Ev::Wake { .. } => {}
-                Ev::Deliver { proc, input } => self.give(proc, *input),
-                Ev::Arrive { proc, request } => self.arrive(proc, request),
-                Ev::Done { proc, request } => self.done(proc, *request),
-                Ev::Restart => self.restart(),
-                Ev::Checked { due } if due == self.next_check => self.check(),
-                Ev::Checked { .. } => {}
-            }
+        while self.step(end) {
             if self.day.served_at.is_none() && self.procs.iter().all(|proc| proc.served_at.is_some()) {
                 self.day.served_at = Some(self.now);
                 end = self.now + lease;
@@ -142,11 +158,36 @@ impl Crowd {
         self.now = end;
     }
 
+    /// The next that happens, if anything does by then.
+    fn step(&mut self, end: Ns) -> bool {
+        let Some(Reverse((time, _, at))) = self.queue.peek().copied().filter(|Reverse((time, ..))| *time <= end) else {
+            self.now = end;
+            return false;
+        };
+        self.queue.pop();
+        self.now = time;
+        match self.events[at].take().expect("an event happens once") {
+            Ev::Wake { proc, due } if self.procs[proc].wake_due == due => {
+                self.procs[proc].wake_due = Ns::MAX;
+                self.give(proc, Input::Tick);
+            }
+            Ev::Wake { .. } => {}
+            Ev::Deliver { proc, input } => self.give(proc, *input),
+            Ev::Arrive { proc, request } => self.arrive(proc, request),
+            Ev::Done { proc, request } => self.done(proc, *request),
+            Ev::Restart => self.restart(),
+            Ev::Checked { due } if due == self.next_check => self.check(),
+            Ev::Checked { .. } => {}
+        }
+        true
+    }
+
     /// All links break; what is sent from now on waits for the server.
     fn restart(&mut self) {
         self.up_at = self.now + RESTART;
         self.others_until = self.up_at;
         self.logins.clear();
+        self.watches.clear();
         for proc in 0..self.procs.len() {
             for link in std::mem::take(&mut self.procs[proc].links) {
                 let failure = Failure::new(ErrorKind::Unreachable, "the server is away");
@@ -156,6 +197,9 @@ impl Crowd {
     }
 
     fn give(&mut self, proc: usize, input: Input) {
+        if self.procs[proc].is_dead {
+            return;
+        }
         self.procs[proc].crew.handle(input, Time::from_nanos(self.now));
         self.drain(proc);
     }
@@ -163,14 +207,18 @@ impl Crowd {
     fn drain(&mut self, proc: usize) {
         while let Some(request) = self.procs[proc].crew.poll_request() {
             match &request.op {
-                Op::Close => self.procs[proc].links.retain(|link| *link != request.link),
-                Op::Unwatch { .. } => {}
+                Op::Close => {
+                    self.procs[proc].links.retain(|link| *link != request.link);
+                    self.watches.retain(|(of, link, ..)| (*of, *link) != (proc, request.link));
+                }
+                Op::Unwatch { watch } => self.watches.retain(|(of, _, one, _)| (*of, one) != (proc, watch)),
                 op => {
                     if let Op::Open { .. } = op {
                         self.procs[proc].links.push(request.link);
                         self.day.opens += 1;
                     }
                     self.day.requests += 1;
+                    self.day.reads += usize::from(!matches!(op, Op::Renew { .. } | Op::Watch { .. }));
                     self.at(self.now + WAY, Ev::Arrive { proc, request: Box::new(request) });
                 }
             }
@@ -182,6 +230,7 @@ impl Crowd {
                 Standing::Out => false,
             };
             self.day.losses += usize::from(report.lost.is_some());
+            self.procs[proc].standing = report.standing;
             if is_served {
                 self.procs[proc].served_at.get_or_insert(self.now);
             }
@@ -206,12 +255,13 @@ impl Crowd {
         }
         let cost = match &request.op {
             Op::Open { .. } if self.now < self.up_at => return self.at(self.up_at, Ev::Arrive { proc, request }),
-            Op::Open { .. } => {
+            Op::Open { .. } if !self.is_open => {
                 self.work();
                 self.logins.push((LOGIN, proc, request));
                 return self.check();
             }
-            Op::Join { .. } | Op::Look { .. } => MS,
+            Op::Look { .. } => LOOK + SORTING * self.cluster.store.entries.len() as Ns,
+            Op::Watch { .. } => TELL,
             _ => 200 * US,
         };
         self.others_until = self.now.max(self.others_until) + cost;
@@ -248,16 +298,46 @@ impl Crowd {
         }
         self.back += usize::from(self.up_at > 0 && matches!(request.op, Op::Open { .. }));
         let input = match &request.op {
-            Op::Watch { watch, .. } => {
+            Op::Watch { watch, range } => {
+                self.watches.push((proc, request.link, *watch, range.clone()));
                 let news = WatchNews::Created { revision: self.cluster.store.revision };
                 Input::Watch { link: request.link, watch: *watch, news }
             }
-            op => match self.cluster.perform(0, op, self.now) {
-                Outcome::Done(result) => Input::Reply { id: request.id, result },
-                Outcome::Stuck | Outcome::Next(_) => unreachable!("the server is well"),
-            },
+            op => {
+                let from = self.cluster.store.log.len();
+                let outcome = self.cluster.perform(0, op, self.now);
+                self.tell(from);
+                match outcome {
+                    Outcome::Done(result) => Input::Reply { id: request.id, result },
+                    Outcome::Stuck | Outcome::Next(_) => unreachable!("the server is well"),
+                }
+            }
         };
         self.at(self.now + WAY, Ev::Deliver { proc, input: Box::new(input) });
+    }
+
+    /// Those who watch hear of the changes since this entry of the log, one after the other, in no order that anybody knows.
+    fn tell(&mut self, from: usize) {
+        let mut told = self.others_until.max(self.now);
+        let changes: Vec<Change> = self.cluster.store.log[from..].to_vec();
+        let mut news = Vec::new();
+        for (proc, link, watch, range) in &self.watches {
+            let wants = |change: &&Change| {
+                range.from <= change.key && change.key < range.to && (change.now.is_some() || !range.puts_only)
+            };
+            let changes: Vec<Change> = changes.iter().filter(wants).cloned().collect();
+            if !changes.is_empty() {
+                let news_of_it = WatchNews::Changes { changes };
+                news.push((*proc, Input::Watch { link: *link, watch: *watch, news: news_of_it }));
+            }
+        }
+        while !news.is_empty() {
+            let next = usize::try_from(self.entropy.draw()).expect("64 bits") % news.len();
+            let (proc, input) = news.swap_remove(next);
+            told += TELL;
+            self.at(told + WAY, Ev::Deliver { proc, input: Box::new(input) });
+        }
+        self.others_until = told;
     }
 }
 

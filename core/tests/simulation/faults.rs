@@ -2,7 +2,7 @@
 
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Input, members_of};
-use etcd_leader::member::Standing;
+use etcd_leader::member::{Member, Standing};
 
 use crate::chores::Chore;
 use crate::net::Route;
@@ -169,7 +169,9 @@ impl World {
         }
         let books = &self.procs[proc].books;
         let store = &mut self.clusters[0].store;
-        let keys: Vec<_> = store.entries.keys().filter(|key| books.owns(key)).cloned().collect();
+        // One that a restore brought back, and that is taken off our lease before we hear of it, is ours no more.
+        let ours = |entry: &&Member| books.owns(&entry.key) && !self.orphans.contains(&entry.revision);
+        let keys: Vec<_> = store.entries.values().filter(ours).map(|entry| entry.key.clone()).collect();
         let before = store.log.len();
         for key in keys {
             note!(self, "p{proc} is cut off for {} ms, and somebody puts over {}", wait / MS, text(&key));
@@ -244,7 +246,7 @@ impl World {
         let leads = |cand: &&crate::process::Cand| matches!(cand.report.standing, Standing::Leading { .. });
         let cands = self.procs.iter().flat_map(|proc| proc.cands.iter().filter(leads));
         let entries = cands.filter_map(|cand| store.first(&members_of(ELECTIONS[cand.election])));
-        let ours = |entry: &&etcd_leader::member::Member| self.procs.iter().any(|proc| proc.books.owns(&entry.key));
+        let ours = |entry: &&Member| self.procs.iter().any(|proc| proc.books.owns(&entry.key));
         let Some(entry) = entries.filter(|entry| store.leases.contains_key(&entry.lease)).find(ours).cloned() else {
             return false;
         };
@@ -424,7 +426,7 @@ impl World {
         }
         let store = &self.clusters[0].store;
         let books = &self.procs[proc].books;
-        let stray = |member: &&etcd_leader::member::Member| member.lease == 0 && books.owns(&member.key);
+        let stray = |member: &&Member| member.lease == 0 && books.owns(&member.key);
         let keys: Vec<_> = store.entries.values().filter(stray).map(|member| member.key.clone()).collect();
         let before = store.log.len();
         for key in keys {

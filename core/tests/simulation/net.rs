@@ -108,7 +108,7 @@ impl World {
                 self.procs[proc].links.push(open);
                 self.call(proc, id, link, Op::Open { endpoint, key, patience, is_proof });
             }
-            Op::Watch { watch, from, to, start } => {
+            Op::Watch { watch, range } => {
                 let Some(on) = self.procs[proc].link(link) else { return };
                 let (endpoint, node, boots) = (on.endpoint, on.node, on.boots);
                 self.next_watcher += 1;
@@ -122,9 +122,8 @@ impl World {
                     endpoint,
                     node,
                     watch,
-                    from,
-                    to,
-                    next: start,
+                    next: range.start.unwrap_or(0),
+                    range,
                     pumping: false,
                     last_sent,
                     is_created: false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::crew::Crew;
-use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request};
+use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request, Watched};
 use etcd_leader::time::Time;
 
 use crate::books::Books;
@@ -110,7 +110,7 @@ pub(crate) struct Proc {
     /// When something last stood between it and the cluster.
     pub(crate) hindered_at: Ns,
     /// What the watch covers that is just telling something.
-    pub(crate) range: Option<(Vec<u8>, Vec<u8>)>,
+    pub(crate) range: Option<Watched>,
     /// Elections this process campaigns in, as bits.
     pub(crate) mask: u64,
     pub(crate) started: Ns,

@@ -42,7 +42,7 @@ macro_rules! stats {
 // About half of what 10,000 seeds bring, of v3 and of v2.
 stats! {
     seeds 10_000 10_000, events 0 0, virtual_ns 0 0, candidate_ns 0 0, leader_changes 20_000 25_000, requests 0 0,
-    looks 0 0, joins 0 0, renewals 0 0, leaves 0 0, revokes 0 0,
+    looks 0 0, checks 5_000 0, joins 0 0, renewals 0 0, leaves 0 0, revokes 0 0,
     // How leaders come and go.
     takeovers_by_watch 10_000 0, takeovers_by_look 10_000 30_000, losses 20_000 25_000, lost_by_deadline 10_000 10_000,
     led_again 4_000 5_000, rejoins 10_000 35_000, stops_held 10_000 10_000, stops_acknowledged 10_000 9_000,

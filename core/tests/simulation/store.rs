@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etcd_leader::machine::{Change, Seen, Written};
+use etcd_leader::machine::{Change, Seen, Sign, Written};
 use etcd_leader::member::{LeaseId, Member, Revision};
 
 use crate::rng::Ns;
@@ -23,6 +23,8 @@ pub(crate) struct Store {
     pub(crate) compacted: Revision,
     pub(crate) entries: BTreeMap<Vec<u8>, Member>,
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
+    /// How often each entry was written.
+    pub(crate) versions: BTreeMap<Vec<u8>, u64>,
     /// v2: what it keeps beside each entry.
     pub(crate) lives: BTreeMap<Vec<u8>, Life>,
     /// v2: how many events it keeps for watches.
@@ -38,6 +40,7 @@ impl Store {
             compacted: 0,
             entries: BTreeMap::new(),
             leases: BTreeMap::new(),
+            versions: BTreeMap::new(),
             lives: BTreeMap::new(),
             kept: u64::MAX,
             log: Vec::new(),
@@ -69,7 +72,7 @@ impl Store {
             own: self.entries.get(own).cloned(),
             first: all.iter().take(2).map(|member| (*member).clone()).collect(),
             latest: all.iter().rev().filter(|m| m.rank() <= (up_to, own)).take(2).map(|m| (*m).clone()).collect(),
-            count: if self.kept < u64::MAX { all.len() } else { 0 },
+            count: all.len(),
         }
     }
 
@@ -92,13 +95,26 @@ impl Store {
         let created = self.entries.get(key).map_or(at, |old| old.revision);
         let member = Member { key: key.to_vec(), name: name.to_vec(), revision: created, lease };
         self.entries.insert(key.to_vec(), member.clone());
-        self.log.push(Change { at, key: key.to_vec(), now: Some(member) });
+        *self.versions.entry(key.to_vec()).or_default() += 1;
+        let leads = self.sign(key) == Sign::Leads;
+        self.log.push(Change { at, key: key.to_vec(), now: Some(member), leads });
+    }
+
+    /// What the last write of an entry says of its author.
+    pub(crate) fn sign(&self, key: &[u8]) -> Sign {
+        let is_named = |member: &&Member| key.ends_with(format!("/{:x}", member.lease).as_bytes());
+        match self.entries.get(key).filter(is_named) {
+            None => Sign::Nothing,
+            Some(_) if self.versions.get(key).is_some_and(|version| version % 2 == 0) => Sign::Leads,
+            Some(_) => Sign::Waits,
+        }
     }
 
     /// Deletes a key as part of the write at the current revision.
     pub(crate) fn delete(&mut self, key: &[u8]) {
         if self.entries.remove(key).is_some() {
-            self.log.push(Change { at: self.revision, key: key.to_vec(), now: None });
+            self.versions.remove(key);
+            self.log.push(Change { at: self.revision, key: key.to_vec(), now: None, leads: false });
         }
     }
 

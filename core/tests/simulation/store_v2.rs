@@ -134,7 +134,12 @@ impl Store {
 
     fn write(&mut self, member: Member, life: Life, visible: bool) {
         if visible {
-            self.log.push(Change { at: self.revision, key: member.key.clone(), now: Some(member.clone()) });
+            self.log.push(Change {
+                at: self.revision,
+                key: member.key.clone(),
+                now: Some(member.clone()),
+                leads: false,
+            });
         }
         self.lives.insert(member.key.clone(), life);
         self.entries.insert(member.key.clone(), member);

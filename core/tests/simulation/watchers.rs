@@ -1,7 +1,7 @@
 //! Watches, as a member has them and as they reach the processes; and links that break.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Change, Failure, Input, LinkId, WatchId, WatchNews};
+use etcd_leader::machine::{Change, Failure, Input, LinkId, WatchId, WatchNews, Watched};
 use etcd_leader::member::Revision;
 
 use crate::net::{Link, Route};
@@ -24,8 +24,7 @@ pub(crate) struct Watcher {
     pub(crate) endpoint: usize,
     pub(crate) node: usize,
     pub(crate) watch: WatchId,
-    pub(crate) from: Vec<u8>,
-    pub(crate) to: Vec<u8>,
+    pub(crate) range: Watched,
     /// The first revision not yet told.
     pub(crate) next: Revision,
     pub(crate) pumping: bool,
@@ -62,8 +61,10 @@ impl World {
             self.clusters[cluster].applied(node, now)
         };
         self.tell(&mut watcher, WatchNews::Created { revision });
+        watcher.next = watcher.range.start.unwrap_or(revision + 1);
         let prefix = self.clusters[cluster].denied_prefix.as_ref();
-        let is_denied = self.clusters[cluster].denied || prefix.is_some_and(|prefix| watcher.from.starts_with(prefix));
+        let is_denied =
+            self.clusters[cluster].denied || prefix.is_some_and(|prefix| watcher.range.from.starts_with(prefix));
         if watcher.next < self.clusters[cluster].store.compacted || is_denied {
             self.tell(
                 &mut watcher,
@@ -72,7 +73,7 @@ impl World {
             self.stats.watch_cancels += 1;
             return;
         }
-        let wanted = |change: &Change| change.at >= watcher.next && watcher.covers(&change.key);
+        let wanted = |change: &Change| change.at >= watcher.next && watcher.wants(change);
         let is_behind = self.clusters[cluster].store.log.iter().rev().take(200).any(wanted);
         let serial = watcher.serial;
         watcher.pumping = is_behind;
@@ -92,7 +93,7 @@ impl World {
         for at in 0..self.watchers[cluster].len() {
             let watcher = &self.watchers[cluster][at];
             let log = &self.clusters[cluster].store.log[from..];
-            if watcher.pumping || !log.iter().any(|change| watcher.covers(&change.key)) {
+            if watcher.pumping || !log.iter().any(|change| watcher.wants(change)) {
                 continue;
             }
             let mut wait = self.rng.range(50 * US, 2 * MS) + self.clusters[cluster].nodes[watcher.node].lag;
@@ -130,7 +131,7 @@ impl World {
             if change.at < watcher.next {
                 break;
             }
-            if watcher.covers(&change.key) {
+            if watcher.wants(change) {
                 changes.push(change.clone());
             }
         }
@@ -204,6 +205,10 @@ impl World {
 
 impl Watcher {
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
-        self.from.as_slice() <= key && key < self.to.as_slice()
+        self.range.from.as_slice() <= key && key < self.range.to.as_slice()
+    }
+
+    fn wants(&self, change: &Change) -> bool {
+        self.covers(&change.key) && (change.now.is_some() || !self.range.puts_only)
     }
 }

@@ -13,10 +13,13 @@ pub(crate) fn words(op: &Op) -> String {
         Op::Grant { lease, ttl_s } => format!("grant {lease:x} for {ttl_s} s"),
         Op::Renew { lease } => format!("renew {lease:x}"),
         Op::Confirm { keys, .. } => format!("confirm {:?}", keys.iter().map(|key| text(key)).collect::<Vec<_>>()),
+        Op::Check { keys } => format!("check {:?}", keys.iter().map(|key| text(key)).collect::<Vec<_>>()),
         Op::ListKeys { lease } => format!("list the keys of {lease:x}"),
         Op::Revoke { lease } => format!("revoke {lease:x}"),
         Op::Join { own, .. } => format!("join {}", text(own)),
-        Op::Touch { key, written, lease, .. } => format!("touch {} of {written} on {lease:x}", text(key)),
+        Op::Touch { key, written, lease, sign, .. } => {
+            format!("touch {} of {written} on {lease:x}: {sign:?}", text(key))
+        }
         Op::Look { own, up_to, .. } => format!("look for {} up to {up_to}", text(own)),
         Op::Post { name, .. } => format!("post {}", text(name)),
         Op::Refresh { key, written, visible, .. } => {
@@ -25,8 +28,10 @@ pub(crate) fn words(op: &Op) -> String {
         Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
             format!("leave {} of {revision}", text(key))
         }
-        Op::Watch { watch, from, to, start } => {
-            format!("watch {} [{}, {}) from {start}", watch.0, text(from), text(to).replace('\0', "+0"))
+        Op::Watch { watch, range } => {
+            let what = if range.puts_only { "puts in " } else { "" };
+            let (from, to) = (text(&range.from), text(&range.to).replace('\0', "+0"));
+            format!("watch {} {what}[{from}, {to}) from {:?}", watch.0, range.start)
         }
         Op::Unwatch { watch } => format!("unwatch {}", watch.0),
     }

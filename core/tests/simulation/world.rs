@@ -144,6 +144,7 @@ impl World {
         let api = if seed < FIRST_V2 { Api::V3 } else { Api::V2 };
         let config = Config { endpoints, api, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
         let mut settings = config.validate().expect("a good config").session;
+        settings.few = [0, 2, 3, settings.few][seed as usize % 4];
         // On v2 it has a price: an opening does not read, and requests go one at a time.
         let shows_password = api == Api::V2 && seed.is_multiple_of(2);
         settings.access.login =
@@ -193,6 +194,7 @@ impl World {
         };
         // A delete that a watch of etcd's loses, or tells late, is found by the reads, each key in its turn: not in time.
         let is_narrow = seed.is_multiple_of(3) && mood != Mood::Storm;
+        world.clusters[0].join_reads = [1, 2, 8][seed as usize % 3];
         world.clusters[0].max_reads = if is_narrow { 1 } else { usize::MAX };
         world.clusters[0].guards_leases = !seed.is_multiple_of(4);
         world.stats.seeds = 1;

@@ -67,6 +67,7 @@ impl Calls {
             Op::Grant { .. }
             | Op::Renew { .. }
             | Op::Confirm { .. }
+            | Op::Check { .. }
             | Op::ListKeys { .. }
             | Op::Revoke { .. }
             | Op::Join { .. }

@@ -184,10 +184,11 @@ impl Live {
 
     fn start(&mut self, request: RequestId, op: Op) {
         match op {
-            Op::Watch { watch, from, start, .. } => {
+            Op::Watch { watch, range } => {
                 if self.life.broken.get().is_none() {
+                    let start = range.start.unwrap_or(0);
                     let (task, over) =
-                        (self.life.clone().watch(self.calls.clone(), watch, from, start), self.over.clone());
+                        (self.life.clone().watch(self.calls.clone(), watch, range.from, start), self.over.clone());
                     let task = self.life.tasks.spawn(async move {
                         task.await;
                         let _ = over.send(watch);

@@ -147,7 +147,7 @@ impl Event {
             "set" | "create" | "update" | "compareAndSwap" => false,
             _ => return Err("a watch saw an action that etcd does not have"),
         };
-        let ended = Change { at, key: key.ours.clone(), now: None };
+        let ended = Change { at, key: key.ours.clone(), now: None, leads: false };
         if self.node.key.as_bytes() == key.theirs {
             let is_gone = is_end || self.node.dir;
             return Ok(Some(if is_gone {

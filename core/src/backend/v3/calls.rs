@@ -14,13 +14,13 @@ use super::codec::MAX_SHORT_BYTES;
 use super::proto::cluster_client::ClusterClient;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
-use super::proto::range_request::{SortOrder, SortTarget};
-use super::proto::{self, Compare, RangeRequest, RequestOp, TxnRequest, compare, request_op::Request};
+use super::proto::{self, RangeRequest, TxnRequest, request_op::Request};
 use super::status;
+use super::txn::{created_at, get, lowest, neighbours, newest, oldest, op, parent, written_at};
 use super::words::{self, Garbled};
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
-use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
+use crate::machine::{Answer, Failure, Op, Reply, Seen, Sign, Stamp};
 use crate::member::{LeaseId, Member, Revision};
 
 /// After so long a link's first read is asked for a second time, and so seldom at last.
@@ -64,12 +64,16 @@ impl Calls {
             Op::Open { key, .. } => self.open(key).await,
             Op::Grant { lease, ttl_s } => self.grant(lease, ttl_s).await,
             Op::Confirm { key, keys } => self.confirm(key, keys).await,
+            Op::Check { keys } => {
+                let parent = keys.first().map_or(Vec::new(), |key| parent(key).to_vec());
+                self.confirm(parent, keys).await
+            }
             Op::ListKeys { lease } => self.list_keys(lease).await,
             Op::Revoke { lease } => self.revoke(lease).await,
             Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
-            Op::Touch { key, name, revision, written, lease } => {
-                let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
-                self.touch_key(key, name, compare, lease).await
+            Op::Touch { key, name, revision, written, lease, sign } => {
+                let put = proto::PutRequest { key, value: name, lease };
+                self.touch(put, revision, written, sign).await
             }
             Op::Look { prefix, own, up_to } => self.look(prefix, own, up_to).await,
             Op::Leave { key, revision } => self.leave(key, revision).await,
@@ -196,19 +200,24 @@ impl Calls {
         let put = proto::PutRequest { key: own.clone(), value: name.clone(), lease };
         let request = TxnRequest {
             compare: vec![created_at(own.clone(), 0)],
-            success: vec![op(Request::RequestPut(put)), newest(&prefix, 2, 0), oldest(&prefix)],
+            success: vec![op(Request::RequestPut(put)), lowest(&prefix)],
             failure: vec![get(&own)],
         };
         let answer = self.txn(request, &prefix).await?;
         let created = answer.succeeded;
-        let mut answers = self.counted(answer.responses, if created { 3 } else { 1 })?.into_iter();
+        let mut answers = self.counted(answer.responses, if created { 2 } else { 1 })?.into_iter();
         let stamp = self.stamp(answer.header)?;
         let seen = if created {
             let _put = answers.next();
-            // The reads see the put of their own transaction.
-            let (latest, first) = self.sound(neighbours(&mut answers, &own, stamp.revision))?;
+            // The read sees the put of its own transaction.
+            let (mut all, count) = self.sound(words::read(answers.next()))?;
+            all.sort_by(|one, other| one.rank().cmp(&other.rank()));
             let own = Some(Member { key: own, name, revision: stamp.revision, lease });
-            Seen { own, latest, first, count: 0 }
+            // Of too many it shows only some.
+            all.truncate(if all.len() == count { count } else { 0 });
+            let latest = all.iter().rev().take(2).cloned().collect();
+            all.truncate(2);
+            Seen { own, latest, first: all, count }
         } else {
             let own = self.sound(words::read_one(answers.next(), &own))?;
             Seen { own, ..Seen::default() }
@@ -223,8 +232,8 @@ impl Calls {
         let mut answers = answer.responses.into_iter();
         self.reply(answer.header, || {
             let ours = words::read_one(answers.next(), &own)?;
-            let (latest, first) = neighbours(&mut answers, &own, up_to)?;
-            Ok(Answer::Looked(Seen { own: ours, latest, first, count: 0 }))
+            let (latest, first, count) = neighbours(&mut answers, &own, up_to)?;
+            Ok(Answer::Looked(Seen { own: ours, latest, first, count }))
         })
     }
 
@@ -239,22 +248,35 @@ impl Calls {
         self.reply(answer.header, || Ok(Answer::Left))
     }
 
-    async fn touch_key(
+    /// Writes an entry so that it has the sign wanted: once, or twice if it has another one after that.
+    async fn touch(
         &self,
-        key: Vec<u8>,
-        name: Vec<u8>,
-        compare: Vec<Compare>,
-        lease: LeaseId,
+        put: proto::PutRequest,
+        revision: Revision,
+        mut written: Revision,
+        sign: Sign,
     ) -> Result<Reply, Failure> {
-        let put = proto::PutRequest { key: key.clone(), value: name, lease };
-        let success = vec![op(Request::RequestPut(put))];
-        let answer = self.txn(TxnRequest { compare, success, failure: vec![get(&key)] }, parent(&key)).await?;
-        let touched = answer.succeeded;
-        let mut answers = self.counted(answer.responses, 1)?.into_iter();
-        self.reply(answer.header, || {
-            let found = if touched { None } else { words::read_written(answers.next(), &key)? };
-            Ok(Answer::Touched { touched, found })
-        })
+        let mut may_be_again = sign != Sign::Nothing;
+        loop {
+            let key = put.key.clone();
+            let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
+            let success = vec![op(Request::RequestPut(put.clone())), get(&key)];
+            let answer = self.txn(TxnRequest { compare, success, failure: vec![get(&key)] }, parent(&key)).await?;
+            let touched = answer.succeeded;
+            let mut answers = self.counted(answer.responses, if touched { 2 } else { 1 })?.into_iter();
+            if !touched {
+                let found = self.sound(words::read_written(answers.next(), &key))?;
+                return self.reply(answer.header, || Ok(Answer::Touched { touched, found }));
+            }
+            let entry = self.sound(words::read_entry(answers.nth(1), &key))?;
+            let shown = entry.as_ref().map_or(Sign::Nothing, words::sign);
+            let reply = self.reply(answer.header, || Ok(Answer::Touched { touched, found: None }))?;
+            let is_done = shown == sign || shown == Sign::Nothing;
+            if is_done || !std::mem::take(&mut may_be_again) {
+                return Ok(reply);
+            }
+            written = reply.stamp.revision;
+        }
     }
 
     /// A transaction on keys under this prefix.
@@ -306,66 +328,4 @@ impl Calls {
     ) -> Result<Reply, Failure> {
         Ok(Reply { stamp: self.stamp(header)?, answer: self.sound(answer())? })
     }
-}
-
-/// The prefix that a key lies under: etcd gives permissions for prefixes.
-fn parent(key: &[u8]) -> &[u8] {
-    key.iter().rposition(|byte| *byte == b'/').map_or(key, |at| &key[..=at])
-}
-
-/// The answers to [`newest`] and [`oldest`], of the rank they ask for: etcd sorts by revision only.
-fn neighbours(
-    answers: &mut impl Iterator<Item = proto::ResponseOp>,
-    own: &[u8],
-    up_to: Revision,
-) -> Result<(Vec<Member>, Vec<Member>), Garbled> {
-    let mut latest = words::read(answers.next())?;
-    latest.retain(|member| member.rank() <= (up_to, own));
-    latest.sort_by(|one, other| other.rank().cmp(&one.rank()));
-    latest.truncate(2);
-    let mut first = words::read(answers.next())?;
-    first.sort_by(|one, other| one.rank().cmp(&other.rank()));
-    Ok((latest, first))
-}
-
-fn op(request: Request) -> RequestOp {
-    RequestOp { request: Some(request) }
-}
-
-fn get(key: &[u8]) -> RequestOp {
-    op(Request::RequestRange(RangeRequest { key: key.to_vec(), ..RangeRequest::default() }))
-}
-
-/// The youngest entries not younger than `up_to`; 0 stands for no bound.
-fn newest(prefix: &[u8], limit: i64, up_to: Revision) -> RequestOp {
-    by_age(prefix, limit, SortOrder::Descend, words::number(up_to))
-}
-
-/// The two oldest entries.
-fn oldest(prefix: &[u8]) -> RequestOp {
-    by_age(prefix, 2, SortOrder::Ascend, 0)
-}
-
-fn by_age(prefix: &[u8], limit: i64, order: SortOrder, max_create_revision: i64) -> RequestOp {
-    op(Request::RequestRange(RangeRequest {
-        key: prefix.to_vec(),
-        range_end: words::end_of(prefix),
-        limit,
-        sort_order: order.into(),
-        sort_target: SortTarget::Create.into(),
-        max_create_revision,
-        ..RangeRequest::default()
-    }))
-}
-
-fn created_at(key: Vec<u8>, revision: Revision) -> Compare {
-    equal(key, compare::CompareTarget::Create, compare::TargetUnion::CreateRevision(words::number(revision)))
-}
-
-fn written_at(key: Vec<u8>, revision: Revision) -> Compare {
-    equal(key, compare::CompareTarget::Mod, compare::TargetUnion::ModRevision(words::number(revision)))
-}
-
-fn equal(key: Vec<u8>, target: compare::CompareTarget, value: compare::TargetUnion) -> Compare {
-    Compare { result: compare::CompareResult::Equal.into(), target: target.into(), key, target_union: Some(value) }
 }

@@ -164,8 +164,8 @@ impl Live {
                     self.end(failure);
                 }
             }
-            Op::Watch { watch, from, to, start } if self.broken.is_none() => {
-                match self.streams.watch(Wanted { watch, from, to, start, is_repeated: false }) {
+            Op::Watch { watch, range } if self.broken.is_none() => {
+                match self.streams.watch(Wanted { watch, range, is_repeated: false }) {
                     Ok(news) => self.pass_on(news),
                     Err(failure) => self.end(failure),
                 }

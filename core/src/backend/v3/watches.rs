@@ -14,6 +14,7 @@ use tonic::Status;
 use super::auth::{Auth, Token};
 use super::channel::Channel;
 use super::proto::watch_client::WatchClient;
+use super::proto::watch_create_request::FilterType;
 use super::proto::watch_request::RequestUnion;
 use super::proto::{WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse};
 use super::renewals::{End, led};
@@ -21,8 +22,7 @@ use super::{status, words};
 use crate::backend::said::fit;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
-use crate::machine::{Failure, WatchId, WatchNews};
-use crate::member::Revision;
+use crate::machine::{Failure, WatchId, WatchNews, Watched};
 
 /// Requests that wait to be sent. Enough for every election of a process to watch anew at once.
 const MAX_QUEUED: usize = 1 << 16;
@@ -48,9 +48,7 @@ pub(super) struct Watches {
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) watch: WatchId,
-    pub(super) from: Vec<u8>,
-    pub(super) to: Vec<u8>,
-    pub(super) start: Revision,
+    pub(super) range: Watched,
     /// It was refused for an old token before.
     pub(super) is_repeated: bool,
 }
@@ -85,10 +83,13 @@ impl Watches {
         let Some(watch_id) = i64::try_from(wanted.watch.0).ok().filter(|id| *id > 0) else {
             return Err(Failure::new(ErrorKind::Internal, format!("{} cannot be the id of a watch", wanted.watch.0)));
         };
+        let Watched { from, to, start, puts_only } = wanted.range.clone();
         let request = WatchCreateRequest {
-            key: wanted.from.clone(),
-            range_end: wanted.to.clone(),
-            start_revision: words::number(wanted.start),
+            key: from,
+            range_end: to,
+            // 0 stands for the next revision that the server applies.
+            start_revision: words::number(start.unwrap_or(0)),
+            filters: puts_only.then(|| FilterType::Nodelete.into()).into_iter().collect(),
             watch_id,
         };
         self.wanted.insert(wanted.watch);

@@ -1,7 +1,7 @@
 //! etcd's messages as the words of the machines. Nothing a server sends is believed before it was checked here.
 
 use super::proto::{self, ResponseOp, response_op::Response};
-use crate::machine::{Change, Stamp, Written};
+use crate::machine::{Change, Sign, Stamp, Written};
 use crate::member::{Member, Revision};
 
 /// Why a message is not one that etcd sends.
@@ -42,28 +42,35 @@ pub(super) fn change(event: proto::Event) -> Result<Change, Garbled> {
         return Err("an event has no key");
     }
     let key = entry.key.clone();
-    let now = match kind {
-        proto::event::EventType::Put => Some(member(entry)?),
-        proto::event::EventType::Delete => None,
+    let (leads, now) = match kind {
+        proto::event::EventType::Put => (sign(&entry) == Sign::Leads, Some(member(entry)?)),
+        proto::event::EventType::Delete => (false, None),
     };
-    Ok(Change { at, key, now })
+    Ok(Change { at, key, now, leads })
 }
 
-/// The read among a transaction's answers that is next.
-pub(super) fn read(answer: Option<ResponseOp>) -> Result<Vec<Member>, Garbled> {
-    match answer.and_then(|answer| answer.response) {
-        Some(Response::ResponseRange(range)) => members(range.kvs),
-        _ => Err("a read is missing from a transaction"),
+/// What an entry says of its author. One that hangs on another lease than the one it is named after says nothing.
+pub(super) fn sign(entry: &proto::KeyValue) -> Sign {
+    if !entry.key.ends_with(format!("/{:x}", entry.lease).as_bytes()) {
+        Sign::Nothing
+    } else if entry.version % 2 == 0 {
+        Sign::Leads
+    } else {
+        Sign::Waits
     }
 }
 
-/// The read of one key among a transaction's answers that is next.
-pub(super) fn read_one(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Member>, Garbled> {
-    Ok(read_written(answer, key)?.map(|found| found.member))
+/// The read among a transaction's answers that is next: what it gave, and how many there are.
+pub(super) fn read(answer: Option<ResponseOp>) -> Result<(Vec<Member>, usize), Garbled> {
+    let Some(Response::ResponseRange(range)) = answer.and_then(|answer| answer.response) else {
+        return Err("a read is missing from a transaction");
+    };
+    let count = usize::try_from(range.count).map_err(|_| "a count is negative")?;
+    Ok((members(range.kvs)?, count))
 }
 
-/// The same, with the revision of the key's last write.
-pub(super) fn read_written(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Written>, Garbled> {
+/// The read of one key among a transaction's answers that is next.
+pub(super) fn read_entry(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<proto::KeyValue>, Garbled> {
     let Some(Response::ResponseRange(range)) = answer.and_then(|answer| answer.response) else {
         return Err("a read is missing from a transaction");
     };
@@ -71,8 +78,18 @@ pub(super) fn read_written(answer: Option<ResponseOp>, key: &[u8]) -> Result<Opt
     if found.len() > 1 || found.iter().any(|entry| entry.key != key) {
         return Err("a read of one key found others");
     }
+    Ok(found.pop())
+}
+
+/// The same, as one of an election.
+pub(super) fn read_one(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Member>, Garbled> {
+    read_entry(answer, key)?.map(member).transpose()
+}
+
+/// The same, with the revision of the key's last write.
+pub(super) fn read_written(answer: Option<ResponseOp>, key: &[u8]) -> Result<Option<Written>, Garbled> {
     let written = |entry: proto::KeyValue| Ok(Written { at: revision(entry.mod_revision)?, member: member(entry)? });
-    found.pop().map(written).transpose()
+    read_entry(answer, key)?.map(written).transpose()
 }
 
 /// The first key that does not begin with `prefix`.
@@ -98,6 +115,16 @@ mod tests {
         assert_eq!(end_of(b"a\xff"), b"b");
         assert_eq!(end_of(b"\xff"), [0]);
         assert_eq!(end_of(b""), [0]);
+    }
+
+    #[test]
+    fn a_put_says_that_its_author_leads_by_an_even_version() {
+        let entry = |version, lease| proto::KeyValue { key: b"/jobs/2a".into(), version, lease, ..Default::default() };
+        assert_eq!(sign(&entry(1, 0x2a)), Sign::Waits);
+        assert_eq!(sign(&entry(2, 0x2a)), Sign::Leads);
+        assert_eq!(sign(&entry(3, 0x2a)), Sign::Waits);
+        assert_eq!(sign(&entry(2, 0x2b)), Sign::Nothing);
+        assert_eq!(sign(&entry(2, 0xa)), Sign::Nothing);
     }
 
     #[test]

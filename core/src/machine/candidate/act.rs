@@ -25,8 +25,9 @@ impl Candidate {
         }
         let Some(link) = self.link else { return };
         let is_busy = match self.pending {
-            // A leave does not wait for a look.
-            Some(pending) => pending.verb != Verb::Look || (self.wish != Wish::Leave && self.burn.is_none()),
+            // A leave does not wait for a read, nor a look for a check.
+            Some(pending) if pending.verb == Verb::Check && self.must_look => false,
+            Some(pending) => !pending.verb.is_read() || (self.wish != Wish::Leave && self.burn.is_none()),
             None => false,
         };
         if is_busy || now < self.retry_at {
@@ -66,6 +67,8 @@ impl Candidate {
             (self.must_look, self.look_at) = (false, Time::NEVER);
             let up_to = place.revision;
             (Verb::Look, Op::Look { prefix: self.prefix.clone(), own: self.own.clone(), up_to })
+        } else if let Some(op) = self.check() {
+            (Verb::Check, op)
         } else {
             return;
         };

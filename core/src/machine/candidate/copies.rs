@@ -4,7 +4,7 @@ use super::Candidate;
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Written};
+use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Sign, Written};
 use crate::member::{LeaseId, Membership, Revision};
 
 /// What we know of the writes of our entry.
@@ -15,6 +15,8 @@ pub(super) struct Writes {
     /// The entry is to be written once.
     is_due: bool,
     asked: Option<RequestId>,
+    /// On which link we last asked for one.
+    link: Option<LinkId>,
     /// A write of ours was never answered: it may have been applied.
     in_doubt: bool,
     /// The last that we were told of and do not know for ours, while one of ours is not answered.
@@ -36,10 +38,15 @@ impl Candidate {
     /// Our entry was made, written or moved by this write. A late answer says nothing of those after it.
     pub(super) fn wrote(&mut self, at: Revision) {
         if at > self.writes.last {
-            let Writes { is_due, unexplained, .. } = self.writes;
-            self.writes = Writes { last: at, is_due, unexplained, ..Writes::default() };
+            let Writes { is_due, link, unexplained, .. } = self.writes;
+            self.writes = Writes { last: at, is_due, link, unexplained, ..Writes::default() };
         }
         self.explain();
+    }
+
+    /// Whether our entry is written on the link that serves us.
+    pub(super) fn is_marked(&self) -> bool {
+        self.link.is_some() && self.writes.link == self.link
     }
 
     pub(super) fn must_touch(&mut self) {
@@ -65,15 +72,17 @@ impl Candidate {
         // A look comes first: a term may depend on it.
         let has_looked = !self.must_look && self.pending.is_none();
         if self.writes.is_due && self.writes.asked.is_none() && self.target.is_none() && has_looked {
-            let op = self.write_again(place, lease);
-            (self.writes.is_due, self.writes.asked) = (false, Some(out.send_at_leisure(link, op)));
+            let leads = self.proof.is_some();
+            let op = self.write_again(place, lease, if leads { Sign::Leads } else { Sign::Waits });
+            let id = if leads { out.send(link, op) } else { out.send_at_leisure(link, op) };
+            (self.writes.is_due, self.writes.asked, self.writes.link) = (false, Some(id), Some(link));
         }
     }
 
     /// Guarded by our last write: of all that were never answered, one may still be applied, and none after a later one.
-    pub(super) fn write_again(&self, place: &Membership, lease: LeaseId) -> Op {
+    pub(super) fn write_again(&self, place: &Membership, lease: LeaseId, sign: Sign) -> Op {
         let (revision, written) = (place.revision, self.writes.last);
-        Op::Touch { key: place.key.clone(), name: self.name.clone(), revision, written, lease }
+        Op::Touch { key: place.key.clone(), name: self.name.clone(), revision, written, lease, sign }
     }
 
     pub(super) fn doubt_write(&mut self) {

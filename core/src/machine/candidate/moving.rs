@@ -6,7 +6,7 @@ use super::{Candidate, Verb};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Facts, Failure, Op, Written};
+use crate::machine::{Facts, Failure, Former, Op, Sign, Written};
 use crate::member::Revision;
 use crate::time::Time;
 
@@ -15,14 +15,15 @@ impl Candidate {
     /// before our join, or our move, was answered says nothing of our entry: somebody may have deleted that before the renewal,
     /// and our watch cannot have told us yet (law 3).
     pub(super) fn as_of_our_entry(&self, facts: &Facts) -> Facts {
-        let mut until = facts.until;
+        let (mut until, mut is_suspect) = (facts.until, facts.is_suspect);
         if self.pace.api == Api::V3 && until < self.answered_at + self.pace.certain {
             until = until.min(self.joined_at + self.pace.certain);
         }
         if self.place.is_some() && self.lease != facts.lease {
             until = until.min(self.former_until(facts));
+            is_suspect |= self.former(facts).is_none_or(|former| !former.is_proven);
         }
-        Facts { until, ..*facts }
+        Facts { until, is_suspect, ..*facts }
     }
 
     /// Whether our entry hangs on the lease before, and may still be moved.
@@ -31,14 +32,18 @@ impl Candidate {
     }
 
     fn former_until(&self, facts: &Facts) -> Time {
-        facts.former.filter(|(lease, _)| self.lease == Some(*lease)).map_or(Time::ZERO, |(_, until)| until)
+        self.former(facts).map_or(Time::ZERO, |former| former.until)
+    }
+
+    fn former(&self, facts: &Facts) -> Option<Former> {
+        facts.former.filter(|former| self.lease == Some(former.lease))
     }
 
     /// The request that moves our entry, if it hangs on another lease than the session holds.
     pub(super) fn move_entry(&mut self) -> Option<Op> {
         let (place, lease) = (self.place.as_ref()?, self.target?);
         self.moving_to = Some(lease);
-        Some(self.write_again(place, lease))
+        Some(self.write_again(place, lease, Sign::Nothing))
     }
 
     /// The answer to it: our entry hangs there, by this write.

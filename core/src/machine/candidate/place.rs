@@ -16,6 +16,7 @@ impl Candidate {
             name: self.name.clone(),
             asked_at: self.joined_at,
             leader: self.view.as_ref().map(|view| view.first.revision),
+            is_marked: self.is_marked(),
             // Before the first look we may be the first.
             is_near: self.proof.is_some() || self.view.as_ref().is_none_or(|view| view.next_in_line),
         })
@@ -107,6 +108,7 @@ impl Candidate {
                     self.haunt(now);
                 }
                 Some(Verb::Move) => self.doubt_write(),
+                Some(Verb::Look) => self.must_look = true,
                 _ => {}
             }
             self.watches.clear();
@@ -116,8 +118,10 @@ impl Candidate {
                 self.proof = None;
             }
             (self.link, self.endpoint) = (facts.link, facts.endpoint);
-            match &self.view {
-                Some(view) if self.link.is_some() && self.proof.is_none() && !view.next_in_line => {
+            let is_far = self.proof.is_none() && self.view.as_ref().is_some_and(|view| !view.next_in_line);
+            match self.pace.api {
+                Api::V3 if is_far => self.hearing.must_check(),
+                Api::V2 if is_far && self.link.is_some() => {
                     self.must_look = false;
                     self.look_in_turn(out);
                 }
@@ -165,6 +169,7 @@ impl Candidate {
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
         self.must_look = false;
         self.look_at = Time::NEVER;
+        self.hearing.forget();
     }
 
     pub(super) fn is_ours(&self, found: Option<&Member>) -> bool {
@@ -191,6 +196,6 @@ impl Candidate {
     /// Nothing of ours is in etcd, as far as is known. A join under way is waited for.
     pub(super) fn is_gone(&self) -> bool {
         let has_entry = self.lease.is_some() && (self.place.is_some() || self.burn.is_some());
-        !has_entry && self.left_behind.is_empty() && self.pending.is_none_or(|pending| pending.verb == Verb::Look)
+        !has_entry && self.left_behind.is_empty() && self.pending.is_none_or(|pending| pending.verb.is_read())
     }
 }

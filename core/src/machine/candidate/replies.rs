@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::copies::Writes;
 use super::{Candidate, Proof, Verb};
+use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
@@ -44,6 +45,7 @@ impl Candidate {
                         self.take_place(own);
                         self.must_look = true;
                     }
+                    (Verb::Check, Answer::Confirmed { found }) => self.checked_view(&found, reply.stamp.revision, out),
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Move, Answer::Touched { touched: true, .. }) => {
                         self.moved(reply.stamp.revision, sent_at, now);
@@ -79,7 +81,7 @@ impl Candidate {
             return;
         }
         self.take_place(own);
-        if created {
+        if created && !seen.first.is_empty() {
             self.looked(seen, at, now, out);
         } else {
             self.must_look = true;
@@ -113,20 +115,44 @@ impl Candidate {
         let next_in_line = seen.first.get(1).is_some_and(|second| second.key == place.key);
         (self.seen, self.unseen_until) = (at, None);
         self.look_at = Time::NEVER;
+        self.hearing.looked();
         self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
         if first.key == place.key {
             self.proof = Some(Proof::Looked);
+            self.announce(seen.first.len() > 1);
         } else {
             if self.proof.take().is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
-            self.look_at = now + self.pace.look_again(seen.count);
+            if self.pace.api == Api::V2 {
+                self.look_at = now + self.pace.look_again(seen.count);
+            }
         }
-        self.view = Some(View { at, first, before: before.cloned(), next_in_line, count: seen.count });
+        self.begin_to_follow(before, seen.count, out);
+        let (before, span) = (before.cloned(), at.saturating_sub(first.revision));
+        self.view = Some(View {
+            at,
+            first,
+            first_at: at,
+            is_hearsay: false,
+            displaced: None,
+            before,
+            next_in_line,
+            count: seen.count,
+            span,
+        });
+        if self.proof.is_none() {
+            self.check_later(out);
+        }
         self.watch_view(out);
     }
 
     pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut InFlight) {
+        if (verb, failure.kind) == (Verb::Check, ErrorKind::Invalid) {
+            // The server takes fewer operations in one transaction. A look has as many as our join.
+            self.must_look = true;
+            return;
+        }
         let is_definite = failure.kind.is_definite_refusal();
         let lease = if verb == Verb::Move { self.moving_to } else { self.lease };
         match verb {
@@ -137,6 +163,7 @@ impl Candidate {
                 }
             }
             Verb::Look => self.must_look = true,
+            Verb::Check => self.hearing.must_check(),
             Verb::Move => self.move_failed(is_definite),
             Verb::Leave | Verb::Clear => {}
         }

@@ -3,7 +3,7 @@
 use super::{Candidate, Proof};
 use crate::config::Api;
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Change, WatchId, WatchNews};
+use crate::machine::{Change, WatchId, WatchNews, Watched};
 use crate::member::{Member, Revision, View};
 use crate::time::Time;
 
@@ -11,9 +11,7 @@ use crate::time::Time;
 #[derive(Clone, Debug)]
 pub(super) struct Watching {
     id: WatchId,
-    from: Vec<u8>,
-    to: Vec<u8>,
-    start: Revision,
+    range: Watched,
     /// The server has confirmed it.
     is_live: bool,
 }
@@ -24,7 +22,13 @@ impl Watching {
     }
 
     fn covers(&self, key: &[u8]) -> bool {
-        self.from.as_slice() <= key && key < self.to.as_slice()
+        self.range.from.as_slice() <= key && key < self.range.to.as_slice()
+    }
+
+    /// Whether it watches the same, from whenever on.
+    fn serves_as(&self, wanted: &Watched) -> bool {
+        let of = |range: &Watched| Watched { start: None, ..range.clone() };
+        of(&self.range) == of(wanted)
     }
 }
 
@@ -32,38 +36,48 @@ impl Candidate {
     /// Makes the watches fit the view; one that fits already goes on.
     pub(super) fn watch_view(&mut self, out: &mut InFlight) {
         let (Some(link), Some(view)) = (self.link, &self.view) else { return };
-        let start = view.at + 1;
         let wanted = self.ranges(view);
         self.watches.retain(|ours| {
-            let fits = wanted.iter().any(|(from, to)| ours.from == *from && ours.to == *to);
+            let fits = wanted.iter().any(|range| ours.serves_as(range));
             if !fits {
                 out.unwatch(ours.id);
             }
             fits
         });
-        for (from, to) in wanted {
-            if !self.watches.iter().any(|ours| ours.from == from && ours.to == to) {
-                let id = out.watch(link, from.clone(), to.clone(), start);
-                self.watches.push(Watching { id, from, to, start, is_live: false });
+        for range in wanted {
+            if !self.watches.iter().any(|ours| ours.serves_as(&range)) {
+                let id = out.watch(link, range.clone());
+                self.watches.push(Watching { id, range, is_live: false });
             }
         }
     }
 
-    /// What the view needs to be watched: our key, the one just before it, and the leader's.
-    fn ranges(&self, view: &View) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// What the view needs to be watched: our key, the one just before it, and how the leader changes.
+    fn ranges(&self, view: &View) -> Vec<Watched> {
         let own = &self.own;
         let before = view.before.as_ref().map_or(own, |before| &before.key);
         let leader = &view.first.key;
+        let since = |at: Revision, from: &Vec<u8>, last: &[u8]| Watched {
+            from: from.clone(),
+            to: after(last),
+            start: Some(at + 1),
+            puts_only: false,
+        };
+        let exact = |from: &Vec<u8>, last: &[u8]| since(view.at, from, last);
         let mut ranges = match self.pace.api {
             // A watch of v2 covers one key.
             // A refresh shows soon enough that our own is gone, while we follow.
-            Api::V2 if before != own && self.pace.checks_passwords => vec![(before.clone(), after(before))],
-            Api::V2 if before != own => vec![(own.clone(), after(own)), (before.clone(), after(before))],
-            _ => vec![(own.min(before).clone(), after(own.max(before)))],
+            Api::V2 if before != own && self.pace.checks_passwords => vec![exact(before, before)],
+            Api::V2 if before != own => vec![exact(own, own), exact(before, before)],
+            _ => vec![exact(own.min(before), own.max(before))],
         };
-        if leader != own && leader != before && !self.pace.is_frugal(view.count) {
-            ranges.push((leader.clone(), after(leader)));
+        if leader == own || leader == before || self.pace.is_frugal(view.count) {
+            return ranges;
         }
+        if self.pace.api == Api::V2 || view.count <= self.pace.few {
+            ranges.push(since(view.first_at, leader, leader));
+        }
+        ranges.extend(self.ahead_of_us());
         ranges
     }
 
@@ -71,16 +85,24 @@ impl Candidate {
         let Some(ours) = self.watches.iter_mut().find(|ours| ours.id == watch) else { return };
         match news {
             // A start that the server has not reached would be silent, perhaps for ever: look where we are.
-            WatchNews::Created { revision } if revision + 1 < ours.start => self.drop_watch(watch, now, out),
-            WatchNews::Created { .. } => {
+            WatchNews::Created { revision } if ours.range.start.is_some_and(|start| revision + 1 < start) => {
+                self.drop_watch(watch, now, out);
+            }
+            WatchNews::Created { revision } => {
                 ours.is_live = true;
                 self.cancels = 0;
+                // What was written between our view and the watch was told to nobody.
+                if let (None, Some(view)) = (ours.range.start, &self.view)
+                    && view.at < revision
+                {
+                    self.hearing.check_by(now + out.entropy.spread(self.pace.checks_of(view.count)));
+                }
             }
             WatchNews::Canceled { .. } => self.drop_watch(watch, now, out),
             WatchNews::Changes { changes } => {
-                let start = ours.start;
+                let start = ours.range.start.unwrap_or(0);
                 // Between two watches there is no order: only one that covers our key too proves anything (law 2b).
-                let is_proof = ours.is_live && ours.covers(&self.own);
+                let is_proof = ours.is_live && !ours.range.puts_only && ours.covers(&self.own);
                 let changes: Vec<Change> = changes.into_iter().filter(|change| change.at >= start).collect();
                 self.changed(&changes, is_proof, out);
             }
@@ -105,13 +127,14 @@ impl Candidate {
                 self.seen = self.seen.max(change.at);
                 match &change.now {
                     Some(now_is) if now_is.revision == member.revision => self.rename_leader(now_is),
-                    _ if before.is_none() => self.look_in_turn(out),
+                    _ if before.is_none() => self.leader_is_gone(out),
                     _ => {
                         before_is_gone |= change.at > view.at;
-                        self.must_look = true;
+                        self.look_by_rank(out);
                     }
                 }
             }
+            self.hear_of_leader(change, out);
         }
         if before_is_gone && is_proof && view.next_in_line && self.proof.is_none() && !self.lapsed {
             // The renewals since we last saw our key do not show that it stands.

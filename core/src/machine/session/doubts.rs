@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, WatchNews};
+use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, WatchNews, Watched};
 use crate::member::Revision;
 use crate::time::Time;
 
@@ -120,8 +120,9 @@ impl Doubts {
                     Step::Deleting(out.send(link, Op::Leave { key: doubt.key.clone(), revision }))
                 }
                 Step::Watch(at) => {
-                    let end = [doubt.key.as_slice(), b"\0"].concat();
-                    Step::Watching(out.watch(link, doubt.key.clone(), end, at + 1), at + 1)
+                    let to = [doubt.key.as_slice(), b"\0"].concat();
+                    let range = Watched { from: doubt.key.clone(), to, start: Some(at + 1), puts_only: false };
+                    Step::Watching(out.watch(link, range), at + 1)
                 }
                 _ => continue,
             };

@@ -255,7 +255,7 @@ impl Keeper for EntryKeeper {
     }
 
     /// Each refresh is a write: as often as the members of 2015, and no more.
-    fn hurry(&mut self, _: bool) {}
+    fn hurry(&mut self, _: bool, _: bool) {}
 
     fn waiting_since(&self) -> Option<Time> {
         self.under_way.as_ref().map(|refresh| refresh.sent_at)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::machine::in_flight::InFlight;
-use crate::machine::{CandidateId, Failure, Finding, LinkId, Places, Reply, RequestId};
+use crate::machine::{CandidateId, Failure, Finding, Former, LinkId, Places, Reply, RequestId};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
 
@@ -33,7 +33,7 @@ pub(super) trait Keeper: std::fmt::Debug {
     fn granted(&self) -> Option<Duration>;
 
     /// What they hung on before, if they are to be moved, and until when those who still do may lead.
-    fn former(&self) -> Option<(LeaseId, Time)> {
+    fn former(&self) -> Option<Former> {
         None
     }
 
@@ -77,8 +77,9 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// Since when a request that prolongs our certainty is not answered, if there is one.
     fn waiting_since(&self) -> Option<Time>;
 
-    /// Whether somebody leads or is next in line, so that what is held is worth twice as many renewals.
-    fn hurry(&mut self, is_near: bool);
+    /// Whether somebody leads or is next in line, so that what is held is worth twice as many renewals; and whether somebody may
+    /// lead at any moment, so that each renewal must be confirmed.
+    fn hurry(&mut self, is_near: bool, must_prove: bool);
 
     /// Does what is due. `key` is one that we may read.
     fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight);

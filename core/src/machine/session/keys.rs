@@ -37,6 +37,11 @@ impl Keys {
         self.prefixes.remove(&candidate);
     }
 
+    /// How many candidates there are.
+    pub(super) fn count(&self) -> usize {
+        self.prefixes.len()
+    }
+
     /// Those of all candidates.
     pub(super) fn all(&self) -> BTreeSet<&[u8]> {
         self.prefixes.values().map(Vec::as_slice).collect()

@@ -12,9 +12,11 @@ use super::retired::Retired;
 use crate::config::SessionSettings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Places, Reply, RequestId};
-use crate::member::{LeaseId, Member, Revision};
+use crate::machine::{Answer, CandidateId, Failure, Finding, Former, LinkId, Op, Places, Reply, RequestId};
+use crate::member::{LeaseId, Revision};
 use crate::time::Time;
+
+mod outcomes;
 
 #[derive(Debug)]
 struct Held {
@@ -22,6 +24,8 @@ struct Held {
     /// The least of what we asked for and what was granted: that long it is certain.
     ttl: Duration,
     until: Time,
+    /// Until when it lives by a renewal that was not confirmed, if that is the last.
+    renewed_until: Time,
     /// What was granted: that long, and twice if raft changes its leader, the server may keep it.
     granted: Duration,
 }
@@ -39,7 +43,7 @@ enum Step {
         request: RequestId,
         is_void: bool,
     },
-    /// The keepalive was answered; the confirming read is to be sent.
+    /// The keepalive was answered; the confirming read is to be sent, once somebody may lead.
     Renewed {
         ttl: Duration,
         term: u64,
@@ -74,10 +78,12 @@ pub(super) struct LeaseKeeper {
     is_wanted: bool,
     /// Somebody leads under it, or is next in line.
     is_near: bool,
+    /// Somebody may lead under it at any moment. If nobody may, renewals are not confirmed (law 1).
+    must_prove: bool,
     /// etcd denied the last renewal, for the sake of some key on the lease.
     is_denied: bool,
     /// The lease that the one that is held has replaced, and until when leading under it is certain.
-    former: Option<(LeaseId, Time)>,
+    former: Option<Former>,
     /// The leases that were replaced: entries that were moved keep their names.
     replaced: Vec<LeaseId>,
     retired: Retired,
@@ -100,6 +106,7 @@ impl LeaseKeeper {
             reads: Reads::new(),
             is_wanted: false,
             is_near: false,
+            must_prove: true,
             is_denied: false,
             former: None,
             replaced: Vec::new(),
@@ -117,7 +124,7 @@ impl Keeper for LeaseKeeper {
         self.held.as_ref().map(|held| held.granted)
     }
 
-    fn former(&self) -> Option<(LeaseId, Time)> {
+    fn former(&self) -> Option<Former> {
         self.former
     }
 
@@ -126,12 +133,13 @@ impl Keeper for LeaseKeeper {
     }
 
     fn leading_until(&self) -> Time {
-        let until = self.held.as_ref().map_or(Time::ZERO, |held| held.until - self.margin);
+        let until = self.held.as_ref().map_or(Time::ZERO, |held| held.until.max(held.renewed_until) - self.margin);
         self.suspect_until.map_or(until, |suspect| suspect.min(until))
     }
 
+    /// A renewal that was not confirmed is enough for those who wait.
     fn is_suspect(&self) -> bool {
-        self.suspect_until.is_some()
+        self.suspect_until.is_some() || self.held.as_ref().is_some_and(|held| held.renewed_until > held.until)
     }
 
     fn is_over(&self) -> bool {
@@ -200,17 +208,18 @@ impl Keeper for LeaseKeeper {
 
     fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         self.is_wanted = is_wanted;
-        self.former.take_if(|(_, until)| now >= *until);
+        self.former.take_if(|former| now >= former.until);
         self.retired.let_time_pass(now);
         self.retired.revoke(link, now, out);
-        if let Step::Renewed { ttl, term } = self.step {
+        if let (Step::Renewed { ttl, term }, true) = (&self.step, self.must_prove()) {
+            let (ttl, term) = (*ttl, *term);
             let places = self.reads.next(places);
             let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
             let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
             let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
             self.step = Step::Confirming { request, ttl, term, places, since: now };
         }
-        if now < self.next_at || !matches!(self.step, Step::Idle) {
+        if now < self.next_at || !matches!(self.step, Step::Idle | Step::Renewed { .. }) {
             return;
         }
         if let Some(held) = self.held.as_ref().filter(|_| !self.is_denied) {
@@ -226,9 +235,9 @@ impl Keeper for LeaseKeeper {
         }
     }
 
-    fn hurry(&mut self, is_near: bool) {
+    fn hurry(&mut self, is_near: bool, must_prove: bool) {
         let begins = is_near && !self.is_near;
-        self.is_near = is_near;
+        (self.is_near, self.must_prove) = (is_near, must_prove);
         if let (true, Some(held)) = (begins, &self.held) {
             self.next_at = self.next_at.min(self.sent_at + self.pause(held.ttl));
         }
@@ -248,9 +257,9 @@ impl Keeper for LeaseKeeper {
         if !is_served {
             return over;
         }
-        let over = over.min(self.former.map_or(Time::NEVER, |(_, until)| until.max(now)));
+        let over = over.min(self.former.map_or(Time::NEVER, |former| former.until.max(now)));
         let step = match self.step {
-            Step::Idle if self.held.is_some() || self.is_wanted => self.next_at.max(now),
+            Step::Idle | Step::Renewed { .. } if self.held.is_some() || self.is_wanted => self.next_at.max(now),
             _ => Time::NEVER,
         };
         step.min(over)
@@ -318,90 +327,6 @@ impl Keeper for LeaseKeeper {
                 (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
             }
         }
-    }
-}
-
-impl LeaseKeeper {
-    fn granted(&mut self, id: LeaseId, ttl_s: i64, now: Time) -> KeeperNews {
-        let ttl = self.certain_ttl(ttl_s);
-        let leading_until = self.leading_until();
-        let replaced = self.held.take();
-        if let Some(old) = &replaced {
-            // An entry that is still on it is denied to us and ends with it. Its user may have to hear of that first. The lease may
-            // live for a full ttl, however old our last renewal is: a new raft leader grants it anew.
-            self.retired.add(old.id, old.granted, old.until.max(now) + old.granted, now);
-            self.former = Some((old.id, leading_until));
-            self.replaced.push(old.id);
-        }
-        let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
-        self.held = Some(Held { id, ttl, until: self.sent_at + ttl, granted });
-        self.next_at = self.sent_at + self.pause(ttl);
-        self.suspect_until = None;
-        self.is_denied = false;
-        if replaced.is_none() {
-            self.failures = 0;
-        }
-        KeeperNews::Kept
-    }
-
-    fn renewed(&mut self, ttl_s: i64, term: u64) -> KeeperNews {
-        if ttl_s <= 0 {
-            return KeeperNews::Gone;
-        }
-        let ttl = self.held.as_ref().map_or(Duration::ZERO, |held| held.ttl).min(self.certain_ttl(ttl_s));
-        self.step = Step::Renewed { ttl, term };
-        KeeperNews::Nothing
-    }
-
-    fn confirmed(
-        &mut self,
-        ttl: Duration,
-        is_same_term: bool,
-        places: &[(CandidateId, Revision)],
-        found: Vec<Option<Member>>,
-        now: Time,
-        out: &mut InFlight,
-    ) -> (KeeperNews, Vec<Check>) {
-        let checks =
-            places.iter().zip(found).map(|((candidate, at), found)| (*candidate, *at, Finding::Entry(found))).collect();
-        if !is_same_term {
-            // The member that answered the keepalive may have been a leader of the past.
-            self.failures = self.failures.saturating_add(1);
-            self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
-            return (KeeperNews::Nothing, checks);
-        }
-        if let Some(held) = &mut self.held {
-            held.until = self.sent_at + ttl;
-        }
-        self.next_at = self.sent_at + self.pause(ttl);
-        self.failures = 0;
-        self.reads.end_of_denials();
-        self.suspect_until = None;
-        (KeeperNews::Kept, checks)
-    }
-
-    fn failed(&mut self, failure: Failure, now: Time, out: &mut InFlight) -> KeeperNews {
-        if failure.kind == ErrorKind::LeaseLost {
-            return KeeperNews::Gone;
-        }
-        self.reads.end_of_denials();
-        self.failures = self.failures.saturating_add(1);
-        let cap = if self.held.is_some() { self.attempt / 2 } else { self.backoff_cap };
-        self.next_at = now + out.entropy.backoff(self.failures, cap);
-        KeeperNews::Failed(failure)
-    }
-
-    /// The server may give more than we asked for; only what both said is certain.
-    fn certain_ttl(&self, granted_s: i64) -> Duration {
-        let granted = u64::try_from(granted_s).unwrap_or(0);
-        Duration::from_secs(granted.min(u64::from(self.asked_ttl_s)))
-    }
-
-    /// How long after a renewal the next one follows: sooner if the server gives less time than we asked for.
-    /// Never at once: one that gives none would be asked in a loop.
-    fn pause(&self, ttl: Duration) -> Duration {
-        let every = if self.is_near { self.renew_every / 2 } else { self.renew_every };
-        every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
 }
 

@@ -32,7 +32,7 @@ impl Session {
                     self.doubts.relinked();
                     let holds = self.keeper.lease().filter(|_| self.settings.api == Api::V3);
                     self.orphans.relinked(holds);
-                    self.is_marked = holds.is_none();
+                    self.marks.relinked(holds.is_some(), now);
                     // An opening of API v2 that has not read shows nothing of the store: the first answer will.
                     if stamp.revision > 0 {
                         self.check_history(stamp, known, now, out);

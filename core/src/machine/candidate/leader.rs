@@ -1,0 +1,288 @@
+//! How a new leader makes itself known to those behind it, and how they learn of it (v3).
+//!
+//! A new leader with others behind it writes its entry once more, signed: one write, of which etcd tells all who watch, and no
+//! request of theirs. They believe it when they say who leads, and nothing more: it proves nothing (law 2). What they know is
+//! checked by reads of single keys, seldom, as a leader of another library may not announce itself.
+
+use std::time::Duration;
+
+use super::Candidate;
+use crate::config::Api;
+use crate::machine::in_flight::InFlight;
+use crate::machine::{Change, Op, Watched, member_key};
+use crate::member::{Member, Revision};
+use crate::time::Time;
+
+/// A leader that announces itself has done so by then.
+const ANNOUNCED: Duration = Duration::from_millis(20);
+
+/// So long after a change the one that is next in line since then may write its entry, too (law 13, `session/marks`). Its first
+/// write may look like a leader's: at that time a word is held back for as long as the second one takes.
+const MARKED: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_millis(1500);
+const SECOND_WRITE: Duration = Duration::from_millis(5);
+/// A crowd that is started at once has joined by then, and so have those whose clocks are ahead by as much.
+const JOINED: Duration = Duration::from_secs(1);
+/// If the one before us came so soon before us, others may come as soon after us.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// Somebody says that it leads.
+#[derive(Debug)]
+struct Word {
+    by: Member,
+    at: Revision,
+    /// Until then it may take that back.
+    believe_at: Time,
+}
+
+/// What a candidate is told of who leads, and what it makes of that.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    must_check: bool,
+    check_at: Time,
+    /// No entry ahead of us has this key or a later one, if the clocks agree.
+    horizon: Vec<u8>,
+    /// Until then those who join together with us are left alone: we do not watch for who leads.
+    follow_at: Time,
+    /// What we were told last, and do not take for true yet.
+    word: Option<Word>,
+    /// When we last took one for true.
+    heard_at: Option<Time>,
+    /// The leader is gone. If no successor has announced itself by then, we check.
+    announced_by: Time,
+    /// The leader that was last found to be gone before its successor was known.
+    missed: Revision,
+    /// Others behind us have been told that we lead.
+    has_announced: bool,
+    /// The leader once changed without an announcement: somebody here does not make any.
+    are_some_silent: bool,
+}
+
+impl Default for Hearing {
+    fn default() -> Hearing {
+        Hearing {
+            must_check: false,
+            check_at: Time::NEVER,
+            horizon: Vec::new(),
+            follow_at: Time::NEVER,
+            word: None,
+            heard_at: None,
+            announced_by: Time::NEVER,
+            missed: 0,
+            has_announced: false,
+            are_some_silent: false,
+        }
+    }
+}
+
+impl Hearing {
+    /// Our place is lost, and with it what we knew from there.
+    pub(super) fn forget(&mut self) {
+        *self = Hearing { are_some_silent: self.are_some_silent, ..Hearing::default() };
+    }
+
+    /// What we know is to be checked at once.
+    pub(super) fn must_check(&mut self) {
+        self.must_check = true;
+    }
+
+    /// And not later than then.
+    pub(super) fn check_by(&mut self, at: Time) {
+        self.check_at = self.check_at.min(at);
+    }
+
+    /// A look has shown all.
+    pub(super) fn looked(&mut self) {
+        (self.must_check, self.check_at, self.announced_by) = (false, Time::NEVER, Time::NEVER);
+    }
+
+    /// When [`Candidate::listen`] wants to be called.
+    pub(super) fn next_time(&self) -> Time {
+        let check = if self.must_check { Time::NEVER } else { self.check_at.min(self.announced_by) };
+        let word = self.word.as_ref().map_or(Time::NEVER, |word| word.believe_at);
+        check.min(word).min(self.follow_at)
+    }
+}
+
+impl Candidate {
+    /// Lets time pass.
+    pub(super) fn listen(&mut self, out: &mut InFlight) {
+        self.hearing.must_check |= out.now >= self.hearing.check_at.min(self.hearing.announced_by);
+        self.believe(out);
+        if out.now >= self.hearing.follow_at {
+            self.hearing.follow_at = Time::NEVER;
+            self.watch_view(out);
+        }
+    }
+
+    /// The keys of those who may say that they lead, if we watch for that yet.
+    pub(super) fn ahead_of_us(&self) -> Option<Watched> {
+        let (from, to) = (self.prefix.clone(), self.hearing.horizon.clone());
+        let is_begun = self.pace.api == Api::V3 && self.hearing.follow_at == Time::NEVER;
+        is_begun.then_some(Watched { from, to, start: None, puts_only: true })
+    }
+
+    /// Our first look. Whoever is ahead of us has a lease from before this moment: their keys are watched for one that leads.
+    /// If many join a large fleet together, not at once: each of them would be told of all that join after it.
+    pub(super) fn begin_to_follow(&mut self, before: Option<&Member>, count: usize, out: &mut InFlight) {
+        if self.pace.api == Api::V2 || !self.hearing.horizon.is_empty() {
+            return;
+        }
+        let key_at = |time: Time| member_key(&self.prefix, out.entropy.first_lease_id(time));
+        self.hearing.horizon = key_at(out.now + JOINED);
+        let is_crowded = before.is_some_and(|before| before.key >= key_at(out.now - TOGETHER));
+        if is_crowded && count > self.pace.few {
+            self.hearing.follow_at = out.now + JOINED + out.entropy.spread(JOINED);
+        }
+    }
+
+    /// A look has shown that we are the first, and others behind us: they are told, once.
+    pub(super) fn announce(&mut self, has_followers: bool) {
+        if self.pace.api == Api::V3 && has_followers && !self.hearing.has_announced {
+            self.hearing.has_announced = true;
+            self.must_touch();
+        }
+    }
+
+    /// Somebody ahead of us has written its entry. Signed, it says that its author leads.
+    pub(super) fn hear_of_leader(&mut self, change: &Change, out: &mut InFlight) {
+        let Some(by) = change.now.as_ref().filter(|_| self.proof.is_none()) else { return };
+        let (Some(place), Some(view)) = (&self.place, self.view.as_mut()) else { return };
+        if by.rank() >= (place.revision, &place.key) || change.at <= view.first_at {
+            return;
+        }
+        let is_first = by.rank() == view.first.rank();
+        if change.leads && is_first {
+            view.first_at = change.at;
+        } else if change.leads {
+            let may_be_a_mark = self.hearing.heard_at.is_some_and(|heard_at| MARKED.contains(&out.now.since(heard_at)));
+            let believe_at = if may_be_a_mark { out.now + SECOND_WRITE } else { out.now };
+            self.hearing.word = Some(Word { by: by.clone(), at: change.at, believe_at });
+            self.believe(out);
+        } else if self.hearing.word.take_if(|word| word.by.rank() == by.rank()).is_none() && is_first && view.is_hearsay
+        {
+            self.disbelieve(change.at, out);
+        }
+    }
+
+    /// Takes a word for true, once its time has come.
+    fn believe(&mut self, out: &mut InFlight) {
+        let Some(word) = self.hearing.word.take_if(|word| out.now >= word.believe_at) else { return };
+        let Some(view) = self.view.as_mut().filter(|view| word.at > view.first_at && self.proof.is_none()) else {
+            return;
+        };
+        // It is the one just before us: only a look shows that nobody else is ahead of us.
+        self.must_look |= view.before.as_ref().is_some_and(|before| before.rank() == word.by.rank());
+        (view.first_at, view.is_hearsay) = (word.at, true);
+        view.displaced = Some(std::mem::replace(&mut view.first, word.by));
+        (self.hearing.announced_by, self.hearing.heard_at) = (Time::NEVER, Some(out.now));
+        self.watch_view(out);
+    }
+
+    /// The one that said that it leads has taken that back: what it wrote before was on the way to this sign.
+    fn disbelieve(&mut self, at: Revision, out: &mut InFlight) {
+        let Some(view) = self.view.as_mut() else { return };
+        (view.first_at, view.is_hearsay) = (at, false);
+        match view.displaced.take() {
+            Some(displaced) => {
+                view.first = displaced;
+                if self.hearing.heard_at.is_none_or(|heard_at| out.now > heard_at + JOINED) {
+                    self.leader_is_gone(out);
+                }
+            }
+            None => self.look_by_rank(out),
+        }
+    }
+
+    /// The leader's entry is gone, and ours is not the next in line: its successor may be about to announce itself.
+    pub(super) fn leader_is_gone(&mut self, out: &mut InFlight) {
+        match (self.pace.api, &self.view) {
+            (Api::V3, Some(view)) => {
+                self.hearing.missed = view.first.revision;
+                self.hearing.announced_by =
+                    self.hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
+            }
+            _ => self.look_in_turn(out),
+        }
+    }
+
+    /// The entry just before ours is gone: others may have lost theirs at the same moment, and the one that is nearest to the
+    /// leader takes over.
+    pub(super) fn look_by_rank(&mut self, out: &mut InFlight) {
+        let (Some(place), Some(view)) = (&self.place, &self.view) else { return };
+        let is_alone = view.next_in_line || self.pace.api == Api::V2;
+        let turn = if is_alone { Duration::ZERO } else { self.pace.turn(view, place.revision) };
+        if turn.is_zero() {
+            self.must_look = true;
+        } else {
+            self.look_at = self.look_at.min(out.now + turn);
+        }
+    }
+
+    /// The read that shows whether what we know still holds: our entry, the one just before it, the leader's, and that of
+    /// the leader before, which an announcement has put aside.
+    pub(super) fn check(&mut self) -> Option<Op> {
+        let view = self.view.as_ref().filter(|_| std::mem::take(&mut self.hearing.must_check))?;
+        (self.hearing.check_at, self.hearing.announced_by) = (Time::NEVER, Time::NEVER);
+        let mut keys = vec![self.own.clone()];
+        for member in view.before.iter().chain([&view.first]).chain(&view.displaced) {
+            if !keys.contains(&member.key) {
+                keys.push(member.key.clone());
+            }
+        }
+        Some(Op::Check { keys })
+    }
+
+    /// The answer to it.
+    pub(super) fn checked_view(&mut self, found: &[Option<Member>], at: Revision, out: &mut InFlight) {
+        let Some(place) = self.place.clone() else { return };
+        if at < self.seen {
+            self.hearing.must_check = true;
+            return;
+        }
+        let found = |key: &[u8]| found.iter().flatten().find(|member| member.key == key);
+        let ours = found(&place.key);
+        if !self.is_ours(ours) {
+            self.lose(ours, out);
+            return;
+        }
+        (self.seen, self.unseen_until) = (at, None);
+        let Some(view) = self.view.as_mut().filter(|_| self.proof.is_none()) else {
+            self.must_look = true;
+            return;
+        };
+        let stands = |member: &Member| found(&member.key).filter(|found| found.revision == member.revision);
+        if view.before.as_ref().is_some_and(|before| stands(before).is_some()) {
+            view.at = at;
+        } else {
+            self.look_by_rank(out);
+        }
+        self.check_leader(|member| stands(member).cloned(), at, out);
+        self.check_later(out);
+        self.watch_view(out);
+    }
+
+    /// What a check at this revision has shown of the leader. What an announcement has told meanwhile is newer.
+    fn check_leader(&mut self, stands: impl Fn(&Member) -> Option<Member>, at: Revision, out: &mut InFlight) {
+        let Some(view) = self.view.as_mut().filter(|view| view.first_at <= at) else { return };
+        let displaced = view.displaced.take().and_then(|displaced| stands(&displaced));
+        let leader =
+            stands(&view.first).into_iter().chain(displaced).min_by(|one, other| one.rank().cmp(&other.rank()));
+        if let Some(leader) = leader {
+            (view.first, view.first_at) = (leader, at);
+        } else if self.hearing.missed == view.first.revision {
+            self.hearing.are_some_silent = true;
+            self.look_by_rank(out);
+        } else {
+            self.leader_is_gone(out);
+        }
+    }
+
+    /// Nothing needs to be read before that.
+    pub(super) fn check_later(&mut self, out: &mut InFlight) {
+        if let (Some(place), Some(view), Api::V3) = (&self.place, &self.view, self.pace.api) {
+            let wait = self.pace.check_again(view, place.revision, self.hearing.are_some_silent);
+            // Those who joined together, or were told together, need not check together.
+            self.hearing.check_at = out.now + wait - out.entropy.spread(wait / 8);
+        }
+    }
+}
