@@ -178,7 +178,13 @@ impl Cluster {
     pub fn remove(&mut self, at: usize) {
         let id = self.id_of(at);
         let words = ["member", "remove", &id];
-        wait_for("etcd to do without a member", || self.try_etcdctl(&words).status.success().then_some(()));
+        // An answer may be lost, since the member that gives it ends.
+        let is_gone = || {
+            let listed = self.try_etcdctl(&["member", "list"]);
+            listed.status.success() && !String::from_utf8_lossy(&listed.stdout).contains(&id)
+        };
+        let removes = || self.try_etcdctl(&words).status.success() || is_gone();
+        wait_for("etcd to do without a member", || removes().then_some(()));
         let process = &mut self.members[at].process;
         wait_for("the member to end", || process.as_mut().expect("it runs").try_wait().expect("wait"));
         self.members.remove(at);

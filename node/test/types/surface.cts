@@ -79,9 +79,12 @@ function isLoss(code: etcdLeader.ErrorCode): boolean {
   }
 }
 
+/** This program is run several times at once: each has keys of its own. */
+const root = `/types/${process.pid}`;
+
 async function everyPlace(): Promise<void> {
   for (const [at, etcd] of places.entries()) {
-    const args: etcdLeader.Arguments = [etcd, `/types/place/${at}`, 'host-1', '10'];
+    const args: etcdLeader.Arguments = [etcd, `${root}/place/${at}`, 'host-1', '10'];
     const election = etcdLeader(...args).start();
     await events.once(election, 'elected');
     assert.equal(election.stop().isRunning(), false);
@@ -90,7 +93,7 @@ async function everyPlace(): Promise<void> {
 }
 
 async function listeners(): Promise<void> {
-  const election: etcdLeader.Election = new etcdLeader(url, '/types/listeners', 'host-1', options);
+  const election: etcdLeader.Election = new etcdLeader(url, `${root}/listeners`, 'host-1', options);
   const heard: string[] = [];
   const onElected = (token: number): void => void heard.push(`on ${token === election.token()}`);
   election
@@ -123,7 +126,7 @@ async function listeners(): Promise<void> {
 }
 
 async function leading(): Promise<void> {
-  const election = etcdLeader(url, '/types/leading', 'host-1', none);
+  const election = etcdLeader(url, `${root}/leading`, 'host-1', none);
   const work = async ({ token, signal }: etcdLeader.Term): Promise<string> => `${token > 0} ${signal.aborted}`;
   const said: string = await election.lead(work, { signal: undefined });
   assert.equal(said, 'true false');
@@ -138,7 +141,7 @@ function errors(): void {
   const error: etcdLeader.EtcdError = new etcdLeader.EtcdError('EL_DENIED', 'no', url);
   assert.ok(error instanceof etcdLeader.EtcdError && error instanceof Error);
   assert.deepEqual([error.name, error.code, error.message, error.endpoint], ['EtcdError', 'EL_DENIED', 'no', url]);
-  const some: unknown = etcdLeader(withUser, '/types/errors', 'host-1', 10);
+  const some: unknown = etcdLeader(withUser, `${root}/errors`, 'host-1', 10);
   assert.ok(some instanceof etcdLeader);
   assert.equal(some.isRunning(), false);
   assert.equal(pem.length, 2);
