@@ -44,9 +44,11 @@ impl Retired {
         self.leases.iter_mut().for_each(|lease| lease.ask_at = lease.ask_at.min(now));
     }
 
-    /// What was asked on the link before is asked again.
-    pub(super) fn relinked(&mut self) {
-        self.leases.iter_mut().for_each(|lease| lease.asked = None);
+    /// What was asked on the link before is asked again, not before then.
+    pub(super) fn relinked(&mut self, ask_at: Time) {
+        for lease in &mut self.leases {
+            (lease.asked, lease.ask_at) = (None, lease.ask_at.max(ask_at));
+        }
     }
 
     /// Forgets those that the server has forgotten by now.
