@@ -20,7 +20,7 @@
 //!    much as the one is seen to be behind.
 //! 2. **Only facts make a leader:** (a) a linearizable look, taken after our join, that shows us first; or (b) a
 //!    committed delete of the one member that our last look showed ahead of us, delivered by the one watch that covers
-//!    both it and us, live, in a response that does not also end us. After (b) a look follows at once; if it
+//!    both it and us, live (it has missed no change since), in a response that does not also end us. After (b) a look follows at once; if it
 //!    disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2 covers one key: there
 //!    only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are

@@ -114,7 +114,11 @@ impl Stage {
                 Op::Leave { revision, .. } | Op::Withdraw { revision, .. } => format!("leave{revision}"),
                 Op::Watch { watch, range } => {
                     self.watches.push((request.link, *watch));
-                    range.start.map_or("follow".into(), |start| format!("watch{start}"))
+                    match range.start {
+                        _ if range.puts_only => "follow".into(),
+                        None => "watch".into(),
+                        Some(start) => format!("watch{start}"),
+                    }
                 }
                 Op::Check { keys } => format!("check{}", keys.len()),
                 Op::Unwatch { watch } => {
@@ -351,6 +355,7 @@ impl Stage {
                 self.answer(step, |op| matches!(op, Op::Confirm { .. }), self.stamp(), Answer::Confirmed { found });
             }
             Created => self.watch_news(0, WatchNews::Created { revision: self.revision }),
+            CreatedAt(revision) => self.watch_news(0, WatchNews::Created { revision: *revision }),
             BothCreated => {
                 for at in 0..2 {
                     self.watch_news(at, WatchNews::Created { revision: self.revision });

@@ -67,6 +67,8 @@ pub(crate) enum Do {
     /// What is read under the oldest key in doubt was created at this revision; 0: nothing is there.
     Found(u64),
     Created,
+    /// The same, at this revision.
+    CreatedAt(u64),
     /// One response on the first watch: these changes, `(revision, key)`; our key is "own", others by their revision.
     Gone(&'static [(u64, &'static str)]),
     /// Two watches were confirmed.

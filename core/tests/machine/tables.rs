@@ -33,20 +33,20 @@ fn joining() {
             (
                 "first in line leads without another read",
                 vec![Opened(0), Granted, Joined(&[])],
-                "watch21",
+                "watch",
                 "leading 20 until 8000",
             ),
-            ("second waits", vec![Opened(0), Granted, Joined(&[7])], "watch21", "following other7"),
+            ("second waits", vec![Opened(0), Granted, Joined(&[7])], "watch", "following other7"),
             (
                 "third watches the leader too, and whoever says that it leads",
                 vec![Opened(0), Granted, Joined(&[7, 8])],
-                "watch21 watch21 follow",
+                "watch watch21 follow",
                 "following other7",
             ),
             (
                 "a join never moves the end",
                 vec![Opened(0), Granted, At(1000), Joined(&[])],
-                "watch21",
+                "watch",
                 "leading 20 until 8000",
             ),
             ("a lost join is sent again", vec![Opened(0), Granted, Fails(Kind::NoSpace), At(100)], "join", "out"),
@@ -108,7 +108,7 @@ fn our_own_key() {
             (
                 "a watch that ends is replaced after a look",
                 with(&[WAITING, &[Canceled, Looked(30, &[7])]]),
-                "watch31",
+                "watch",
                 "following other7",
             ),
         ],

@@ -24,13 +24,13 @@ fn a_copy_of_this_process() {
             (
                 "then the leader writes its entry once",
                 with(&[LEADING, RELINKED, &[Looked(20, &[])]]),
-                "watch21 announce",
+                "watch announce",
                 "leading 20 until 8000",
             ),
             (
                 "a follower need not",
                 with(&[THIRD, &[LinkBreaks, At(6000), Opened(0), Checked(20, &[])]]),
-                "watch21 watch21 follow",
+                "watch watch21 follow",
                 "following other7",
             ),
             (

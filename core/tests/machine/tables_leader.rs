@@ -21,7 +21,7 @@ fn a_leader_makes_itself_known() {
             (
                 "a new leader with others behind it writes its entry once",
                 with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30)]]),
-                "unwatch watch31 announce",
+                "unwatch watch announce",
                 "leading 20 until 8000",
             ),
             (
@@ -33,7 +33,7 @@ fn a_leader_makes_itself_known() {
             (
                 "with nobody behind it, it need not",
                 with(&[WAITING, &[Gone(&[(30, "7")]), Looked(30, &[])]]),
-                "unwatch watch31",
+                "unwatch watch",
                 "leading 20 until 8000",
             ),
             ("others report it, and ask nothing", with(&[FOURTH, EIGHT_LEADS]), "unwatch watch31", "following other8"),
@@ -164,7 +164,7 @@ fn checks() {
             (
                 "and watched again",
                 with(&[FOURTH, &[LinkBreaks, At(6000), Opened(0), Checked(30, &[])]]),
-                "watch31 watch31 follow",
+                "watch watch31 follow",
                 "following other7",
             ),
         ],
@@ -194,7 +194,7 @@ fn confirmation_by_role() {
             (
                 "who becomes next confirms at once",
                 with(&[THIRD, NEXT]),
-                "unwatch unwatch unwatch watch31 confirm1",
+                "unwatch unwatch unwatch watch confirm1",
                 "following other7",
             ),
             (
@@ -235,8 +235,8 @@ fn a_large_fleet() {
     check_on(
         &large,
         vec![
-            ("three are few", vec![Opened(0), Granted, Joined(&[7, 8])], "watch21 watch21 follow", "following other7"),
-            ("four are not", vec![Opened(0), At(1000), Granted, Joined(&[7, 8, 9])], "watch21", "following other7"),
+            ("three are few", vec![Opened(0), Granted, Joined(&[7, 8])], "watch watch21 follow", "following other7"),
+            ("four are not", vec![Opened(0), At(1000), Granted, Joined(&[7, 8, 9])], "watch", "following other7"),
             ("they wait until the others have joined", with(&[LATE, &[At(2000)]]), "", "following other7"),
             ("", with(&[LATE, &[At(3000)]]), "follow", "following other7"),
             ("they look by rank", with(&[FOURTH, &[Gone(&[(30, "9")])]]), "", "following other7"),

@@ -49,7 +49,7 @@ fn stopping() {
             (
                 "a join under way is waited for",
                 vec![Opened(0), Granted, Stop(false), Joined(&[])],
-                "watch21 unwatch leave20",
+                "watch unwatch leave20",
                 "out",
             ),
             (

@@ -21,7 +21,7 @@ fn taking_over() {
             (
                 "the look agrees",
                 with(&[WAITING, &[Gone(&[(30, "7")]), Looked(30, &[])]]),
-                "unwatch watch31",
+                "unwatch watch",
                 "leading 20 until 8000",
             ),
             (
@@ -42,6 +42,37 @@ fn taking_over() {
                 with(&[WAITING, RENEWED, &[At(10_000), Gone(&[(30, "7")]), Checked(29, &[])]]),
                 "",
                 "leading 20 until 15500",
+            ),
+            (
+                "a watch that began later than our view proves nothing before a check: others may have written in between",
+                vec![Opened(0), Granted, Joined(&[7]), CreatedAt(25)],
+                "check2",
+                "following other7",
+            ),
+            ("", vec![Opened(0), Granted, Joined(&[7]), CreatedAt(25), Gone(&[(30, "7")])], "look", "following other7"),
+            (
+                "after that it does",
+                vec![Opened(0), Granted, Joined(&[7]), CreatedAt(25), Checked(26, &[]), Gone(&[(30, "7")])],
+                "look",
+                "leading 20 until 8000",
+            ),
+            (
+                "a check that is older than the watch does not do",
+                vec![Opened(0), Granted, Joined(&[7]), CreatedAt(25), Checked(24, &[])],
+                "check2",
+                "following other7",
+            ),
+            (
+                "a leader checks its own entry",
+                vec![Opened(0), Granted, Joined(&[]), CreatedAt(25)],
+                "check1",
+                "leading 20 until 8000",
+            ),
+            (
+                "which has gone",
+                vec![Opened(0), Granted, Joined(&[]), CreatedAt(25), Checked(26, &["own"])],
+                "unwatch join",
+                "out",
             ),
             (
                 "not if the same response ends us",
@@ -117,7 +148,7 @@ fn the_end_of_a_term() {
             (
                 "a renewal that was sent before the join was answered says nothing of our entry",
                 with(&[LATE, &[At(5500), Joined(&[])]]),
-                "watch21",
+                "watch",
                 "leading 20 until 8000",
             ),
             (
@@ -129,7 +160,7 @@ fn the_end_of_a_term() {
             (
                 "an answer that comes later makes no leader before that",
                 with(&[LATE, &[At(8500), Joined(&[])]]),
-                "watch21 look",
+                "watch look",
                 "out",
             ),
             (

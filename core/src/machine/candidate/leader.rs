@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::Candidate;
+use super::{Candidate, Proof};
 use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, Op, Watched, member_key};
@@ -246,10 +246,16 @@ impl Candidate {
             return;
         }
         (self.seen, self.unseen_until) = (at, None);
-        let Some(view) = self.view.as_mut().filter(|_| self.proof.is_none()) else {
+        let Some(view) = self.view.as_mut().filter(|_| !matches!(self.proof, Some(Proof::Unconfirmed { .. }))) else {
             self.must_look = true;
             return;
         };
+        if self.proof.is_some() {
+            // We lead, and our entry stands: nobody can be ahead of it.
+            view.at = at;
+            self.close_gaps();
+            return;
+        }
         let stands = |member: &Member| found(&member.key).filter(|found| found.revision == member.revision);
         if view.before.as_ref().is_some_and(|before| stands(before).is_some()) {
             view.at = at;

@@ -12,7 +12,11 @@ use crate::time::Time;
 pub(super) struct Watching {
     id: WatchId,
     range: Watched,
-    /// The server has confirmed it.
+    /// What happened up to this revision we know already. A server that lags may tell it once more.
+    known: Revision,
+    /// Where the store was when the server confirmed it.
+    created: Option<Revision>,
+    /// It has told all that happened since our view.
     is_live: bool,
 }
 
@@ -47,7 +51,22 @@ impl Candidate {
         for range in wanted {
             if !self.watches.iter().any(|ours| ours.serves_as(&range)) {
                 let id = out.watch(link, range.clone());
-                self.watches.push(Watching { id, range, is_live: false });
+                let known = range.start.map_or(view.at, |start| start - 1);
+                self.watches.push(Watching { id, range, known, created: None, is_live: false });
+            }
+        }
+        self.close_gaps();
+    }
+
+    /// A watch that begins with the next change is live once our view is as new as it is: if other keys were written in between,
+    /// a check shows that ours were not. One that begins in the past goes through a loop of etcd's that turns each 100 ms.
+    pub(super) fn close_gaps(&mut self) {
+        let Some(view) = &self.view else { return };
+        for ours in self.watches.iter_mut().filter(|ours| !ours.is_live && !ours.range.puts_only) {
+            let Some(created) = ours.created else { continue };
+            ours.is_live = ours.range.start.is_some() || created <= view.at;
+            if !ours.is_live {
+                self.hearing.must_check();
             }
         }
     }
@@ -57,25 +76,26 @@ impl Candidate {
         let own = &self.own;
         let before = view.before.as_ref().map_or(own, |before| &before.key);
         let leader = &view.first.key;
-        let since = |at: Revision, from: &Vec<u8>, last: &[u8]| Watched {
-            from: from.clone(),
+        let exact = |start: Option<Revision>, from: &[u8], last: &[u8]| Watched {
+            from: from.to_vec(),
             to: after(last),
-            start: Some(at + 1),
+            start,
             puts_only: false,
         };
-        let exact = |from: &Vec<u8>, last: &[u8]| since(view.at, from, last);
+        let since = Some(view.at + 1);
         let mut ranges = match self.pace.api {
             // A watch of v2 covers one key.
             // A refresh shows soon enough that our own is gone, while we follow.
-            Api::V2 if before != own && self.pace.checks_passwords => vec![exact(before, before)],
-            Api::V2 if before != own => vec![exact(own, own), exact(before, before)],
-            _ => vec![exact(own.min(before), own.max(before))],
+            Api::V2 if before != own && self.pace.checks_passwords => vec![exact(since, before, before)],
+            Api::V2 if before != own => vec![exact(since, own, own), exact(since, before, before)],
+            Api::V2 => vec![exact(since, own, own)],
+            Api::V3 => vec![exact(None, own.min(before), own.max(before))],
         };
         if leader == own || leader == before || self.pace.is_frugal(view.count) {
             return ranges;
         }
         if self.pace.api == Api::V2 || view.count <= self.pace.few {
-            ranges.push(since(view.first_at, leader, leader));
+            ranges.push(exact(Some(view.first_at + 1), leader, leader));
         }
         ranges.extend(self.ahead_of_us());
         ranges
@@ -89,21 +109,22 @@ impl Candidate {
                 self.drop_watch(watch, now, out);
             }
             WatchNews::Created { revision } => {
-                ours.is_live = true;
+                ours.created = Some(revision);
                 self.cancels = 0;
-                // What was written between our view and the watch was told to nobody.
-                if let (None, Some(view)) = (ours.range.start, &self.view)
+                // What a leader said between our view and the watch was told to nobody.
+                if let (true, Some(view)) = (ours.range.puts_only, &self.view)
                     && view.at < revision
                 {
                     self.hearing.check_by(now + out.entropy.spread(self.pace.checks_of(view.count)));
                 }
+                self.close_gaps();
             }
             WatchNews::Canceled { .. } => self.drop_watch(watch, now, out),
             WatchNews::Changes { changes } => {
-                let start = ours.range.start.unwrap_or(0);
+                let known = ours.known;
                 // Between two watches there is no order: only one that covers our key too proves anything (law 2b).
                 let is_proof = ours.is_live && !ours.range.puts_only && ours.covers(&self.own);
-                let changes: Vec<Change> = changes.into_iter().filter(|change| change.at >= start).collect();
+                let changes: Vec<Change> = changes.into_iter().filter(|change| change.at > known).collect();
                 self.changed(&changes, is_proof, out);
             }
         }
