@@ -63,6 +63,12 @@ fn taking_over() {
                 "following other7",
             ),
             (
+                "a watch that began in the future is not asked about in a loop",
+                vec![Opened(0), Granted, Joined(&[7]), CreatedAt(90), Checked(26, &[]), Checked(27, &[])],
+                "",
+                "following other7",
+            ),
+            (
                 "a leader checks its own entry",
                 vec![Opened(0), Granted, Joined(&[]), CreatedAt(25)],
                 "check1",

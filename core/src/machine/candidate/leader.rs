@@ -85,7 +85,12 @@ impl Hearing {
         self.must_check = true;
     }
 
-    /// And not later than then.
+    /// Whether it is.
+    pub(super) fn is_to_check(&self) -> bool {
+        self.must_check
+    }
+
+    /// What we know is to be checked by then.
     pub(super) fn check_by(&mut self, at: Time) {
         self.check_at = self.check_at.min(at);
     }
@@ -253,7 +258,7 @@ impl Candidate {
         if self.proof.is_some() {
             // We lead, and our entry stands: nobody can be ahead of it.
             view.at = at;
-            self.close_gaps();
+            self.checked_gaps(out);
             return;
         }
         let stands = |member: &Member| found(&member.key).filter(|found| found.revision == member.revision);
@@ -265,6 +270,7 @@ impl Candidate {
         self.check_leader(|member| stands(member).cloned(), at, out);
         self.check_later(out);
         self.watch_view(out);
+        self.checked_gaps(out);
     }
 
     /// What a check at this revision has shown of the leader. What an announcement has told meanwhile is newer.

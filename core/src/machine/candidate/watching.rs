@@ -60,7 +60,7 @@ impl Candidate {
 
     /// A watch that begins with the next change is live once our view is as new as it is: if other keys were written in between,
     /// a check shows that ours were not. One that begins in the past goes through a loop of etcd's that turns each 100 ms.
-    pub(super) fn close_gaps(&mut self) {
+    fn close_gaps(&mut self) {
         let Some(view) = &self.view else { return };
         for ours in self.watches.iter_mut().filter(|ours| !ours.is_live && !ours.range.puts_only) {
             let Some(created) = ours.created else { continue };
@@ -188,10 +188,22 @@ impl Candidate {
         out.unwatch(watch);
         self.watches.retain(|ours| ours.id != watch);
         self.must_look = true;
-        // The first time at once; a server that ends every watch is not asked in a tight loop.
+        self.ask_again(now, out);
+    }
+
+    /// The first time at once; a server that ends every watch, or says that one began in the future, is not asked in a tight loop.
+    fn ask_again(&mut self, now: Time, out: &mut InFlight) {
         self.cancels = self.cancels.saturating_add(1);
         if self.cancels > 1 {
             self.retry_at = now + out.entropy.backoff(self.cancels, self.pace.backoff_cap);
+        }
+    }
+
+    /// A check was answered: our view is as new as that.
+    pub(super) fn checked_gaps(&mut self, out: &mut InFlight) {
+        self.close_gaps();
+        if self.hearing.is_to_check() {
+            self.ask_again(out.now, out);
         }
     }
 }
