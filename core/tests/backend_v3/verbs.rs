@@ -37,6 +37,17 @@ async fn a_join_sees_itself_and_its_neighbours() {
     assert_eq!(bench.answer(link, look).await, Answer::Looked(expected));
 }
 
+/// Its looks would be refused, too, when it is to lead.
+#[tokio::test]
+async fn a_server_that_takes_too_few_operations_for_a_look_refuses_the_join() {
+    let cluster = Cluster::of(1, &["--max-txn-ops=2"]);
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    bench.granted(link, 1).await;
+    let join = Op::Join { prefix: PREFIX.into(), own: own(1), name: name(1), lease: 1 };
+    let failure = bench.ask(link, join).await.expect_err("three operations");
+    assert_eq!(failure.kind, ErrorKind::Invalid, "{failure:?}");
+}
+
 /// etcd carries a join out between the writes of others: it must not sort a thousand entries there.
 #[tokio::test]
 async fn a_join_shows_eight_and_of_more_none_but_its_own() {

@@ -21,7 +21,7 @@ use super::words::{self, Garbled};
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Sign, Stamp};
-use crate::member::{LeaseId, Member, Revision};
+use crate::member::{LeaseId, Revision};
 
 /// After so long a link's first read is asked for a second time, and so seldom at last.
 const READ_AGAIN: Duration = Duration::from_millis(500);
@@ -197,27 +197,28 @@ impl Calls {
     }
 
     async fn join(&self, prefix: Vec<u8>, own: Vec<u8>, name: Vec<u8>, lease: LeaseId) -> Result<Reply, Failure> {
-        let put = proto::PutRequest { key: own.clone(), value: name.clone(), lease };
+        let put = proto::PutRequest { key: own.clone(), value: name, lease };
         let request = TxnRequest {
             compare: vec![created_at(own.clone(), 0)],
-            success: vec![op(Request::RequestPut(put)), lowest(&prefix)],
+            // As many operations as a look has: a server that takes fewer refuses us here, and not when we are to lead.
+            success: vec![op(Request::RequestPut(put)), get(&own), lowest(&prefix)],
             failure: vec![get(&own)],
         };
         let answer = self.txn(request, &prefix).await?;
         let created = answer.succeeded;
-        let mut answers = self.counted(answer.responses, if created { 2 } else { 1 })?.into_iter();
+        let mut answers = self.counted(answer.responses, if created { 3 } else { 1 })?.into_iter();
         let stamp = self.stamp(answer.header)?;
         let seen = if created {
             let _put = answers.next();
-            // The read sees the put of its own transaction.
+            // The reads see the put of their own transaction.
+            let ours = self.sound(words::read_one(answers.next(), &own))?;
             let (mut all, count) = self.sound(words::read(answers.next()))?;
             all.sort_by(|one, other| one.rank().cmp(&other.rank()));
-            let own = Some(Member { key: own, name, revision: stamp.revision, lease });
             // Of too many it shows only some.
             all.truncate(if all.len() == count { count } else { 0 });
             let latest = all.iter().rev().take(2).cloned().collect();
             all.truncate(2);
-            Seen { own, latest, first: all, count }
+            Seen { own: ours, latest, first: all, count }
         } else {
             let own = self.sound(words::read_one(answers.next(), &own))?;
             Seen { own, ..Seen::default() }
