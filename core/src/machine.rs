@@ -20,9 +20,9 @@
 //!    much as the one is seen to be behind.
 //! 2. **Only facts make a leader:** (a) a linearizable look, taken after our join, that shows us first; or (b) a
 //!    committed delete of the one member that our last look showed ahead of us, delivered by the one watch that covers
-//!    both it and us, live (it has missed no change since), in a response that does not also end us. After (b) a look follows at once; if it
-//!    disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2 covers one key: there
-//!    only (a) counts.
+//!    both it and us, live (it has missed no change since), in a response that does not also end us. After (b) a look
+//!    follows at once; if it disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2
+//!    covers one key: there only (a) counts.
 //! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
 //!    out, say so, and join again. A waiter without news reads every ttl, or far behind every four, whether its entry,
 //!    the one just before it and the leader's still stand. A renewal that was sent before our join was answered says
@@ -51,10 +51,11 @@
 //! 9. **We never wait for ourselves**, never parse another member's suffix, and rank by (create revision, key) alone.
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.
-//! 11. **A crowd costs what it must:** no look and no renewal without a reason, and one change wakes one candidate. In v3 a new
-//!     leader with others behind it writes its entry once more, signed. All others report it from that write alone, which
-//!     proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the leader's end, too, since
-//!     other libraries announce nothing. If entries of many end at once, those behind them look by rank, the nearest first.
+//! 11. **A crowd costs what it must:** no look and no renewal without a reason, and one change wakes one candidate. In
+//!     v3 a new leader with others behind it writes its entry once more, signed. All others report it from that write
+//!     alone, which proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the
+//!     leader's end, too, since other libraries announce nothing. If entries of many end at once, those behind them
+//!     look by rank, the nearest first.
 //! 12. **One denied key costs no other election anything.** etcd renews a lease only for a user who may write each key on it. If it
 //!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
 //!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use etcd_leader::Event;
 use etcd_leader::machine::Op;
 
 use super::bench::Bench;
 use super::support::Cluster;
-use super::{elected, show, start, until};
+use super::{elected, show, start, turn};
 
 const ROUNDS: usize = 40;
 const WRITES_PER_S: u32 = 5_000;
@@ -49,15 +48,9 @@ fn a_successor_that_has_just_joined() {
         let mut leader = start(&cluster, "/fresh", "first");
         elected(&leader);
         for round in 0..ROUNDS {
-            let next = start(&cluster, "/fresh", &format!("next {round}"));
-            until(&next, |event| matches!(event, Event::Leader(Some(_))));
-            thread::sleep(BEFORE);
-            let stopped = Instant::now();
-            leader.stop();
-            until(&leader, |event| matches!(event, Event::Unelected { .. }));
-            let _ = leader.try_next();
-            elected(&next);
-            times.push(stopped.elapsed());
+            let name = format!("next {round}");
+            let (next, took) = turn(&cluster, &leader, ("/fresh", &name), BEFORE);
+            times.push(took);
             leader = next;
             thread::sleep(Duration::from_millis(100));
         }

@@ -42,6 +42,19 @@ fn elected(election: &Election) {
     until(election, |event| matches!(event, Event::Elected { .. }));
 }
 
+/// The leader stops, so long after its successor has learned who leads: the new leader, and how long that took.
+fn turn(cluster: &Cluster, leader: &Election, (key, name): (&str, &str), joined: Duration) -> (Election, Duration) {
+    let next = start(cluster, key, name);
+    until(&next, |event| matches!(event, Event::Leader(Some(_))));
+    std::thread::sleep(joined);
+    let begun = Instant::now();
+    leader.stop();
+    until(leader, |event| matches!(event, Event::Unelected { .. }));
+    let _ = leader.try_next();
+    elected(&next);
+    (next, begun.elapsed())
+}
+
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort();
     let millis = |time: Duration| time.as_secs_f64() * 1000.0;
@@ -138,16 +151,10 @@ fn figures() {
     let mut leader = start(&cluster, "/turns", "first");
     elected(&leader);
     for round in 0..ROUNDS {
-        let next = start(&cluster, "/turns", &format!("next {round}"));
-        until(&next, |event| matches!(event, Event::Leader(Some(_))));
         // The watch is set up in the moment after the place is known.
-        std::thread::sleep(Duration::from_millis(5));
-        let begun = Instant::now();
-        leader.stop();
-        until(&leader, |event| matches!(event, Event::Unelected { .. }));
-        let _ = leader.try_next();
-        elected(&next);
-        times.push(begun.elapsed());
+        let name = format!("next {round}");
+        let (next, took) = turn(&cluster, &leader, ("/turns", &name), Duration::from_millis(5));
+        times.push(took);
         leader = next;
     }
     show("stop -> the successor's elected", times);

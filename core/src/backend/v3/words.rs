@@ -49,7 +49,7 @@ pub(super) fn change(event: proto::Event) -> Result<Change, Garbled> {
     Ok(Change { at, key, now, leads })
 }
 
-/// What an entry says of its author. One that hangs on another lease than the one it is named after says nothing.
+/// Reads the sign of an entry's last write. An entry that hangs on another lease than its key names has none.
 pub(super) fn sign(entry: &proto::KeyValue) -> Sign {
     if !entry.key.ends_with(format!("/{:x}", entry.lease).as_bytes()) {
         Sign::Nothing

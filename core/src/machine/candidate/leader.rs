@@ -16,8 +16,8 @@ use crate::time::Time;
 /// A leader that announces itself has done so by then.
 const ANNOUNCED: Duration = Duration::from_millis(20);
 
-/// So long after a change the one that is next in line since then may write its entry, too (law 13, `session/marks`). Its first
-/// write may look like a leader's: at that time a word is held back for as long as the second one takes.
+/// A candidate that became next in line writes its entry about a second later, too (law 13, `session/marks`). Its first write may
+/// look like a leader's, so that at that time we believe a word only after the time that a second write takes.
 const MARKED: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_millis(1500);
 const SECOND_WRITE: Duration = Duration::from_millis(5);
 /// A crowd that is started at once has joined by then, and so have those whose clocks are ahead by as much.
@@ -34,7 +34,7 @@ struct Word {
     believe_at: Time,
 }
 
-/// What a candidate is told of who leads, and what it makes of that.
+/// The state of how a candidate learns who leads, and of whether others have learned that it leads itself.
 #[derive(Debug)]
 pub(super) struct Hearing {
     must_check: bool,
@@ -43,7 +43,7 @@ pub(super) struct Hearing {
     horizon: Vec<u8>,
     /// Until then those who join together with us are left alone: we do not watch for who leads.
     follow_at: Time,
-    /// What we were told last, and do not take for true yet.
+    /// The last word that we have heard, while we do not believe it yet.
     word: Option<Word>,
     /// When we last took one for true.
     heard_at: Option<Time>,
@@ -80,17 +80,17 @@ impl Hearing {
         *self = Hearing { are_some_silent: self.are_some_silent, ..Hearing::default() };
     }
 
-    /// What we know is to be checked at once.
+    /// Asks for a check at once.
     pub(super) fn must_check(&mut self) {
         self.must_check = true;
     }
 
-    /// Whether it is.
+    /// Whether a check is asked for.
     pub(super) fn is_to_check(&self) -> bool {
         self.must_check
     }
 
-    /// What we know is to be checked by then.
+    /// Asks for a check at that time at the latest.
     pub(super) fn check_by(&mut self, at: Time) {
         self.check_at = self.check_at.min(at);
     }
@@ -126,8 +126,8 @@ impl Candidate {
         is_begun.then_some(Watched { from, to, start: None, puts_only: true })
     }
 
-    /// Our first look. Whoever is ahead of us has a lease from before this moment: their keys are watched for one that leads.
-    /// If many join a large fleet together, not at once: each of them would be told of all that join after it.
+    /// Our first look. The candidates ahead of us have leases from before this moment, and so lower keys: we watch these for the
+    /// next leader. If many join a large fleet together, we wait: etcd would tell each of them of all that join after it.
     pub(super) fn begin_to_follow(&mut self, before: Option<&Member>, count: usize, out: &mut InFlight) {
         if self.pace.api == Api::V2 || !self.hearing.horizon.is_empty() {
             return;

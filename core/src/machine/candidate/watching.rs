@@ -12,7 +12,7 @@ use crate::time::Time;
 pub(super) struct Watching {
     id: WatchId,
     range: Watched,
-    /// What happened up to this revision we know already. A server that lags may tell it once more.
+    /// We know all changes up to this revision. A server that lags may tell them once more.
     known: Revision,
     /// Where the store was when the server confirmed it.
     created: Option<Revision>,
@@ -111,7 +111,7 @@ impl Candidate {
             WatchNews::Created { revision } => {
                 ours.created = Some(revision);
                 self.cancels = 0;
-                // What a leader said between our view and the watch was told to nobody.
+                // A leader may have announced itself between our view and the watch.
                 if let (true, Some(view)) = (ours.range.puts_only, &self.view)
                     && view.at < revision
                 {
