@@ -55,7 +55,9 @@
 //!     v3 a new leader with others behind it writes its entry once more, signed. All others report it from that write
 //!     alone, which proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the
 //!     leader's end, too, since other libraries announce nothing. If entries of many end at once, those behind them
-//!     look by rank, the nearest first.
+//!     look by rank, the nearest first. In v2 each knows from its last look in which order the first entries will lead. In a
+//!     small fleet each watches the leader's end; in a crowd each watches the next in line, which writes its entry when it
+//!     leads, and one read of the leader's key shows whether it does.
 //! 12. **One denied key costs no other election anything.** etcd renews a lease only for a user who may write each key on it. If it
 //!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
 //!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long
@@ -80,7 +82,7 @@ mod verbs;
 
 pub use entropy::Entropy;
 pub use verbs::{
-    Answer, Change, Failure, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, WatchNews,
+    Answer, Change, Failure, LINE, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, WatchNews,
     Watched, Written,
 };
 
@@ -199,6 +201,8 @@ pub struct Facts {
     pub has_joined: bool,
     /// The wall clock jumped, and no renewal was confirmed since: nobody may begin to lead.
     pub is_suspect: bool,
+    /// v2: the revision of the last write of the candidate's entry that the session knows of; 0 if it knows none.
+    pub written: Revision,
 }
 
 /// A lease that another one has replaced.
@@ -253,6 +257,8 @@ pub struct Place {
     pub leader: Option<Revision>,
     /// It was written on this link: a copy of this process notices that (law 13).
     pub is_marked: bool,
+    /// v2: it leads, and many hear of that by a write of its entry: at once.
+    pub is_loud: bool,
     /// It leads, or is next in line: its lease is renewed twice as often, so that a server that fails costs nobody the lead.
     pub is_near: bool,
 }

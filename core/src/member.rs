@@ -58,6 +58,12 @@ pub struct View {
     pub is_hearsay: bool,
     /// The leader before the one that has announced itself, until a check has shown that it is gone.
     pub displaced: Option<Member>,
+    /// v2: the entries between the leader's and ours that the last look showed, in the order in which they will lead.
+    pub line: Vec<Member>,
+    /// The revision of that look.
+    pub looked_at: Revision,
+    /// v2: the revision at which the first of the line was last known to stand.
+    pub next_at: Revision,
     /// The entry just before ours; `None` if we are first.
     pub before: Option<Member>,
     /// Whether `before` is the only entry ahead of ours, so that its end makes us first (law 2b).

@@ -15,6 +15,7 @@ use crate::time::Time;
 mod act;
 mod copies;
 mod leader;
+mod line;
 mod moving;
 mod pace;
 mod place;
@@ -52,6 +53,8 @@ enum Verb {
     Look,
     /// Read whether what we know still holds.
     Check,
+    /// v2: read whether the leader's entry still stands.
+    Glance,
     Leave,
     /// Hang our entry on another lease.
     Move,
@@ -62,7 +65,7 @@ enum Verb {
 impl Verb {
     /// Nothing is left of it in etcd.
     fn is_read(self) -> bool {
-        matches!(self, Verb::Look | Verb::Check)
+        matches!(self, Verb::Look | Verb::Check | Verb::Glance)
     }
 }
 
@@ -128,6 +131,8 @@ pub struct Candidate {
     watches: Vec<Watching>,
     must_look: bool,
     look_at: Time,
+    /// v2: the next in line has written its entry, and may lead.
+    must_glance: bool,
     /// v3: what we are told of who leads.
     hearing: Hearing,
     retry_at: Time,
@@ -181,6 +186,7 @@ impl Candidate {
             watches: Vec::new(),
             must_look: false,
             look_at: Time::NEVER,
+            must_glance: false,
             hearing: Hearing::default(),
             retry_at: Time::ZERO,
             failures: 0,

@@ -198,6 +198,7 @@ impl Session {
             quiet_until: self.quiet_until,
             has_joined: self.has_joined,
             is_suspect: self.keeper.is_suspect(),
+            written: self.keeper.written(),
         }
     }
 

@@ -65,8 +65,8 @@ pub enum Op {
         /// The keys to read.
         keys: Vec<Vec<u8>>,
     },
-    /// v3: read these keys linearizably at one revision, for a candidate: whether what it knows of its election still holds.
-    /// Answer: `Confirmed`.
+    /// Read these keys, for a candidate: whether what it knows of its election still holds. v3: linearizably, at one revision.
+    /// Answer: `Confirmed`. v2: one after the other, as this server knows them. Answer: `Glimpsed`.
     Check {
         /// The keys to read.
         keys: Vec<Vec<u8>>,
@@ -157,6 +157,8 @@ pub enum Op {
         name: Vec<u8>,
         /// The revision that created it.
         revision: Revision,
+        /// The revision of its last write that we know of: if that still holds, one request is enough.
+        written: Revision,
     },
     /// Watch these keys. Gives [`super::Input::Watch`]. In v2 a watch covers one key.
     Watch {
@@ -268,6 +270,12 @@ pub enum Answer {
         /// The entries.
         found: Vec<Option<Member>>,
     },
+    /// v2: the same, as the server that was asked knows it; the stamp has the oldest revision of these reads. It may lag behind
+    /// the others, so that this says nothing of how far the store is.
+    Glimpsed {
+        /// The entries.
+        found: Vec<Option<Member>>,
+    },
     /// What hangs on the lease, as far as the member knows; nothing if there is no such lease.
     Listed {
         /// The keys.
@@ -319,6 +327,9 @@ pub struct Written {
     pub at: Revision,
 }
 
+/// v2: of so many entries a look tells who they are, the leader's first. In that order they lead after it.
+pub const LINE: usize = 32;
+
 /// What one linearizable read at one revision saw of an election.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Seen {
@@ -326,7 +337,7 @@ pub struct Seen {
     pub own: Option<Member>,
     /// The two entries of the highest rank not above ours (ours among them), the highest first.
     pub latest: Vec<Member>,
-    /// The two entries of the lowest rank of all, the lowest first.
+    /// The entries of the lowest rank of all, the lowest first: two, in v2 up to [`LINE`].
     pub first: Vec<Member>,
     /// How many entries there are.
     pub count: usize,

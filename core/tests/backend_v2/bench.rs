@@ -195,7 +195,8 @@ pub(crate) fn look(ours: &Member) -> Op {
 }
 
 pub(crate) fn withdraw(ours: &Member) -> Op {
-    Op::Withdraw { key: ours.key.clone(), name: ours.name.clone(), revision: ours.revision }
+    let (revision, written) = (ours.revision, ours.revision);
+    Op::Withdraw { key: ours.key.clone(), name: ours.name.clone(), revision, written }
 }
 
 pub(crate) fn text(key: &[u8]) -> &str {

@@ -116,7 +116,10 @@ async fn a_host_with_two_addresses() {
         let mut other = Server::on(listener, |_, client| drop(client.write_all(b"HTTP/1.1 500 Other\r\n\r\n")));
         for _ in 0..3 {
             let asked = bench
-                .ask(link, Op::Withdraw { key: b"/jobs/nightly/1".into(), name: b"one".into(), revision: 1 })
+                .ask(
+                    link,
+                    Op::Withdraw { key: b"/jobs/nightly/1".into(), name: b"one".into(), revision: 1, written: 1 },
+                )
                 .await;
             assert!(asked.is_ok(), "{asked:?}");
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use etcd_leader::ErrorKind;
-use etcd_leader::machine::{Answer, Op, Seen};
+use etcd_leader::machine::{Answer, LINE, Op, Seen};
 use etcd_leader::member::{Member, OWN_TTL};
 
 use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curl, curled, etcd_answer, look, post, text, withdraw};
@@ -52,13 +52,41 @@ async fn a_look_ranks_by_age_and_counts_only_members() {
 
     let seen = bench.look(link, &third).await;
     let by_hand = Member { revision: seen.first[1].revision, ..by_hand };
-    assert_eq!(seen.first, [first.clone(), by_hand.clone()], "by the revision, not by the key");
+    let all = [first.clone(), by_hand.clone(), second.clone(), third.clone()];
+    assert_eq!(seen.first, all, "by the revision, not by the key");
     assert_eq!(seen.latest, [third.clone(), second.clone()]);
     assert_eq!(seen.own, Some(third));
     let seen = bench.look(link, &second).await;
     assert_eq!((seen.own, seen.latest), (Some(second.clone()), vec![second, by_hand]), "none above ours");
     let seen = bench.look(link, &first).await;
     assert_eq!((seen.own, seen.latest), (Some(first.clone()), vec![first]));
+}
+
+#[tokio::test]
+async fn of_many_a_look_tells_the_first() {
+    let cluster = etcd();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    let mut all = Vec::new();
+    for at in 0..LINE + 2 {
+        all.push(bench.member(link, &format!("{at}")).await);
+    }
+    let seen = bench.look(link, &all[LINE + 1]).await;
+    assert_eq!((seen.first.as_slice(), seen.count), (&all[..LINE], all.len()));
+    assert_eq!(seen.latest, [all[LINE + 1].clone(), all[LINE].clone()]);
+}
+
+#[tokio::test]
+async fn a_check_tells_which_of_the_keys_stand() {
+    let cluster = etcd();
+    let (mut bench, link) = Bench::linked(&cluster).await;
+    let (one, two) = (bench.member(link, "one").await, bench.member(link, "two").await);
+    let keys = vec![two.key.clone(), one.key.clone()];
+    let asked = bench.send(link, Op::Check { keys: keys.clone() });
+    let reply = bench.reply(asked).await.expect("an answer");
+    assert_eq!(reply.answer, Answer::Glimpsed { found: vec![Some(two.clone()), Some(one.clone())] });
+    assert_eq!(reply.stamp.revision, two.revision);
+    assert_eq!(bench.answer(link, withdraw(&one)).await, Answer::Left);
+    assert_eq!(bench.answer(link, Op::Check { keys }).await, Answer::Glimpsed { found: vec![Some(two), None] });
 }
 
 #[tokio::test]
@@ -113,13 +141,25 @@ async fn a_leave_takes_only_what_its_revision_created() {
     let cluster = etcd();
     let (mut bench, link) = Bench::linked(&cluster).await;
     let ours = bench.member(link, "one").await;
-    let leave = |revision| Op::Withdraw { key: ours.key.clone(), name: b"one".into(), revision };
-    assert_eq!(bench.answer(link, leave(ours.revision - 1)).await, Answer::Left);
+    let leave = |own: &Member, revision| Op::Withdraw {
+        key: own.key.clone(),
+        name: b"one".into(),
+        revision,
+        written: revision,
+    };
+    assert_eq!(bench.answer(link, leave(&ours, ours.revision - 1)).await, Answer::Left);
     assert_eq!(bench.look(link, &ours).await.own, Some(ours.clone()), "another's revision takes nothing");
     bench.refresh(link, &ours, ours.revision, false).await;
-    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left, "whatever was refreshed since");
+    assert_eq!(bench.answer(link, leave(&ours, ours.revision)).await, Answer::Left, "whatever was refreshed since");
     assert_eq!(bench.look(link, &ours).await, Seen::default());
-    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left, "also if it is gone");
+    assert_eq!(bench.answer(link, leave(&ours, ours.revision)).await, Answer::Left, "also if it is gone");
+    let ours = bench.member(link, "one").await;
+    assert_eq!(
+        bench.answer(link, leave(&ours, ours.revision)).await,
+        Answer::Left,
+        "at once, if nothing was written since"
+    );
+    assert_eq!(bench.look(link, &ours).await, Seen::default());
 }
 
 /// As after a wipe, when the store gives keys and numbers out again.
@@ -128,7 +168,8 @@ async fn a_leave_spares_another_name_that_has_our_key_and_number_unless_it_would
     let cluster = etcd();
     let (mut bench, link) = Bench::linked(&cluster).await;
     let theirs = bench.member(link, "another").await;
-    let withdraw = || Op::Withdraw { key: theirs.key.clone(), name: b"one".into(), revision: theirs.revision };
+    let (revision, written) = (theirs.revision, theirs.revision);
+    let withdraw = || Op::Withdraw { key: theirs.key.clone(), name: b"one".into(), revision, written };
     assert_eq!(bench.answer(link, withdraw()).await, Answer::Spared);
     assert_eq!(bench.look(link, &theirs).await.own, Some(theirs.clone()));
     curled(&cluster, &format!("PUT /v2/keys{}", text(&theirs.key)), "value=another&ttl=&prevExist=true");
@@ -265,6 +306,7 @@ async fn each_verb_asks_for_exactly_this() {
     let (key, name) = (b"/jobs/nightly/7".to_vec(), b"a b".to_vec());
     let refresh = |visible| Op::Refresh { key: key.clone(), name: name.clone(), written: 39, ttl_s: 9, visible };
     let entry = "GET /v2/keys/jobs/nightly/7?quorum=true";
+    let at_once = "DELETE /v2/keys/jobs/nightly/7?prevIndex=38&prevValue=a%20b";
     for (op, wanted) in [
         (post("a b", 9), vec![("POST /v2/keys/jobs/nightly", "value=a%20b&ttl=9")]),
         (
@@ -286,10 +328,17 @@ async fn each_verb_asks_for_exactly_this() {
             vec![("GET /v2/keys/jobs/nightly?quorum=true", "")],
         ),
         (
-            Op::Withdraw { key: key.clone(), name: name.clone(), revision: 7 },
-            vec![(entry, ""), ("DELETE /v2/keys/jobs/nightly/7?prevIndex=39", "")],
+            Op::Withdraw { key: key.clone(), name: name.clone(), revision: 7, written: 38 },
+            vec![(at_once, ""), (entry, ""), ("DELETE /v2/keys/jobs/nightly/7?prevIndex=39", "")],
         ),
-        (Op::Withdraw { key: key.clone(), name: name.clone(), revision: 6 }, vec![(entry, "")]),
+        (
+            Op::Withdraw { key: key.clone(), name: name.clone(), revision: 6, written: 38 },
+            vec![(at_once, ""), (entry, "")],
+        ),
+        (
+            Op::Check { keys: vec![key.clone(), b"/jobs/nightly/6".into()] },
+            vec![("GET /v2/keys/jobs/nightly/7", ""), ("GET /v2/keys/jobs/nightly/6", "")],
+        ),
     ] {
         let mut server = recorder();
         let mut bench = Bench::on(&[server.url()]);
@@ -310,7 +359,7 @@ async fn a_leave_that_is_overtaken_by_a_write_is_a_failure_to_be_repeated() {
     let server = recorder();
     let mut bench = Bench::on(&[server.url()]);
     let link = bench.open(0).await.expect("a link").0;
-    let leave = Op::Withdraw { key: b"/jobs/nightly/7".into(), name: b"a b".into(), revision: 7 };
+    let leave = Op::Withdraw { key: b"/jobs/nightly/7".into(), name: b"a b".into(), revision: 7, written: 38 };
     let failure = bench.ask(link, leave).await.expect_err("written meanwhile");
     assert_eq!(failure.kind, ErrorKind::Server, "{failure:?}");
     assert!(failure.detail.contains("/jobs/nightly/7 was written meanwhile"), "{failure:?}");

@@ -5,6 +5,7 @@
 #[path = "../backend_v3/bench.rs"]
 #[allow(dead_code)]
 mod bench;
+mod counts;
 mod fresh;
 mod many;
 mod one_key;

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use etcd_leader::{Config, Election, Event, Next, clock};
+use etcd_leader::{Api, Config, Election, Event, Next, clock};
 
-use super::restarts::received;
+use super::counts::Counts;
 use super::support::Cluster;
 use super::support::children::Children;
 use super::support::spawn::spawn;
@@ -31,7 +31,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn start(cluster: &Cluster, count: usize) -> Crowd {
+    fn start(cluster: &Cluster, api: Api, count: usize) -> Crowd {
         let exe = std::env::current_exe().expect("this binary");
         let (said, lines) = channel();
         let processes = PROCESSES.min(count);
@@ -39,7 +39,7 @@ impl Crowd {
             let mut command = Command::new(&exe);
             command.args(["--exact", "one_key::process", "--ignored", "--nocapture", "--test-threads=1"]);
             let each = count / processes + usize::from(number < count % processes);
-            command.env("EL_FIGURES_PART", format!("{}\n{number}\n{each}", cluster.urls()[0]));
+            command.env("EL_FIGURES_PART", format!("{}\n{api:?}\n{number}\n{each}", cluster.urls()[0]));
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = spawn(command).expect("a process");
             let output: ChildStdout = child.stdout.take().expect("its output");
@@ -115,24 +115,25 @@ fn etcd_ms(cluster: &Cluster) -> u64 {
     cluster.pids().into_iter().map(|pid| cpu_ms(&pid.to_string())).sum()
 }
 
-fn one_key(count: usize) {
-    let cluster = Cluster::single();
+fn one_key(api: Api, count: usize) {
+    let cluster = Cluster::of(1, if api == Api::V2 { &["--enable-v2=true"] } else { &[] });
     let (_, floor) = floors(&cluster, CHANGES, REST);
-    let mut crowd = Crowd::start(&cluster, count);
+    let mut crowd = Crowd::start(&cluster, api, count);
     thread::sleep(Duration::from_secs(2));
-    let (before, busy) = (received(&cluster), etcd_ms(&cluster));
+    let (before, busy) = (Counts::of(&cluster), etcd_ms(&cluster));
     let times = changes(&mut crowd, count);
-    let (after, busy) = (received(&cluster), etcd_ms(&cluster) - busy);
-    let per = |at: usize| (after[at] - before[at]) / CHANGES as f64;
-    let name = format!("{count} of one key");
+    let (each, busy) = (Counts::of(&cluster).since(&before, CHANGES as f64), etcd_ms(&cluster) - busy);
+    let name = format!("{count} of one key{}", if api == Api::V2 { ", v2" } else { "" });
     println!("{:<44} {}", format!("{name}: floor, a delete -> its watch event"), percentiles(floor));
     println!("{:<44} {}", format!("{name}: stop -> the successor's elected"), percentiles(times.next));
     println!("{:<44} {}", format!("{name}: 95 % of the others know it"), percentiles(times.told));
     println!(
-        "{:<44} {:.1} requests, {:.1} messages of streams, {:.1} ms of etcd's processor, {} not told",
+        "{:<44} {:.1} requests, {:.1} messages of streams, {:.1} commits, {:.0} KiB of loopback, {:.1} ms of etcd's processor, {} not told",
         format!("{name}: one cycle"),
-        per(0),
-        per(1),
+        each.requests,
+        each.messages,
+        each.commits,
+        each.loopback_kib,
         busy as f64 / CHANGES as f64,
         times.untold,
     );
@@ -141,13 +142,19 @@ fn one_key(count: usize) {
 #[test]
 #[ignore = "prints figures and takes a minute: make figures"]
 fn two_to_a_hundred() {
-    [2, 10, 100].into_iter().for_each(one_key);
+    [2, 10, 100].into_iter().for_each(|count| one_key(Api::V3, count));
+}
+
+#[test]
+#[ignore = "prints figures and takes a minute: make figures"]
+fn two_to_a_hundred_on_v2() {
+    [2, 100].into_iter().for_each(|count| one_key(Api::V2, count));
 }
 
 #[test]
 #[ignore = "prints figures and takes half a minute: make figures"]
 fn a_thousand() {
-    one_key(1000);
+    one_key(Api::V3, 1000);
 }
 
 /// A candidate of a process.
@@ -163,12 +170,14 @@ struct One {
 fn process() {
     let Ok(words) = std::env::var("EL_FIGURES_PART") else { return };
     let mut words = words.split('\n');
-    let (url, number, each) = (words.next().expect("a url"), words.next().expect("a number"), words.next());
+    let (url, api) = (words.next().expect("a url"), words.next().expect("an API"));
+    let (number, each) = (words.next().expect("a number"), words.next());
+    let api = if api == "V2" { Api::V2 } else { Api::V3 };
     let each: usize = each.and_then(|each| each.parse().ok()).expect("a number");
     let (due, rung) = channel();
     let start = |at: usize| {
         let name = format!("{number}-{at}");
-        let config = Config { endpoints: vec![url.into()], key: "/crowd".into(), name, ..Config::default() };
+        let config = Config { endpoints: vec![url.into()], key: "/crowd".into(), name, api, ..Config::default() };
         let election = Election::start(&config).expect("a good config");
         let hook = due.clone();
         election.on_due(move || _ = hook.send(Some(at)));

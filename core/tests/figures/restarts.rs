@@ -1,12 +1,12 @@
 //! A thousand candidates of one key, in four processes, of which each is stopped and started again within ten seconds.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use etcd_leader::{Config, Election, Event, Next, clock};
 
+use super::counts::Counts;
 use super::support::Cluster;
 use super::support::children::Children;
 use super::support::spawn::spawn;
@@ -17,21 +17,6 @@ const WITHIN_MS: u64 = 10_000;
 
 fn now_ms() -> u64 {
     clock::now().as_nanos() / 1_000_000
-}
-
-/// Counts the requests that this etcd has received, and the messages of streams (renewals, watches).
-pub(super) fn received(cluster: &Cluster) -> [f64; 2] {
-    let mut stream = TcpStream::connect(cluster.client_address(0)).expect("etcd");
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("a request");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("metrics");
-    let counted = text.lines().filter(|line| line.starts_with("grpc_server_msg_received_total"));
-    let mut sums = [0.0; 2];
-    for line in counted {
-        let (name, number) = line.rsplit_once(' ').expect("a number");
-        sums[usize::from(!name.contains("\"unary\""))] += number.parse::<f64>().expect("a number");
-    }
-    sums
 }
 
 /// A line that a process says: when, which candidate, what.
@@ -69,7 +54,7 @@ fn a_thousand_restart() {
     }
     println!("{:<44} {} ms", "1,000 candidates of a key: all in line", now_ms() - begun);
     std::thread::sleep(Duration::from_secs(5));
-    let (before, begun) = (received(&cluster), now_ms());
+    let (before, begun) = (Counts::of(&cluster), now_ms());
     for child in &mut crowd.0 {
         child.stdin.as_mut().expect("its input").write_all(b"go\n").expect("it reads");
     }
@@ -89,8 +74,7 @@ fn a_thousand_restart() {
             }
         }
     }
-    let after = received(&cluster);
-    let each = |at: usize| (after[at] - before[at]) / (PROCESSES * EACH) as f64;
+    let each = Counts::of(&cluster).since(&before, (PROCESSES * EACH) as f64);
     terms.sort();
     let (mut gap, mut free_since) = (0, None);
     for (at, words) in &terms {
@@ -104,8 +88,8 @@ fn a_thousand_restart() {
         "{:<44} all back {} ms after the last; {:.1} requests and {:.1} messages of streams each; {} changes, at most {gap} ms without a leader; {lost} lost, {troubles} troubles",
         "1,000 restart within 10 s",
         (back - begun).saturating_sub(WITHIN_MS),
-        each(0),
-        each(1),
+        each.requests,
+        each.messages,
         terms.iter().filter(|(_, words)| words == "elected").count(),
     );
 }

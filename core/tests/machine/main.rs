@@ -23,7 +23,7 @@ use etcd_leader::config::{Config, SessionSettings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{
-    Answer, CandidateId, Change, Entropy, Failure, Input, LinkId, Op, Reply, Report, Request, Seen, Sign, Stamp,
+    Answer, CandidateId, Change, Entropy, Failure, Input, LINE, LinkId, Op, Reply, Report, Request, Seen, Sign, Stamp,
     WatchId, WatchNews, Written,
 };
 use etcd_leader::member::{LeaseId, Member, OWN_TTL, Standing};
@@ -179,7 +179,7 @@ impl Stage {
         let mut all: Vec<Member> = ahead.iter().map(|revision| Stage::other(*revision)).chain([self.me()]).collect();
         let latest = all.iter().rev().take(2).cloned().collect();
         let count = all.len();
-        all.truncate(2);
+        all.truncate(if self.lease == OWN_TTL { LINE } else { 2 });
         Seen { own: Some(self.me()), latest, first: all, count }
     }
 
@@ -276,7 +276,9 @@ impl Stage {
                     _ => None,
                 });
                 let found = asked.unwrap_or_default().iter().map(|key| self.stands(key, gone)).collect();
-                self.answer(step, is_check, self.stamp(), Answer::Confirmed { found });
+                let answer =
+                    if self.lease == OWN_TTL { Answer::Glimpsed { found } } else { Answer::Confirmed { found } };
+                self.answer(step, is_check, self.stamp(), answer);
             }
             Written(watch, at, revision, leads) => {
                 self.revision = *at;

@@ -25,10 +25,16 @@ fn few_watch_the_leader_and_many_do_not() {
         ("a leader watches its own", vec![Opened(0), Posted, Looked(20, &[])], "watch21", "leading 20 until 8000"),
         ("of many, the one before alone", MANY.to_vec(), "watch21", "following other1"),
         (
-            "few look at once when the leader is gone",
+            "few know who stood behind the leader when that is gone",
             with(&[FEW, &[GoneOn(1, &[(21, "7")])]]),
+            "unwatch",
+            "following other8",
+        ),
+        (
+            "and look at once when that one is gone, too",
+            with(&[FEW, &[GoneOn(1, &[(21, "7")]), GoneOn(0, &[(22, "8")])]]),
             "look",
-            "following other7",
+            "following other8",
         ),
         (
             "few hear of all, and look seldom",
@@ -66,7 +72,7 @@ fn a_refresh_goes_first_and_alone() {
         ),
         (
             "a refresh that waits for a look is not sent once that shows our entry gone",
-            with(&[FEW, &[GoneOn(1, &[(21, "7")]), At(5000), LookedGone(22)]]),
+            with(&[FEW, &[GoneOn(0, &[(21, "8")]), At(5000), LookedGone(22)]]),
             "unwatch unwatch post",
             "out",
         ),

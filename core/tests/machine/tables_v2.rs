@@ -1,5 +1,6 @@
 //! The tables of API v2: an entry with a time to live of its own, refreshed and checked.
 
+use etcd_leader::config::SessionSettings;
 use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
@@ -56,6 +57,115 @@ fn taking_over() {
             "following other7",
         ),
     ]);
+}
+
+#[test]
+fn those_far_behind_know_the_line() {
+    let fourth = with(&[&[Opened(0), Posted, Looked(20, &[7, 8, 9]), Created]]);
+    let eight_leads = with(&[&fourth, &[GoneOn(2, &[(22, "7")])]]);
+    check(vec![
+        (
+            "the leader's end: the next in line leads, and is watched from the look on",
+            eight_leads.clone(),
+            "unwatch watch21",
+            "following other8",
+        ),
+        (
+            "it had ended before: the one after it, whose end we watch anyway",
+            with(&[&eight_leads, &[GoneOn(2, &[(21, "8")])]]),
+            "unwatch",
+            "following other9",
+        ),
+        (
+            "so that we are the next",
+            with(&[&eight_leads, &[GoneOn(2, &[(21, "8")]), GoneOn(1, &[(23, "9")])]]),
+            "look",
+            "following other9",
+        ),
+        (
+            "the one before us ended: a look shows who is now, and the line",
+            with(&[&fourth, &[GoneOn(1, &[(21, "9")]), GoneOn(2, &[(22, "7")])]]),
+            "unwatch watch21",
+            "following other8",
+        ),
+        (
+            "nobody is known to stand between",
+            with(&[&fourth, &[GoneOn(1, &[(21, "9")]), GoneOn(2, &[(22, "7")]), GoneOn(2, &[(23, "8")])]]),
+            "",
+            "following other8",
+        ),
+        (
+            "its own refresh is newer than what the server shows a check",
+            with(&[&fourth, &[At(5000), Refreshed(30), At(10_000)]]),
+            "refresh look",
+            "following other7",
+        ),
+    ]);
+}
+
+fn among_many(few: usize, rows: Vec<Row>) {
+    check_on(&SessionSettings { few, ..settings(1, Api::V2, OnStoreReset::Continue) }, rows);
+}
+
+/// The last of ten, four ttls later: none of its keys was heard of.
+fn tenth() -> Vec<Do> {
+    let mut tenth = vec![Opened(0), Posted, Looked(20, &[1, 2, 3, 4, 5, 6, 7, 8, 9]), Created];
+    tenth.extend((1..8).flat_map(|turn| [At(5_000 * turn), Refreshed(30 + turn)]));
+    tenth.push(At(39_999));
+    tenth
+}
+
+#[test]
+fn among_many_single_keys_are_read() {
+    let then = |step: Do| with(&[&tenth(), &[step]]);
+    among_many(
+        9,
+        vec![
+            ("our own, the one before us, the leader's and the next one's", tenth(), "check4", "following other1"),
+            ("all stand", then(Checked(37, &[])), "", "following other1"),
+            ("the leader's is gone", then(Checked(37, &["1"])), "unwatch watch21 show", "following other2"),
+            ("the next one's is gone", then(Checked(37, &["2"])), "unwatch watch21", "following other1"),
+            ("both", then(Checked(37, &["1", "2"])), "unwatch watch21 unwatch watch21 show", "following other3"),
+            ("the one before us is gone", then(Checked(37, &["9"])), "look", "following other1"),
+            ("our own is gone", then(Checked(37, &["own"])), "unwatch unwatch unwatch post", "out"),
+            ("the server lags: a look never does", then(Checked(36, &["own"])), "look", "following other1"),
+        ],
+    );
+}
+
+#[test]
+fn many_watch_the_next_in_line_and_not_the_leader() {
+    let idle = with(&[&tenth(), &[Checked(37, &[])]]);
+    let wrote = with(&[&idle, &[Written(2, 38, 2, false)]]);
+    among_many(
+        9,
+        vec![
+            ("it was written: does it lead?", wrote.clone(), "check1", "following other1"),
+            ("it does", with(&[&wrote, &[Checked(38, &["1"])]]), "unwatch watch21 show", "following other2"),
+            ("it does not", with(&[&wrote, &[Checked(38, &[])]]), "", "following other1"),
+            (
+                "what it wrote before that says nothing new",
+                with(&[&wrote, &[Checked(40, &[]), Written(2, 39, 2, false)]]),
+                "",
+                "following other1",
+            ),
+            ("it has ended", with(&[&idle, &[GoneOn(2, &[(38, "2")])]]), "unwatch watch21", "following other1"),
+            (
+                "the history is cleared: single keys are read",
+                with(&[&idle, &[Canceled]]),
+                "unwatch check4",
+                "following other1",
+            ),
+        ],
+    );
+    let leads = &[At(5000), Refreshed(21), GoneOn(1, &[(22, "7")]), LookedFirst(22)];
+    among_many(
+        1,
+        vec![
+            ("who takes over says so at once", with(&[WAITING, leads]), "unwatch show", "leading 20 until 13000"),
+            ("and once", with(&[WAITING, leads, &[Refreshed(23), At(9_999)]]), "", "leading 20 until 13000"),
+        ],
+    );
 }
 
 #[test]

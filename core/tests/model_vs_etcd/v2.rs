@@ -167,9 +167,11 @@ impl<'a> Pair<'a> {
     fn shifted(&self, op: Op) -> Op {
         match op {
             Op::Look { prefix, own, up_to } => Op::Look { prefix, own: self.key(&own), up_to: up_to + self.offset },
-            Op::Withdraw { key, name, revision } => {
-                Op::Withdraw { key: self.key(&key), name, revision: revision + self.offset }
+            Op::Withdraw { key, name, revision, written } => {
+                let (revision, written) = (revision + self.offset, written + self.offset);
+                Op::Withdraw { key: self.key(&key), name, revision, written }
             }
+            Op::Check { keys } => Op::Check { keys: keys.iter().map(|key| self.key(key)).collect() },
             Op::Refresh { key, name, written, ttl_s, visible } => {
                 let (key, written) = (self.key(&key), written + self.offset);
                 Op::Refresh { key, name, written, ttl_s, visible }
@@ -194,6 +196,10 @@ impl<'a> Pair<'a> {
             Answer::Looked(Seen { own, latest, first, count }) => {
                 let own = own.map(|own| self.member_back(own));
                 Answer::Looked(Seen { own, latest: all(latest), first: all(first), count })
+            }
+            Answer::Glimpsed { found } => {
+                let back = |found: Option<Member>| found.map(|member| self.member_back(member));
+                Answer::Glimpsed { found: found.into_iter().map(back).collect() }
             }
             other => other,
         };
@@ -258,9 +264,11 @@ async fn play(seed: u64, real: &Cluster, bench: &mut Bench, counts: &mut BTreeMa
             42..50 => {
                 let revision = if rng.permille(700) { member.revision } else { some_revision };
                 let name = if rng.permille(800) { member.name } else { b"another".to_vec() };
-                ("withdraw", Op::Withdraw { key: member.key, name, revision })
+                let written = written.filter(|_| rng.permille(500)).unwrap_or(some_revision);
+                ("withdraw", Op::Withdraw { key: member.key, name, revision, written })
             }
-            50..68 => {
+            50..55 => ("check", Op::Check { keys: vec![member.key, rng.pick(&known).key.clone()] }),
+            55..68 => {
                 *pair.counts.entry("watch").or_default() += 1;
                 let start = if rng.permille(500) { pair.revision() + 1 } else { some_revision };
                 pair.watch(bench, member.key, start).await;
@@ -295,8 +303,15 @@ async fn the_model_answers_as_etcd_does_on_v2() {
     }
     println!("{counts:?}");
     if one.is_none() {
-        let least =
-            [("post", 300), ("refresh", 300), ("look", 100), ("withdraw", 100), ("watch", 200), ("changes", 300)];
+        let least = [
+            ("post", 300),
+            ("refresh", 300),
+            ("look", 100),
+            ("withdraw", 100),
+            ("check", 60),
+            ("watch", 200),
+            ("changes", 300),
+        ];
         let others = ["deleted", "set", "updated", "refreshed", "all deleted"].map(|what| (what, 20));
         for (what, least) in least.into_iter().chain(others).chain([("cleared", 5)]) {
             assert!(counts.get(what).is_some_and(|count| *count >= least), "too few of {what}: {counts:?}");

@@ -68,7 +68,7 @@ pub(crate) struct Books {
     renewed: Option<Renewed>,
     order: u64,
     /// The newest that a watch has told of each election.
-    heard: [Revision; ELECTIONS.len()],
+    pub(crate) heard: [Revision; ELECTIONS.len()],
     /// The highest revision seen.
     known: Revision,
     cluster: Option<u64>,
@@ -184,6 +184,7 @@ impl World {
             Op::ListKeys { .. } => Verb::Other,
             Op::Join { lease, own, prefix, .. } => {
                 self.stats.joins += 1;
+                self.referee.frugal.joins(proc);
                 self.stats.rejoins += u64::from(books.places.iter().any(|place| place.0 == *own));
                 if books.lease(*lease).is_none_or(|known| known.revoked || known.certain == Time::ZERO) {
                     wrong = Some((8, format!("join under lease {lease:x}, which was revoked or never granted")));
@@ -215,6 +216,7 @@ impl World {
             }
             Op::Post { .. } => {
                 self.stats.joins += 1;
+                self.referee.frugal.joins(proc);
                 self.stats.rejoins += u64::from(books.ledger.all().next().is_some());
                 if books.asked != all {
                     wrong = Some((10, "joined before all endpoints were asked".into()));
@@ -248,8 +250,10 @@ impl World {
             }
             Op::Watch { watch, range } => {
                 books.watches.push((*watch, request.link, range.clone()));
-                let at = books.ledger.looked_at;
-                if self.is_v2() && range.start != Some(at + 1) {
+                let (at, checked_at) = (books.ledger.looked_at, &books.ledger.checked_at);
+                let begins_after = |at: &Revision| range.start == Some(at + 1);
+                let has_seen = begins_after(&at) || checked_at.iter().any(begins_after);
+                if self.is_v2() && !has_seen {
                     self.referee.accuse(3, format!("p{proc}: watches from {:?}, and looked at {at}", range.start));
                 }
                 return;
@@ -314,7 +318,9 @@ impl World {
                     let election = ELECTIONS.iter().position(|key| last.key.starts_with(&members_of(key))).unwrap_or(0);
                     books.heard[election] = last.at;
                 }
-                self.referee.frugal.calls += u64::from(changes.iter().any(|change| change.now.is_none()));
+                let mut ends = changes.iter().filter(|change| change.now.is_none());
+                let ledger = &mut self.procs[proc].books.ledger;
+                self.referee.frugal.calls += u64::from(ends.any(|change| ledger.heard_end(&change.key)));
                 self.referee.frugal.heard(proc);
             }
             Input::Watch { news: WatchNews::Canceled { .. }, .. } => {
@@ -348,7 +354,8 @@ impl World {
         // An opening that did not read shows nothing of the store.
         let has_read = stamp.revision > 0 || !matches!(call.verb, Verb::Open(_));
         // The header of what the lessor says is not linearizable.
-        if has_read && !matches!(reply.answer, Answer::Renewed { .. } | Answer::Listed { .. }) {
+        let lags = matches!(reply.answer, Answer::Renewed { .. } | Answer::Listed { .. } | Answer::Glimpsed { .. });
+        if has_read && !lags {
             if stamp.revision < call.known {
                 let text = format!(
                     "p{proc}: the store went back from {} to {}: quiet for {quarantine:?}",
@@ -359,9 +366,8 @@ impl World {
                 }
                 (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
                 books.known = stamp.revision;
-                // An opening under way is answered by the new history, which is known of by now.
-                let openings = books.calls.iter_mut().filter(|call| matches!(call.verb, Verb::Open(_)));
-                openings.for_each(|call| call.known = 0);
+                // What is under way is answered by the new history, which is known of by now.
+                books.calls.iter_mut().for_each(|call| call.known = 0);
                 books.ledger.void();
                 self.stats.quarantines += 1;
                 self.referee.lost_history(proc);

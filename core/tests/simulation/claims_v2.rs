@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, Request, members_of};
+use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, Report, Request, members_of};
 use etcd_leader::member::{OWN_TTL, Revision, Standing};
 use etcd_leader::time::Time;
 
@@ -38,9 +38,9 @@ impl World {
         if let Some(endpoint) = endpoint {
             ledger.asked(*id, key, now, endpoint);
         }
-        if ledger.under(key).is_none() {
+        let Some(revision) = ledger.under(key).map(|entry| entry.revision) else {
             return Err((8, format!("refreshes {}, which no post gave it", text(key))));
-        }
+        };
         if ledger.under(key).is_some_and(|entry| entry.is_lost) {
             return Err((8, format!("refreshes {}, which it was told is not its own any more", text(key))));
         }
@@ -48,11 +48,17 @@ impl World {
             return Ok(None);
         }
         self.stats.visible_refreshes += 1;
-        let leader = ledger.first.as_ref().map(|first| first.1);
+        self.referee.frugal.shows += 1;
+        let leader = ledger.leader;
         let before = ledger.shown_at.replace(now);
-        if self.mood == Mood::Quiet {
+        // One that has stopped does not say any more who leads.
+        let is_judged = self.mood == Mood::Quiet && self.procs[proc].cands.iter().all(|cand| !cand.stopped);
+        let ledger = &self.procs[proc].books.ledger;
+        if is_judged {
             let next = before.map(|before| before + self.settings.renew_every);
-            if next.is_some_and(|next| now.as_nanos() + MS < next.as_nanos()) {
+            // A leader makes itself known at once.
+            let leads = leader == Some(revision);
+            if next.is_some_and(|next| now.as_nanos() + MS < next.as_nanos()) && !leads {
                 return Err((11, "writes visibly twice within one renewal".into()));
             }
             // One that was due in the very moment in which it saw the change may have been meant for the one before.
@@ -91,9 +97,9 @@ impl World {
         let now = self.local(proc);
         let Some((endpoint, link)) = on else { return };
         let ttl = self.settings.ttl();
-        let (mood, inc) = (self.mood, self.procs[proc].inc);
         let books = &mut self.procs[proc].books;
         let ledger = &mut books.ledger;
+        let heard = books.heard.iter().copied().max().unwrap_or(0);
         // Which answers of a cluster that was built anew count, the crew alone knows: its clocks are not judged any more.
         let is_known = *ledger.cluster.get_or_insert(reply.stamp.cluster) == reply.stamp.cluster;
         match reply.stamp.clock_s {
@@ -116,21 +122,33 @@ impl World {
                     ledger.shown = *leader;
                 }
             }
+            Answer::Glimpsed { .. } => ledger.checked_at.push(reply.stamp.revision),
             Answer::Looked(seen) => {
-                let changed = ledger.looked(seen, reply.stamp.revision, sent).is_some();
-                if changed {
-                    ledger.changed_at = Some(now);
-                }
-                let place = ledger.all().last().map(|entry| entry.revision);
-                if let (true, Some(place), Some((_, leader))) = (changed, place, ledger.first.clone())
-                    && mood != Mood::Storm
-                {
-                    let by = now + self.settings.renew_every + self.settings.attempt * 2;
-                    let by = self.procs[proc].clock.truly(by);
-                    self.at(by, Ev::Shown(Showing { proc, inc, place, leader }));
+                if let Some(leader) = ledger.looked(seen, (reply.stamp.revision, heard), sent, now) {
+                    self.is_to_show(proc, leader);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What a crew says of who leads.
+    pub(crate) fn says_v2(&mut self, proc: usize, report: &Report) {
+        let now = self.local(proc);
+        if let Standing::Following(Some(leader)) = &report.standing
+            && let Some(leader) = self.procs[proc].books.ledger.believes(leader.token, now)
+        {
+            self.is_to_show(proc, leader);
+        }
+    }
+
+    fn is_to_show(&mut self, proc: usize, leader: Revision) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        let place = self.procs[proc].books.ledger.all().last().map(|entry| entry.revision);
+        if let Some(place) = place.filter(|_| self.mood != Mood::Storm) {
+            let by = now + self.settings.renew_every + self.settings.attempt * 2;
+            let by = self.procs[proc].clock.truly(by);
+            self.at(by, Ev::Shown(Showing { proc, inc, place, leader }));
         }
     }
 
@@ -140,7 +158,7 @@ impl World {
         let ledger = &this.books.ledger;
         let is_there = this.inc == inc && this.crew.is_some() && this.cands.iter().all(|cand| !cand.stopped);
         let is_current = ledger.all().last().is_some_and(|entry| entry.revision == place && !entry.is_lost);
-        let is_view = ledger.first.as_ref().is_some_and(|first| first.1 == leader);
+        let is_view = ledger.leader == Some(leader);
         if is_there && is_current && is_view && ledger.shown != Some(leader) {
             let what = format!("p{proc} has not shown those behind it that {leader} leads: {:?}", ledger.shown);
             self.referee.accuse(11, what);
@@ -150,7 +168,9 @@ impl World {
     /// Who made the entry that a request is about to delete, if there is one.
     pub(crate) fn owner_of(&self, call: &Call) -> Option<Option<(usize, u32)>> {
         match (&call.op, call.stage) {
-            (Op::Withdraw { key, .. }, Stage::Delete(_)) => self.clusters[0].store.lives.get(key).map(|life| life.by),
+            (Op::Withdraw { key, .. }, Stage::First | Stage::Delete(_)) => {
+                self.clusters[0].store.lives.get(key).map(|life| life.by)
+            }
             _ => None,
         }
     }

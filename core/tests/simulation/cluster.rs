@@ -272,7 +272,7 @@ impl Cluster {
                     store.advance();
                     store.put(own, name, *lease);
                 }
-                let seen = store.seen(prefix, own, Revision::MAX);
+                let seen = store.seen(prefix, own, Revision::MAX, 2);
                 let is_shown = !created || seen.count <= self.join_reads;
                 let own = seen.own.clone();
                 let seen = if is_shown { seen } else { Seen { own, count: seen.count, ..Seen::default() } };
@@ -295,7 +295,7 @@ impl Cluster {
                 }
                 Answer::Touched { touched, found: found.filter(|_| !touched) }
             }
-            Op::Look { prefix, own, up_to } => Answer::Looked(store.seen(prefix, own, *up_to)),
+            Op::Look { prefix, own, up_to } => Answer::Looked(store.seen(prefix, own, *up_to, 2)),
             Op::Leave { key, revision } => {
                 if store.entries.get(key).is_some_and(|entry| entry.revision == *revision) {
                     store.advance();

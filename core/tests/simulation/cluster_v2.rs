@@ -1,7 +1,7 @@
 //! What a request of etcd's API v2 does when it is carried out, and the members' wall clocks.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Answer, Failure, Op, Reply, Seen, Stamp, Written};
+use etcd_leader::machine::{Answer, Failure, LINE, Op, Reply, Seen, Stamp, Written};
 use etcd_leader::member::{OWN_TTL, Revision};
 
 use crate::cluster::{Cluster, Outcome};
@@ -11,13 +11,15 @@ use crate::store_v2::{Life, Refusal, Term, Wall};
 /// What the members' clocks show when the world begins, in seconds since 1970.
 const EPOCH_S: i64 = 1_795_000_000;
 
-/// A verb may be two requests on the wire: which one this is.
+/// A verb may be several requests on the wire: which one this is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
     #[default]
     First,
     /// A refresh was refused: what is there?
     ReadBack,
+    /// The entry to leave was not as the first request had it: what is there?
+    ReadFirst,
     /// The entry to leave was read, and had been written last at this revision: delete it if that is still so.
     Delete(Revision),
 }
@@ -67,6 +69,9 @@ impl Cluster {
         if self.is_file {
             return Outcome::Done(Err(Failure::new(ErrorKind::NotADirectory, "Not a directory (104)")));
         }
+        if let Op::Check { keys } = op {
+            return Outcome::Done(Ok(self.own_view(at, keys, now)));
+        }
         if node.cut || !self.serves() {
             return Outcome::Stuck;
         }
@@ -81,6 +86,14 @@ impl Cluster {
         }
     }
 
+    /// What this member itself knows of these keys. One that is cut off knows no more than it has said before.
+    fn own_view(&self, at: usize, keys: &[Vec<u8>], now: Ns) -> Reply {
+        let node = &self.nodes[at];
+        let revision = if node.cut { node.floor } else { self.applied(at, now) };
+        let found = keys.iter().map(|key| self.store.entry_at(key, revision)).collect();
+        Reply { stamp: Stamp { revision, ..self.stamp_v2(at, now) }, answer: Answer::Glimpsed { found } }
+    }
+
     /// `Err` names the request that follows.
     fn commit_v2(&mut self, op: &Op, stage: Stage, taken: (Wall, Wall)) -> Result<Result<Answer, Failure>, Stage> {
         let store = &mut self.store;
@@ -92,7 +105,7 @@ impl Cluster {
             (Op::Open { .. }, _) => Answer::Opened,
             (Op::Post { prefix, name, ttl_s }, _) => Answer::Posted { own: store.post(prefix, name, term(*ttl_s)) },
             (Op::Look { prefix, own, up_to }, _) => {
-                let seen = store.seen(prefix, own, *up_to);
+                let seen = store.seen(prefix, own, *up_to, LINE);
                 // As if each were several: few have no reason to spread what they ask for.
                 let count = seen.count * if self.checks_passwords { 8 } else { 1 };
                 Answer::Looked(Seen { count, ..seen })
@@ -121,7 +134,18 @@ impl Cluster {
                     Answer::Left
                 }
             },
-            (Op::Withdraw { key, name, revision }, _) => match (store.entries.get(key), store.lives.get(key)) {
+            (Op::Withdraw { key, name, written, .. }, Stage::First) => {
+                match (store.entries.get(key), store.lives.get(key)) {
+                    (Some(entry), Some(life)) if entry.name != *name || life.written != *written => {
+                        return Err(Stage::ReadFirst);
+                    }
+                    _ => {
+                        store.remove(key);
+                        Answer::Left
+                    }
+                }
+            }
+            (Op::Withdraw { key, name, revision, .. }, _) => match (store.entries.get(key), store.lives.get(key)) {
                 (Some(entry), Some(life)) if entry.revision == *revision => {
                     if entry.name != *name && entry.lease == OWN_TTL {
                         return Ok(Ok(Answer::Spared));

@@ -184,7 +184,7 @@ impl World {
         self.after(SYNC, Ev::Sync);
     }
 
-    /// The second request of a verb that needs two.
+    /// The next request of a verb that needs several.
     pub(crate) fn go_on(&mut self, mut call: Box<crate::net::Call>, stage: Stage) {
         let serves = self.procs[call.proc].inc == call.inc
             && self.procs[call.proc].link(call.link).is_some_and(|link| !link.broken);

@@ -28,6 +28,8 @@ pub(crate) struct Frugal {
     is_v2: bool,
     pub(crate) renewals: u64,
     pub(crate) confirms: u64,
+    /// v2: renewals that show who leads: a change may bring one forward.
+    pub(crate) shows: u64,
     /// v2: all looks, and what called for one: an entry made, one that went, a watch that ended.
     pub(crate) looks: u64,
     pub(crate) calls: u64,
@@ -60,6 +62,7 @@ impl Frugal {
             is_v2: settings.api == Api::V2,
             renewals: 0,
             confirms: 0,
+            shows: 0,
             looks: 0,
             calls: 0,
             look_every: settings.ttl().as_nanos() as Ns,
@@ -154,6 +157,11 @@ impl Frugal {
         (self.active, self.was_active) = (false, self.active);
     }
 
+    /// A process asks for another entry, whatever it has seen from the one before.
+    pub(crate) fn joins(&mut self, proc: usize) {
+        self.last_looks.retain(|(p, ..)| *p != proc);
+    }
+
     pub(crate) fn heard(&mut self, proc: usize) {
         if !self.heard.contains(&proc) {
             self.heard.push(proc);
@@ -181,7 +189,7 @@ impl Frugal {
             return Ok(());
         }
         let (renewals, confirms) = (self.renewals, self.confirms);
-        let most = self.session_ns / self.renew_every + 2 * self.sessions;
+        let most = self.session_ns / self.renew_every + 2 * self.sessions + self.shows;
         if renewals > most {
             Err(format!("{renewals} renewals where {most} would do"))
         } else if !self.is_v2 && confirms > renewals {

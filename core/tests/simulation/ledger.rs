@@ -60,10 +60,16 @@ pub(crate) struct Ledger {
     open: Vec<Open>,
     /// Who was first, and whether its own entry was there, when it last looked.
     pub(crate) first: Option<(Vec<u8>, Revision)>,
-    /// At which revision that was, and when it was asked for.
+    /// Who leads, as it last saw or said.
+    pub(crate) leader: Option<Revision>,
+    /// The leader's successors ahead of its own entry, as its last look showed them.
+    line: Vec<Vec<u8>>,
+    /// At which revision it last looked, and when it asked for that.
     pub(crate) looked_at: Revision,
     look_sent: Time,
-    /// When another was first than before.
+    /// At which revisions it has read single keys since.
+    pub(crate) checked_at: Vec<Revision>,
+    /// When another led than before.
     pub(crate) changed_at: Option<Time>,
     /// Whom its visible writes have shown to lead, and when the last was asked for.
     pub(crate) shown: Option<Revision>,
@@ -96,7 +102,7 @@ impl Ledger {
             is_void: false,
             cluster,
         });
-        (self.first, self.shown, self.shown_at) = (None, None, None);
+        (self.first, self.leader, self.shown, self.shown_at) = (None, None, None, None);
     }
 
     /// The store went back: nothing of before counts.
@@ -171,17 +177,49 @@ impl Ledger {
         open.map(|open| open.sent + self.ttl - open.behind).fold(entry.certain - entry.behind, Time::min)
     }
 
-    /// What a look showed; gives the leader of before, if another leads now.
-    pub(crate) fn looked(&mut self, seen: &Seen, at: Revision, sent: Time) -> Option<Revision> {
+    /// What a look showed; gives the leader, if another led before.
+    pub(crate) fn looked(
+        &mut self,
+        seen: &Seen,
+        (at, heard): (Revision, Revision),
+        sent: Time,
+        now: Time,
+    ) -> Option<Revision> {
         // One that was asked for before, and came later, is not waited for any more.
         if sent < self.look_sent {
             return None;
         }
-        (self.looked_at, self.look_sent) = (at, sent);
+        self.look_sent = sent;
+        if at < heard {
+            // It need not count.
+            self.checked_at.push(at);
+        } else {
+            self.looked_at = at;
+            self.checked_at.clear();
+        }
         let first = seen.first.iter().min_by_key(|member| member.rank());
-        let first = first.map(|first| (first.key.clone(), first.revision));
-        let before = std::mem::replace(&mut self.first, first);
-        before.filter(|before| self.first.as_ref() != Some(before)).map(|before| before.1)
+        self.first = first.map(|first| (first.key.clone(), first.revision));
+        let own = seen.own.as_ref().map(Member::rank);
+        let line = seen.first.iter().skip(1).take_while(|member| Some(member.rank()) < own);
+        self.line = line.map(|member| member.key.clone()).collect();
+        self.believes(self.first.as_ref()?.1, now)
+    }
+
+    /// It hears that an entry has ended. Whether it may have to look: it knows who leads then, unless that was the one just
+    /// before its own.
+    pub(crate) fn heard_end(&mut self, key: &[u8]) -> bool {
+        let is_known = !self.line.is_empty() && self.line.last().is_none_or(|last| last != key);
+        if is_known {
+            self.line.remove(0);
+        }
+        !is_known
+    }
+
+    /// It knows who leads; gives the leader, if another led before.
+    pub(crate) fn believes(&mut self, leader: Revision, now: Time) -> Option<Revision> {
+        self.leader.replace(leader).filter(|before| *before != leader)?;
+        self.changed_at = Some(now);
+        Some(leader)
     }
 
     /// An answer showed a member's clock.

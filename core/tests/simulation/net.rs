@@ -66,7 +66,7 @@ pub(crate) struct Call {
     pub(crate) ghost: bool,
     /// v2: a proxy asks a second time.
     pub(crate) is_second: bool,
-    /// v2: which of its two requests this is.
+    /// v2: which of its requests this is.
     pub(crate) stage: Stage,
     /// v2: what the member's clock showed when it took the request, and how far it was ahead.
     pub(crate) taken: Option<(Wall, Wall)>,

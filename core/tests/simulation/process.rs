@@ -219,16 +219,18 @@ impl World {
 
     /// Carries away what a crew has for the world.
     pub(crate) fn drain(&mut self, proc: usize, cause: &Input) {
-        loop {
-            let Some(crew) = &mut self.procs[proc].crew else { return };
-            let Some(request) = crew.poll_request() else { break };
+        let Some(crew) = &mut self.procs[proc].crew else { return };
+        let requests: Vec<Request> = std::iter::from_fn(|| crew.poll_request()).collect();
+        let reports: Vec<(CandidateId, Report)> = std::iter::from_fn(|| crew.poll_report()).collect();
+        if self.is_v2() {
+            reports.iter().for_each(|(_, report)| self.says_v2(proc, report));
+        }
+        for request in requests {
             self.requested(proc, &request);
             self.send(proc, request);
         }
         let mut expired = Vec::new();
-        loop {
-            let Some(crew) = &mut self.procs[proc].crew else { return };
-            let Some((id, report)) = crew.poll_report() else { break };
+        for (id, report) in reports {
             expired.extend(self.reported(proc, id, report, cause));
         }
         // As the driver does.

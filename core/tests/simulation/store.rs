@@ -65,15 +65,24 @@ impl Store {
     }
 
     /// What one read transaction sees.
-    pub(crate) fn seen(&self, prefix: &[u8], own: &[u8], up_to: Revision) -> Seen {
+    pub(crate) fn seen(&self, prefix: &[u8], own: &[u8], up_to: Revision, most: usize) -> Seen {
         let mut all: Vec<&Member> = self.under(prefix).collect();
         all.sort_by(|a, b| a.rank().cmp(&b.rank()));
         Seen {
             own: self.entries.get(own).cloned(),
-            first: all.iter().take(2).map(|member| (*member).clone()).collect(),
+            first: all.iter().take(most).map(|member| (*member).clone()).collect(),
             latest: all.iter().rev().filter(|m| m.rank() <= (up_to, own)).take(2).map(|m| (*m).clone()).collect(),
             count: all.len(),
         }
+    }
+
+    /// v2: what this key held at that revision.
+    pub(crate) fn entry_at(&self, key: &[u8], revision: Revision) -> Option<Member> {
+        if revision >= self.revision {
+            return self.entries.get(key).cloned();
+        }
+        let last = self.log.iter().rev().find(|change| change.at <= revision && change.key == key);
+        last.and_then(|change| change.now.clone())
     }
 
     /// An entry with its last write.

@@ -57,7 +57,7 @@ pub(crate) fn answer_words(answer: &Answer) -> String {
         )
     };
     match answer {
-        Answer::Confirmed { found } => {
+        Answer::Confirmed { found } | Answer::Glimpsed { found } => {
             format!(
                 "confirmed {:?}",
                 found.iter().map(|m| m.as_ref().map(|m| (m.revision, m.lease))).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! The verbs that have an answer, as requests and back. Each is one atomic step of the store, but for the reads before a
-//! leave and after a refresh that was not applied.
+//! The verbs that have an answer, as requests and back. Each is one atomic step of the store, but for the read that shows why a
+//! leave or a refresh was not applied, and for a check, which reads one key after the other.
 
 use std::time::Duration;
 
@@ -59,15 +59,19 @@ impl Calls {
                 self.refresh(key, &name, written, ttl_s, visible).await
             }
             Op::Look { prefix, own, up_to } => self.look(Key::new(&prefix).map_err(Fault::answered)?, own, up_to).await,
-            Op::Withdraw { key, name, revision } => {
-                self.withdraw(Key::new(&key).map_err(Fault::answered)?, &name, revision).await
+            Op::Check { keys } => self.check(&keys).await,
+            Op::Withdraw { key, name, revision, written } => {
+                let key = Key::new(&key).map_err(Fault::answered)?;
+                match self.delete(&key, format!("prevIndex={written}&prevValue={}", in_a_form(&name))).await? {
+                    Some(reply) => Ok(reply),
+                    None => self.withdraw(key, &name, revision).await,
+                }
             }
             Op::Open { .. } => Err(internal("this link is open")),
             Op::Close | Op::Watch { .. } | Op::Unwatch { .. } => Err(internal("this verb has no answer")),
             Op::Grant { .. }
             | Op::Renew { .. }
             | Op::Confirm { .. }
-            | Op::Check { .. }
             | Op::ListKeys { .. }
             | Op::Revoke { .. }
             | Op::Join { .. }
@@ -184,6 +188,40 @@ impl Calls {
         Ok(Reply { stamp, answer: Answer::Refreshed { applied, found } })
     }
 
+    /// Reads of this member's own, which cost no raft: a follower that has just refreshed its entry here sees a state that is no
+    /// older than that.
+    async fn check(&self, keys: &[Vec<u8>]) -> Result<Reply, Fault> {
+        let mut oldest: Option<Stamp> = None;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            let key = Key::new(key).map_err(Fault::answered)?;
+            let call = Call { query: String::new(), ..get(&key) };
+            let (stamp, entry) = match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
+                Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
+                Said::No(stamp, NOT_FOUND) => (stamp, None),
+                Said::No(..) => return Err(self.unexpected()),
+            };
+            if oldest.is_some_and(|oldest| oldest.cluster != stamp.cluster) {
+                return Err(Fault::answered(status::another_store(self.http.endpoint())));
+            }
+            oldest = oldest.filter(|oldest| oldest.revision <= stamp.revision).or(Some(stamp));
+            found.push(entry.map(|entry| entry.member));
+        }
+        let stamp = oldest.ok_or_else(|| internal("there is no key to read"))?;
+        Ok(Reply { stamp, answer: Answer::Glimpsed { found } })
+    }
+
+    /// Nothing is said if the entry is not as the query has it.
+    async fn delete(&self, key: &Key, query: String) -> Result<Option<Reply>, Fault> {
+        let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
+        Ok(match self.ask(key, call, MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, _) | Said::No(stamp, NOT_FOUND | NOT_A_FILE) => {
+                Some(Reply { stamp, answer: Answer::Left })
+            }
+            Said::No(..) => None,
+        })
+    }
+
     async fn withdraw(&self, key: Key, name: &[u8], revision: Revision) -> Result<Reply, Fault> {
         let (stamp, found) = match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
             Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
@@ -196,12 +234,8 @@ impl Calls {
         if found.member.name != name && found.member.lease == OWN_TTL {
             return Ok(Reply { stamp, answer: Answer::Spared });
         }
-        let query = format!("prevIndex={}", found.at);
-        let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
-        match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
-            Said::Yes(stamp, _) | Said::No(stamp, NOT_FOUND | NOT_A_FILE) => Ok(Reply { stamp, answer: Answer::Left }),
-            Said::No(..) => Err(Fault::answered(status::overtaken(self.http.endpoint(), &key))),
-        }
+        let reply = self.delete(&key, format!("prevIndex={}", found.at)).await?;
+        reply.ok_or_else(|| Fault::answered(status::overtaken(self.http.endpoint(), &key)))
     }
 
     async fn ask(&self, key: &Key, call: Call, max_bytes: usize) -> Result<Said, Fault> {

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::date;
 use super::keys::Key;
-use crate::machine::{Change, Seen, Stamp, Written};
+use crate::machine::{Change, LINE, Seen, Stamp, Written};
 use crate::member::{Member, OWN_TTL, Revision};
 
 /// Why a message is not one that etcd sends.
@@ -130,7 +130,7 @@ impl Event {
         let ours = members.iter().find(|member| member.key == own).cloned();
         let latest = members.iter().rev().filter(|member| member.rank() <= (up_to, own)).take(2).cloned().collect();
         let count = members.len();
-        members.truncate(2);
+        members.truncate(LINE);
         Ok(Seen { own: ours, latest, first: members, count })
     }
 

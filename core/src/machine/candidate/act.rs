@@ -26,7 +26,7 @@ impl Candidate {
         let Some(link) = self.link else { return };
         let is_busy = match self.pending {
             // A leave does not wait for a read, nor a look for a check.
-            Some(pending) if pending.verb == Verb::Check && self.must_look => false,
+            Some(pending) if matches!(pending.verb, Verb::Check | Verb::Glance) && self.must_look => false,
             Some(pending) => !pending.verb.is_read() || (self.wish != Wish::Leave && self.burn.is_none()),
             None => false,
         };
@@ -44,7 +44,7 @@ impl Candidate {
             self.burnt = self.burnt.max(revision);
             let (key, name) = (self.own.clone(), self.name.clone());
             let op = match self.pace.api {
-                Api::V2 => Op::Withdraw { key, name, revision },
+                Api::V2 => Op::Withdraw { key, name, revision, written: self.last_written() },
                 Api::V3 => Op::Leave { key, revision },
             };
             (Verb::Leave, op)
@@ -69,6 +69,8 @@ impl Candidate {
             (Verb::Look, Op::Look { prefix: self.prefix.clone(), own: self.own.clone(), up_to })
         } else if let Some(op) = self.check() {
             (Verb::Check, op)
+        } else if let Some(glance) = self.glance() {
+            glance
         } else {
             return;
         };

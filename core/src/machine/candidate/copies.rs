@@ -44,6 +44,18 @@ impl Candidate {
         self.explain();
     }
 
+    /// v2: the session has written our entry.
+    pub(super) fn follow_writes(&mut self, at: Revision) {
+        if self.pace.api == Api::V2 && self.place.is_some() {
+            self.writes.last = self.writes.last.max(at);
+        }
+    }
+
+    /// The last write of our entry that we know of.
+    pub(super) fn last_written(&self) -> Revision {
+        self.writes.last
+    }
+
     /// Whether our entry is written on the link that serves us.
     pub(super) fn is_marked(&self) -> bool {
         self.link.is_some() && self.writes.link == self.link

@@ -10,7 +10,7 @@ use super::{Candidate, Proof};
 use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, Op, Watched, member_key};
-use crate::member::{Member, Revision};
+use crate::member::{Member, Revision, View};
 use crate::time::Time;
 
 /// A leader that announces itself has done so by then.
@@ -39,6 +39,8 @@ struct Word {
 pub(super) struct Hearing {
     must_check: bool,
     check_at: Time,
+    /// The keys that we last asked about. What is watched may be another's by the time of the answer.
+    asked: Vec<Vec<u8>>,
     /// No entry ahead of us has this key or a later one, if the clocks agree.
     horizon: Vec<u8>,
     /// Until then those who join together with us are left alone: we do not watch for who leads.
@@ -62,6 +64,7 @@ impl Default for Hearing {
         Hearing {
             must_check: false,
             check_at: Time::NEVER,
+            asked: Vec::new(),
             horizon: Vec::new(),
             follow_at: Time::NEVER,
             word: None,
@@ -93,6 +96,17 @@ impl Hearing {
     /// Asks for a check at that time at the latest.
     pub(super) fn check_by(&mut self, at: Time) {
         self.check_at = self.check_at.min(at);
+    }
+
+    /// Reads these keys.
+    pub(super) fn ask(&mut self, keys: Vec<Vec<u8>>) -> Op {
+        self.asked.clone_from(&keys);
+        Op::Check { keys }
+    }
+
+    /// Whether the last read was of this key, too.
+    pub(super) fn has_asked(&self, key: &[u8]) -> bool {
+        self.asked.iter().any(|asked| asked == key)
     }
 
     /// A look has shown all.
@@ -200,13 +214,14 @@ impl Candidate {
 
     /// The leader's entry is gone, and ours is not the next in line: its successor may be about to announce itself.
     pub(super) fn leader_is_gone(&mut self, out: &mut InFlight) {
-        match (self.pace.api, &self.view) {
+        match (self.pace.api, self.view.as_mut()) {
+            (_, None) => {}
             (Api::V3, Some(view)) => {
                 self.hearing.missed = view.first.revision;
                 self.hearing.announced_by =
                     self.hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
             }
-            _ => self.look_in_turn(out),
+            (Api::V2, Some(_)) => self.follow_next(out),
         }
     }
 
@@ -229,17 +244,23 @@ impl Candidate {
         let view = self.view.as_ref().filter(|_| std::mem::take(&mut self.hearing.must_check))?;
         (self.hearing.check_at, self.hearing.announced_by) = (Time::NEVER, Time::NEVER);
         let mut keys = vec![self.own.clone()];
-        for member in view.before.iter().chain([&view.first]).chain(&view.displaced) {
+        let next = self.next_leader(view);
+        for member in view.before.iter().chain([&view.first]).chain(&view.displaced).chain(next) {
             if !keys.contains(&member.key) {
                 keys.push(member.key.clone());
             }
         }
-        Some(Op::Check { keys })
+        Some(self.hearing.ask(keys))
     }
 
     /// The answer to it.
     pub(super) fn checked_view(&mut self, found: &[Option<Member>], at: Revision, out: &mut InFlight) {
         let Some(place) = self.place.clone() else { return };
+        if self.pace.api == Api::V2 && at < self.seen.max(self.last_written()) {
+            // The server's own view may be old; a look never is.
+            self.must_look = true;
+            return;
+        }
         if at < self.seen {
             self.hearing.must_check = true;
             return;
@@ -267,15 +288,20 @@ impl Candidate {
         } else {
             self.look_by_rank(out);
         }
+        self.check_next(|next| stands(next).is_some(), at, out);
         self.check_leader(|member| stands(member).cloned(), at, out);
         self.check_later(out);
-        self.watch_view(out);
+        // Otherwise what the look shows is watched.
+        if !self.must_look {
+            self.watch_view(out);
+        }
         self.checked_gaps(out);
     }
 
     /// What a check at this revision has shown of the leader. What an announcement has told meanwhile is newer.
     fn check_leader(&mut self, stands: impl Fn(&Member) -> Option<Member>, at: Revision, out: &mut InFlight) {
-        let Some(view) = self.view.as_mut().filter(|view| view.first_at <= at) else { return };
+        let is_asked = |view: &&mut View| view.first_at <= at && self.hearing.has_asked(&view.first.key);
+        let Some(view) = self.view.as_mut().filter(is_asked) else { return };
         let displaced = view.displaced.take().and_then(|displaced| stands(&displaced));
         let leader =
             stands(&view.first).into_iter().chain(displaced).min_by(|one, other| one.rank().cmp(&other.rank()));
@@ -291,7 +317,8 @@ impl Candidate {
 
     /// Nothing needs to be read before that.
     pub(super) fn check_later(&mut self, out: &mut InFlight) {
-        if let (Some(place), Some(view), Api::V3) = (&self.place, &self.view, self.pace.api) {
+        let view = self.view.as_ref().filter(|view| self.pace.checks_keys(view.count));
+        if let (Some(place), Some(view)) = (&self.place, view) {
             let wait = self.pace.check_again(view, place.revision, self.hearing.are_some_silent);
             // Those who joined together, or were told together, need not check together.
             self.hearing.check_at = out.now + wait - out.entropy.spread(wait / 8);

@@ -14,9 +14,9 @@ const CHECKS: Duration = Duration::from_millis(300);
 /// v3: each that looks costs etcd the sorting of all, so that the looks of all grow with the square: about 2 µs for each entry.
 /// With this time for each, a crowd that looks leaves etcd half a processor.
 const SORTING: Duration = Duration::from_micros(5);
-/// v3: each that reads single keys costs etcd 0.15 ms.
+/// Each that reads single keys costs etcd 0.15 ms.
 const CHECKING: Duration = Duration::from_millis(1);
-/// v3: those who stand far behind check this seldom, in ttls.
+/// Those who stand far behind check this seldom, in ttls.
 const FAR_CHECKS: u32 = 4;
 
 /// The API of etcd that a candidate uses, and the times it keeps.
@@ -33,7 +33,7 @@ pub(in crate::machine) struct Pace {
     pub(in crate::machine) stop_timeout: Duration,
     /// v2: each request costs etcd the check of our password, some 70 ms of a processor.
     pub(in crate::machine) checks_passwords: bool,
-    /// v3: among so many candidates each watches the leader's end.
+    /// Among so many candidates each watches the leader's end.
     pub(in crate::machine) few: usize,
 }
 
@@ -54,13 +54,25 @@ impl Pace {
         self.ttl() * if is_rare { 4 } else { 1 }
     }
 
-    /// So many candidates spread their looks over this time, and the watches that follow them.
+    /// v2: so many candidates spread their looks over this time, and the watches that follow them.
     pub(super) fn spread(&self, count: usize) -> Duration {
         let others = u32::try_from(count.saturating_sub(FEW)).unwrap_or(u32::MAX);
-        if self.is_frugal(count) { CHECKS.saturating_mul(others).min(self.ttl()) } else { Duration::ZERO }
+        let each = if self.is_frugal(count) { CHECKS } else { CHECKING };
+        each.saturating_mul(others).min(self.ttl())
     }
 
-    /// v3: a follower that has heard nothing checks after this time what it knows.
+    /// v2: whether there are so many candidates that not all watch the leader, and that a look, which lists all entries, costs more
+    /// than the reads of single keys.
+    pub(super) fn is_crowd(&self, count: usize) -> bool {
+        self.api == Api::V2 && count > self.few && !self.checks_passwords
+    }
+
+    /// Whether a follower reads single keys in the place of a look to see that what it knows still holds.
+    pub(super) fn checks_keys(&self, count: usize) -> bool {
+        self.api == Api::V3 || self.is_crowd(count)
+    }
+
+    /// A follower that has heard nothing checks after this time what it knows.
     pub(super) fn check_again(&self, view: &View, own: Revision, are_some_silent: bool) -> Duration {
         let is_near = view.next_in_line || view.ahead(own) <= FEW as u64;
         self.ttl() * if is_near || are_some_silent { 1 } else { FAR_CHECKS }

@@ -18,6 +18,7 @@ impl Candidate {
             leader: self.view.as_ref().map(|view| view.first.revision),
             is_marked: self.is_marked(),
             // Before the first look we may be the first.
+            is_loud: self.proof.is_some() && self.view.as_ref().is_some_and(|view| self.pace.is_crowd(view.count)),
             is_near: self.proof.is_some() || self.view.as_ref().is_none_or(|view| view.next_in_line),
         })
     }
@@ -100,6 +101,7 @@ impl Candidate {
         if self.link != facts.link {
             self.must_be_seen();
         }
+        self.follow_writes(facts.written);
         (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_entry(facts).until);
         if self.link != facts.link {
             match self.pending.take().map(|pending| pending.verb) {
@@ -167,7 +169,7 @@ impl Candidate {
         (self.place, self.view, self.proof, self.is_spent) = (None, None, None, false);
         self.unseen_until = None;
         self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
-        self.must_look = false;
+        (self.must_look, self.must_glance) = (false, false);
         self.look_at = Time::NEVER;
         self.hearing.forget();
     }

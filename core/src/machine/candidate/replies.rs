@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::copies::Writes;
 use super::{Candidate, Proof, Verb};
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
@@ -45,7 +44,12 @@ impl Candidate {
                         self.take_place(own);
                         self.must_look = true;
                     }
-                    (Verb::Check, Answer::Confirmed { found }) => self.checked_view(&found, reply.stamp.revision, out),
+                    (Verb::Check, Answer::Confirmed { found } | Answer::Glimpsed { found }) => {
+                        self.checked_view(&found, reply.stamp.revision, out)
+                    }
+                    (Verb::Glance, Answer::Glimpsed { found }) => {
+                        self.glanced(found.first().and_then(Option::as_ref), reply.stamp.revision, out);
+                    }
                     (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
                     (Verb::Move, Answer::Touched { touched: true, .. }) => {
                         self.moved(reply.stamp.revision, sent_at, now);
@@ -124,11 +128,12 @@ impl Candidate {
             if self.proof.take().is_some() {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
-            if self.pace.api == Api::V2 {
+            if !self.pace.checks_keys(seen.count) {
                 self.look_at = now + self.pace.look_again(seen.count);
             }
         }
         self.begin_to_follow(before, seen.count, out);
+        let line = self.line(&seen.first, &place, seen.count);
         let (before, span) = (before.cloned(), at.saturating_sub(first.revision));
         self.view = Some(View {
             at,
@@ -136,6 +141,9 @@ impl Candidate {
             first_at: at,
             is_hearsay: false,
             displaced: None,
+            line,
+            looked_at: at,
+            next_at: at,
             before,
             next_in_line,
             count: seen.count,
@@ -163,7 +171,7 @@ impl Candidate {
                 }
             }
             Verb::Look => self.must_look = true,
-            Verb::Check => self.hearing.must_check(),
+            Verb::Check | Verb::Glance => self.hearing.must_check(),
             Verb::Move => self.move_failed(is_definite),
             Verb::Leave | Verb::Clear => {}
         }

@@ -1,6 +1,6 @@
 //! What a candidate watches, and what it makes of the news (laws 2b and 3).
 
-use super::{Candidate, Proof};
+use super::{Candidate, Proof, Verb};
 use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, WatchId, WatchNews, Watched};
@@ -94,8 +94,13 @@ impl Candidate {
         if leader == own || leader == before || self.pace.is_frugal(view.count) {
             return ranges;
         }
-        if self.pace.api == Api::V2 || view.count <= self.pace.few {
-            ranges.push(exact(Some(view.first_at + 1), leader, leader));
+        match self.next_leader(view) {
+            Some(next) if next.key != *before => ranges.push(exact(Some(view.next_at + 1), &next.key, &next.key)),
+            Some(_) => {}
+            None if self.pace.api == Api::V2 || view.count <= self.pace.few => {
+                ranges.push(exact(Some(view.first_at + 1), leader, leader));
+            }
+            None => {}
         }
         ranges.extend(self.ahead_of_us());
         ranges
@@ -151,9 +156,15 @@ impl Candidate {
                     _ if before.is_none() => self.leader_is_gone(out),
                     _ => {
                         before_is_gone |= change.at > view.at;
-                        self.look_by_rank(out);
+                        // One that is under way shows that, or is found to be older.
+                        if !self.is_looking() {
+                            self.look_by_rank(out);
+                        }
                     }
                 }
+            }
+            if self.next_leader(&view).is_some_and(|next| next.key == change.key) {
+                self.hear_of_next(change.now.as_ref(), change.at, out);
             }
             self.hear_of_leader(change, out);
         }
@@ -164,7 +175,12 @@ impl Candidate {
         // The one that was ahead has ended. What its key does from now on proves nothing before a look.
         if let Some(view) = self.view.as_mut().filter(|_| before_is_gone) {
             view.next_in_line = false;
+            view.line.pop_if(|last| view.before.as_ref().is_some_and(|before| before.rank() == last.rank()));
         }
+    }
+
+    fn is_looking(&self) -> bool {
+        self.pending.is_some_and(|pending| pending.verb == Verb::Look)
     }
 
     /// Looks when it is our turn to, if many would look at once.
@@ -187,7 +203,10 @@ impl Candidate {
     fn drop_watch(&mut self, watch: WatchId, now: Time, out: &mut InFlight) {
         out.unwatch(watch);
         self.watches.retain(|ours| ours.id != watch);
-        self.must_look = true;
+        match &self.view {
+            Some(view) if self.proof.is_none() && self.pace.is_crowd(view.count) => self.hearing.must_check(),
+            _ => self.must_look = true,
+        }
         self.ask_again(now, out);
     }
 

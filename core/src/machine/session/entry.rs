@@ -90,7 +90,9 @@ impl EntryKeeper {
     fn follow(&mut self, places: &Places, now: Time) {
         let Some((candidate, place)) = places.first_key_value() else { return self.let_go() };
         match &mut self.held {
-            Some(held) if held.place.membership == place.membership => held.see(place.leader, self.renew_every),
+            Some(held) if held.place.membership == place.membership => {
+                held.see(place.leader, place.is_loud, self.renew_every, now);
+            }
             _ => {
                 self.let_go();
                 self.held = Some(Held {
@@ -180,6 +182,10 @@ impl Keeper for EntryKeeper {
     /// An entry lives as long as it was asked for.
     fn granted(&self) -> Option<Duration> {
         Some(self.ttl)
+    }
+
+    fn written(&self) -> Revision {
+        self.held.as_ref().filter(|held| !held.is_lost).map_or(0, |held| held.written)
     }
 
     fn leading_until(&self) -> Time {
@@ -293,15 +299,17 @@ impl Keeper for EntryKeeper {
 }
 
 impl Held {
-    /// Takes in who leads. Those behind us are told at once, but not more often than we refresh anyway.
-    fn see(&mut self, leader: Option<Revision>, renew_every: Duration) {
+    /// Takes in who leads. Those behind us are told at once, but not more often than we refresh anyway, unless we lead, and many
+    /// wait for our word.
+    fn see(&mut self, leader: Option<Revision>, is_loud: bool, renew_every: Duration, now: Time) {
         if self.place.leader.is_none() {
             // The first we found: whoever came after us has most likely found the same.
             self.shown = leader;
         }
         self.place.leader = leader.or(self.place.leader);
         if self.shown != self.place.leader {
-            self.refresh_at = self.refresh_at.min(self.shown_at + renew_every);
+            let due = if is_loud { now } else { self.shown_at + renew_every };
+            self.refresh_at = self.refresh_at.min(due);
         }
     }
 

@@ -40,7 +40,7 @@ impl Session {
             // The header of what the lessor says is not linearizable.
             Answer::Renewed { .. } | Answer::Listed { .. } => {}
             // A lease that is gone already is revoked by a refusal, which has no header: its stamp is an older one of the link's.
-            Answer::Revoked => self.saw(reply.stamp.revision, out),
+            Answer::Revoked | Answer::Glimpsed { .. } => self.saw(reply.stamp.revision, out),
             _ => self.check_history(reply.stamp, booking.known, now, out),
         }
         Ok(())
@@ -49,7 +49,8 @@ impl Session {
     /// The serving link has answered, so it is not silent. What the lessor says proves nothing of that: a member without a
     /// majority says it, too.
     fn note_answer(&mut self, answer: &Answer, sent_at: Time, now: Time) {
-        let is_linearizable = !matches!(answer, Answer::Renewed { .. } | Answer::Listed { .. });
+        let is_linearizable =
+            !matches!(answer, Answer::Renewed { .. } | Answer::Listed { .. } | Answer::Glimpsed { .. });
         self.links.heard(Some(now.since(sent_at)), is_linearizable.then_some(now));
     }
 

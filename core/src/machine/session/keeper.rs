@@ -42,6 +42,11 @@ pub(super) trait Keeper: std::fmt::Debug {
         self.lease() == Some(lease)
     }
 
+    /// v2: the revision of the last write of the entry that we know of; 0 if there is none.
+    fn written(&self) -> Revision {
+        0
+    }
+
     /// Until when those who are first may lead: a margin before their places may end.
     fn leading_until(&self) -> Time;
 
