@@ -68,12 +68,19 @@ hosts: lib node examples ## the library in each host: event loops, runtimes, ser
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh
 
-bench: target/release/cost ## what a call of the C library costs, beside a look at the clock in the same run
+# A quick one only shows that it works: it takes what other tests have built, and leaves the report as it is.
+BENCH = $(if $(QUICK),,--release)
+bench: lib node target/release/cost ## beside other libraries, in one run; writes core/docs/bench.md (a quarter of an hour; QUICK=1: whether it works; ETCD=3.6)
+	@.ci/tools bench
+	@.ci/peers
 	@.ci/bench target/release/cost
+	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && $(if $(QUICK),,export BENCH_REPORT=$(CURDIR)/core/docs &&) \
+		cargo test --quiet $(BENCH) --locked -p etcd-leader --test figures -- --ignored --nocapture --exact peers::bench
 
-figures: bench ## what it costs, beside what etcd alone costs in the same run; 1,000 candidates of one key, 10,000 and 100,000 elections, 1,000 restarts (ten minutes)
+figures: target/release/cost ## what it costs, beside what etcd alone costs in the same run; 1,000 candidates of one key, 10,000 and 100,000 elections, 1,000 restarts (ten minutes)
+	@.ci/bench target/release/cost
 	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- \
-		--ignored --nocapture --test-threads=1
+		--ignored --nocapture --test-threads=1 --skip peers::
 
 crowds: ## how long a crowd with passwords takes, beside etcdctl elect, and over restarts of etcd (four minutes; ETCD=3.6: two)
 	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && \

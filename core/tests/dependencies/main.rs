@@ -13,7 +13,7 @@ use graph::Line;
 use serde_json::Value;
 
 /// What npm brings for our tests.
-const NPM: [&str; 2] = ["node/test", "core/tests/fleet"];
+const NPM: [&str; 3] = ["node/test", "core/tests/fleet", "core/tests/figures/peers"];
 /// What pip brings for them.
 const REQUIREMENTS: &str = "examples/python/tests/requirements.txt";
 

@@ -5,10 +5,13 @@
 #[path = "../backend_v3/bench.rs"]
 #[allow(dead_code)]
 mod bench;
+mod chart;
 mod counts;
+mod crowd;
 mod fresh;
 mod many;
 mod one_key;
+mod peers;
 mod restarts;
 #[path = "../support/mod.rs"]
 mod support;

@@ -81,16 +81,20 @@ pub fn etcd_binary() -> PathBuf {
     find("etcd", "ETCD_BIN")
 }
 
-/// Whether that server has API v2. etcd 3.6 removed it, and ends at once if it is started with `--enable-v2`.
-pub fn has_v2() -> bool {
-    static HAS_V2: OnceLock<bool> = OnceLock::new();
-    *HAS_V2.get_or_init(|| {
+/// Its version, as in 3.4.23.
+pub fn etcd_version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
         let output = Command::new(etcd_binary()).arg("--version").output().expect("etcd tells its version");
         let output = String::from_utf8_lossy(&output.stdout).into_owned();
-        let version = output.lines().find_map(|line| line.strip_prefix("etcd Version: ")).expect("a version");
-        let numbers: Vec<u32> = version.split('.').map_while(|number| number.parse().ok()).collect();
-        numbers < vec![3, 6]
+        output.lines().find_map(|line| line.strip_prefix("etcd Version: ")).expect("a version").to_string()
     })
+}
+
+/// Whether that server has API v2. etcd 3.6 removed it, and ends at once if it is started with `--enable-v2`.
+pub fn has_v2() -> bool {
+    let numbers: Vec<u32> = etcd_version().split('.').map_while(|number| number.parse().ok()).collect();
+    numbers < vec![3, 6]
 }
 
 /// The client that belongs to it.

@@ -1,0 +1,200 @@
+//! A crowd: many candidates of one key, in a few processes of one library. `peers/README.md` has the lines that they are told and say.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+use etcd_leader::Api;
+
+use super::support::Cluster;
+use super::support::children::Children;
+use super::support::spawn::spawn;
+
+const PROCESSES: usize = 4;
+/// Between two changes: all is told by then.
+const REST: Duration = Duration::from_millis(300);
+
+/// The time on the clock of all processes, in nanoseconds.
+pub(super) fn now() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
+    Duration::from(time).as_nanos().try_into().expect("a machine that was just started")
+}
+
+/// Whose candidates they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Rust(Api),
+    C,
+    Node,
+    Python,
+    Go,
+    Etcd3,
+    Original,
+}
+
+fn checkout() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Rust(Api::V2) => "etcd-leader, Rust, API v2",
+            Kind::Rust(_) => "etcd-leader, Rust",
+            Kind::C => "etcd-leader, C",
+            Kind::Node => "etcd-leader, Node.js",
+            Kind::Python => "etcd-leader, Python",
+            Kind::Go => "Go concurrency.Election",
+            Kind::Etcd3 => "npm etcd3 1.1.2",
+            Kind::Original => "npm etcd-leader 0.0.1, API v2",
+        }
+    }
+
+    pub(super) fn is_ours(self) -> bool {
+        !matches!(self, Kind::Go | Kind::Etcd3 | Kind::Original)
+    }
+
+    /// Of how many candidates it is known to carry the changes. Among a hundred the circuit breaker of etcd3 opens when the leader
+    /// leaves, and its process ends.
+    pub(super) fn most(self) -> usize {
+        if self == Kind::Etcd3 { 10 } else { usize::MAX }
+    }
+
+    /// Whether the server must have API v2.
+    pub(super) fn needs_v2(self) -> bool {
+        matches!(self, Kind::Rust(Api::V2) | Kind::Original)
+    }
+
+    pub(super) fn command(self, cluster: &Cluster, key: &str, number: usize, count: usize) -> Command {
+        let peers = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/figures/peers"));
+        let built = checkout().join("target/bench");
+        let run = |program: &str, script: PathBuf| {
+            let mut command = Command::new(program);
+            command.arg(script);
+            command
+        };
+        let mut command = match self {
+            Kind::Rust(api) => {
+                let mut command = Command::new(std::env::current_exe().expect("this binary"));
+                command.args(["--exact", "one_key::process", "--ignored", "--nocapture", "--test-threads=1"]);
+                let words = format!("{}\n{api:?}\n{key}\n{number}\n{count}", cluster.urls()[0]);
+                command.env("EL_FIGURES_PART", words);
+                return command;
+            }
+            Kind::C => Command::new(built.join("ours-c")),
+            Kind::Go => Command::new(built.join("go")),
+            Kind::Node => run("node", peers.join("ours.js")),
+            Kind::Etcd3 => run("node", peers.join("etcd3.js")),
+            Kind::Original => run("node", peers.join("original.js")),
+            Kind::Python => run("python3", peers.join("ours.py")),
+        };
+        command.env("PYTHONPATH", checkout().join("examples/python"));
+        command.env("ETCD_LEADER_LIBRARY", checkout().join("target/release/libetcd_leader.so"));
+        command.args([&cluster.urls()[0], key, &number.to_string(), &count.to_string()]);
+        command
+    }
+}
+
+/// The processes of a crowd, and what they say.
+pub(super) struct Crowd {
+    kind: Kind,
+    children: Children,
+    lines: Receiver<(usize, String)>,
+    /// What was said while something else was waited for: two processes may be heard in another order than they spoke in.
+    early: Vec<(usize, String)>,
+}
+
+impl Crowd {
+    /// A crowd whose candidates all know who leads.
+    pub(super) fn start(cluster: &Cluster, kind: Kind, count: usize) -> Crowd {
+        let (said, lines) = channel();
+        let processes = PROCESSES.min(count);
+        let start = |number: usize| {
+            let each = count / processes + usize::from(number < count % processes);
+            let mut command = kind.command(cluster, "/crowd", number, each);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = spawn(command).unwrap_or_else(|error| panic!("{kind:?}: {error}; see .ci/peers"));
+            let output: ChildStdout = child.stdout.take().expect("its output");
+            let said = said.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    if let Some((_, words)) = line.split_once("@ ") {
+                        let _ = said.send((number, words.to_string()));
+                    }
+                }
+            });
+            child
+        };
+        let children = Children((0..processes).map(start).collect());
+        let mut crowd = Crowd { kind, children, lines, early: Vec::new() };
+        for _ in 0..processes {
+            crowd.wait("all");
+        }
+        crowd
+    }
+
+    pub(super) fn tell(&mut self, number: usize, words: &str) {
+        let input = self.children.0[number].stdin.as_mut().expect("its input");
+        writeln!(input, "{words}").expect("it reads");
+    }
+
+    /// The next line that begins with this word: whose, and the words that follow.
+    pub(super) fn wait(&mut self, word: &str) -> (usize, Vec<String>) {
+        let begins = |(_, line): &(usize, String)| line.split_whitespace().next() == Some(word);
+        loop {
+            if let Some(at) = self.early.iter().position(begins) {
+                let (number, line) = self.early.remove(at);
+                return (number, line.split_whitespace().skip(1).map(str::to_string).collect());
+            }
+            match self.lines.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => self.early.push(line),
+                Err(error) => panic!("{:?} has not said {word:?}: {error}; it said {:?}", self.kind, self.early),
+            }
+        }
+    }
+
+    /// The leader stops, in whichever process it is; the others are asked when they knew the next one; and it joins again.
+    pub(super) fn change(&mut self, count: usize, times: &mut Times) {
+        let processes = self.children.0.len();
+        // What has happened before is known.
+        self.early.clear();
+        self.lines.try_iter().for_each(drop);
+        (0..processes).for_each(|number| self.tell(number, "stop"));
+        let (leader, stopped) = self.wait("stopped");
+        let (_, elected) = self.wait("elected");
+        let since = |at: &String| Duration::from_nanos(number(at).saturating_sub(number(&stopped[0])));
+        times.next.push(since(&elected[0]));
+        thread::sleep(REST);
+        let mut told = Vec::new();
+        for number in 0..processes {
+            self.tell(number, &format!("told {}", elected[1]));
+            told.extend(self.wait("told").1.iter().map(since));
+        }
+        told.sort();
+        times.untold += (count - 1).saturating_sub(told.len());
+        times.told.extend(told.get(told.len().saturating_sub(1) * 95 / 100));
+        self.tell(leader, "again");
+        thread::sleep(REST);
+    }
+}
+
+fn number(word: &String) -> u64 {
+    word.parse().unwrap_or_else(|_| panic!("{word} is no number"))
+}
+
+/// Times of one size.
+#[derive(Default)]
+pub(super) struct Times {
+    pub(super) next: Vec<Duration>,
+    /// When 95 % of the others knew it.
+    pub(super) told: Vec<Duration>,
+    pub(super) untold: usize,
+}
+
+/// How long changes of the leader rest, one after the other.
+pub(super) fn pause() -> Duration {
+    REST
+}
