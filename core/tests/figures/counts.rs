@@ -1,4 +1,4 @@
-//! What an etcd has received, and what has gone through this machine's loopback device.
+//! Counters of an etcd, and of this machine's loopback device.
 
 use std::fs;
 use std::io::{Read, Write};

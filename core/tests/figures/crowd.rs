@@ -23,7 +23,7 @@ pub(super) fn now() -> u64 {
     Duration::from(time).as_nanos().try_into().expect("a machine that was just started")
 }
 
-/// Whose candidates they are.
+/// The library that the candidates of a crowd are made with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Rust(Api),
@@ -63,7 +63,7 @@ impl Kind {
         if self == Kind::Etcd3 { 10 } else { usize::MAX }
     }
 
-    /// Whether the server must have API v2.
+    /// True if the server must have API v2.
     pub(super) fn needs_v2(self) -> bool {
         matches!(self, Kind::Rust(Api::V2) | Kind::Original)
     }
@@ -103,7 +103,7 @@ pub(super) struct Crowd {
     kind: Kind,
     children: Children,
     lines: Receiver<(usize, String)>,
-    /// What was said while something else was waited for: two processes may be heard in another order than they spoke in.
+    /// Lines that came while another one was waited for: two processes may be heard in another order than they spoke in.
     early: Vec<(usize, String)>,
 }
 
@@ -159,7 +159,7 @@ impl Crowd {
     /// The leader stops, in whichever process it is; the others are asked when they knew the next one; and it joins again.
     pub(super) fn change(&mut self, count: usize, times: &mut Times) {
         let processes = self.children.0.len();
-        // What has happened before is known.
+        // These lines are about the change before.
         self.early.clear();
         self.lines.try_iter().for_each(drop);
         (0..processes).for_each(|number| self.tell(number, "stop"));
@@ -194,7 +194,7 @@ pub(super) struct Times {
     pub(super) untold: usize,
 }
 
-/// How long changes of the leader rest, one after the other.
+/// The pause after each step of a change.
 pub(super) fn pause() -> Duration {
     REST
 }

@@ -5,6 +5,7 @@ use std::env;
 use std::fmt::Write;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -31,7 +32,7 @@ const KINDS: [Kind; 8] = [
     Kind::Original,
 ];
 
-/// How much is measured.
+/// The size of a run.
 struct Extent {
     sizes: &'static [usize],
     /// Each kind has so many turns, and in each of them so many rounds.
@@ -43,7 +44,7 @@ const WHOLE: Extent = Extent { sizes: &[2, 10, 100], turns: 2, rounds: 10 };
 /// `QUICK=1`: whether it works, and no figure that says anything.
 const QUICK: Extent = Extent { sizes: &[2], turns: 1, rounds: 1 };
 
-/// What is known of one kind, in one situation.
+/// The figures of one kind in one situation.
 #[derive(Default)]
 struct Measured {
     times: Vec<Duration>,
@@ -52,6 +53,8 @@ struct Measured {
     /// Of one round each: requests, raft's entries, KiB of loopback, ms of etcd's processor.
     cost: [f64; 4],
     untold: usize,
+    /// Turns in which a library of others did not get through: a process ended, or said nothing for a minute.
+    failed: usize,
 }
 
 fn server(kind: Kind) -> Cluster {
@@ -140,7 +143,11 @@ fn situation(
     let mut all: Vec<Measured> = kinds.iter().map(|_| Measured::default()).collect();
     for _ in 0..extent.turns {
         for (kind, measured) in kinds.iter().zip(&mut all) {
-            measure(*kind, measured);
+            if kind.is_ours() {
+                measure(*kind, measured);
+            } else if catch_unwind(AssertUnwindSafe(|| measure(*kind, measured))).is_err() {
+                measured.failed += 1;
+            }
         }
     }
     let more = if count.is_some() { " 95 % know | requests | raft entries | KiB | etcd, ms |" } else { "" };
@@ -150,9 +157,13 @@ fn situation(
         let (times, floor) = (&measured.times, median(&measured.floors));
         let middle = median(times);
         let ratio = middle / floor;
+        let failed = match measured.failed {
+            0 => String::new(),
+            some => format!(" (did not get through in {some} of {} turns)", extent.turns),
+        };
         let _ = write!(
             report,
-            "| {} | {middle:.2} | {:.2} | {:.2} | {} | {ratio:.1} |",
+            "| {}{failed} | {middle:.2} | {:.2} | {:.2} | {} | {ratio:.1} |",
             kind.name(),
             at(times, 90),
             at(times, 100),
@@ -165,7 +176,11 @@ fn situation(
             let _ = write!(report, " {told:.1}{untold} | {requests:.1} | {commits:.1} | {kib:.0} | {busy:.0} |");
         }
         let _ = writeln!(report);
-        println!("{:<44} {}", format!("{what}: {}", kind.name()), percentiles(times.clone()));
+        if times.is_empty() {
+            println!("{what}: {} did not get through", kind.name());
+            continue;
+        }
+        println!("{:<44} {}", format!("{what}: {}{failed}", kind.name()), percentiles(times.clone()));
         bars.push(Bar { group: what.into(), name: kind.name(), value: middle, is_ours: kind.is_ours() });
     }
 }

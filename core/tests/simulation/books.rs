@@ -366,7 +366,7 @@ impl World {
                 }
                 (books.quiet_until, books.went_back) = (Some(now + quarantine), Some(self.now));
                 books.known = stamp.revision;
-                // What is under way is answered by the new history, which is known of by now.
+                // The new history answers all that is under way, and is known of by now.
                 books.calls.iter_mut().for_each(|call| call.known = 0);
                 books.ledger.void();
                 self.stats.quarantines += 1;

@@ -51,7 +51,7 @@ impl World {
         self.referee.frugal.shows += 1;
         let leader = ledger.leader;
         let before = ledger.shown_at.replace(now);
-        // One that has stopped does not say any more who leads.
+        // A candidate that has stopped does not report any more who leads.
         let is_judged = self.mood == Mood::Quiet && self.procs[proc].cands.iter().all(|cand| !cand.stopped);
         let ledger = &self.procs[proc].books.ledger;
         if is_judged {
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// What a crew says of who leads.
+    /// A crew reports who leads.
     pub(crate) fn says_v2(&mut self, proc: usize, report: &Report) {
         let now = self.local(proc);
         if let Standing::Following(Some(leader)) = &report.standing

@@ -86,7 +86,7 @@ impl Cluster {
         }
     }
 
-    /// What this member itself knows of these keys. One that is cut off knows no more than it has said before.
+    /// The state of these keys as this member itself has it. A member that is cut off has no more than it has said before.
     fn own_view(&self, at: usize, keys: &[Vec<u8>], now: Ns) -> Reply {
         let node = &self.nodes[at];
         let revision = if node.cut { node.floor } else { self.applied(at, now) };

@@ -104,7 +104,7 @@ impl Hearing {
         Op::Check { keys }
     }
 
-    /// Whether the last read was of this key, too.
+    /// True if the last read was of this key, too.
     pub(super) fn has_asked(&self, key: &[u8]) -> bool {
         self.asked.iter().any(|asked| asked == key)
     }

@@ -56,7 +56,7 @@ impl Candidate {
         }
     }
 
-    /// What a check has shown of it.
+    /// Takes in what a check has shown of it.
     pub(super) fn check_next(&mut self, stands: impl Fn(&Member) -> bool, at: Revision, out: &mut InFlight) {
         let next = self.view.as_ref().and_then(|view| self.next_leader(view));
         let Some(next) = next.filter(|next| self.hearing.has_asked(&next.key)) else { return };

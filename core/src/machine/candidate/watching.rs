@@ -156,7 +156,7 @@ impl Candidate {
                     _ if before.is_none() => self.leader_is_gone(out),
                     _ => {
                         before_is_gone |= change.at > view.at;
-                        // One that is under way shows that, or is found to be older.
+                        // A look that is under way shows that, or is found to be older.
                         if !self.is_looking() {
                             self.look_by_rank(out);
                         }

@@ -1,4 +1,4 @@
-// What the crowds in Node.js have in common: see README.md. `start(key, name, hear)` begins a candidate, whose events it tells by
+// The common part of the crowds in Node.js: see README.md. `start(key, name, hear)` begins a candidate, whose events it tells by
 // hear('elected') and hear('leader', name); it gives { isLeader(), stop() }.
 'use strict';
 
