@@ -2,8 +2,8 @@
 //!
 //! The table holds requests back: of those that candidates send, a link carries a [`WINDOW`] at a time. A server that is
 //! asked ten thousand things at once answers the renewals among them too late. Where each request costs etcd the check of a
-//! password (API v2), a link carries one at a time, and a leave beside it; a refresh goes before all others: etcd checks all that it is asked at once
-//! side by side, so that everything is late together, and raft with it.
+//! password (API v2), a link carries one at a time, and a leave beside it; a refresh goes before all others. etcd checks all
+//! that it is asked at once side by side, so that everything is late together, and raft with it.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -14,8 +14,8 @@ use super::support::children::Children;
 use super::support::spawn::spawn;
 
 const PROCESSES: usize = 4;
-/// Between two changes: all is told by then.
-const REST: Duration = Duration::from_millis(300);
+/// The pause after each step of a change: all is told by then.
+pub(super) const REST: Duration = Duration::from_millis(300);
 
 /// The time on the clock of all processes, in nanoseconds.
 pub(super) fn now() -> u64 {
@@ -192,9 +192,4 @@ pub(super) struct Times {
     /// When 95 % of the others knew it.
     pub(super) told: Vec<Duration>,
     pub(super) untold: usize,
-}
-
-/// The pause after each step of a change.
-pub(super) fn pause() -> Duration {
-    REST
 }

@@ -59,10 +59,15 @@ fn turn(cluster: &Cluster, leader: &Election, (key, name): (&str, &str), joined:
     (next, begun.elapsed())
 }
 
-fn percentiles(mut times: Vec<Duration>) -> String {
+/// In milliseconds; 0 if there is none.
+fn percentile(times: &[Duration], part: usize) -> f64 {
+    let mut times = times.to_vec();
     times.sort();
-    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
-    let at = |part: usize| millis(times[(times.len() - 1) * part / 100]);
+    times.get(times.len().saturating_sub(1) * part / 100).map_or(0.0, Duration::as_secs_f64) * 1000.0
+}
+
+fn percentiles(times: Vec<Duration>) -> String {
+    let at = |part| percentile(&times, part);
     format!("median {:7.3} ms   90 % {:7.3} ms   most {:7.3} ms", at(50), at(90), at(100))
 }
 

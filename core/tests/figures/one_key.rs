@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_leader::{Api, Config, Election, Event, Next};
 
 use super::counts::Counts;
-use super::crowd::{Crowd, Kind, Times, now, pause};
+use super::crowd::{Crowd, Kind, REST, Times, now};
 use super::support::Cluster;
 use super::{cpu_ms, floors, percentiles};
 
@@ -21,7 +21,7 @@ pub(super) fn etcd_ms(cluster: &Cluster) -> u64 {
 
 fn one_key(api: Api, count: usize) {
     let cluster = Cluster::of(1, if api == Api::V2 { &["--enable-v2=true"] } else { &[] });
-    let (_, floor) = floors(&cluster, CHANGES, pause());
+    let (_, floor) = floors(&cluster, CHANGES, REST);
     let mut crowd = Crowd::start(&cluster, Kind::Rust(api), count);
     thread::sleep(Duration::from_secs(2));
     let (before, busy) = (Counts::of(&cluster), etcd_ms(&cluster));

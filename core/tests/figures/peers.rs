@@ -14,12 +14,12 @@ use etcd_leader::Api;
 
 use super::chart::{self, Bar};
 use super::counts::Counts;
-use super::crowd::{Crowd, Kind, Times, pause};
+use super::crowd::{Crowd, Kind, REST, Times};
 use super::one_key::etcd_ms;
 use super::support::children::Children;
 use super::support::spawn::spawn;
 use super::support::{Cluster, etcd_version, has_v2};
-use super::{floors, percentiles};
+use super::{floors, percentile, percentiles};
 
 const KINDS: [Kind; 8] = [
     Kind::Rust(Api::V3),
@@ -64,7 +64,7 @@ fn server(kind: Kind) -> Cluster {
 /// The first election of a process, once its library is loaded: from its start to its lead.
 fn new_process(kind: Kind, extent: &Extent, measured: &mut Measured) {
     let cluster = server(kind);
-    measured.floors.extend(floors(&cluster, extent.rounds, pause()).0);
+    measured.floors.extend(floors(&cluster, extent.rounds, REST).0);
     for round in 0..extent.rounds {
         let mut command = kind.command(&cluster, &format!("/new/{round}"), 0, 1);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -83,13 +83,13 @@ fn new_process(kind: Kind, extent: &Extent, measured: &mut Measured) {
 /// One more election in a process that has one, and a session with etcd if the library shares it.
 fn start(kind: Kind, extent: &Extent, measured: &mut Measured) {
     let cluster = server(kind);
-    measured.floors.extend(floors(&cluster, extent.rounds, pause()).0);
+    measured.floors.extend(floors(&cluster, extent.rounds, REST).0);
     let mut crowd = Crowd::start(&cluster, kind, 1);
     // The first brings what the others find.
     for round in 0..=extent.rounds {
         crowd.tell(0, &format!("start /start/{round}"));
         let took: u64 = crowd.wait("started").1[0].parse().expect("a number");
-        std::thread::sleep(pause());
+        std::thread::sleep(REST);
         if round > 0 {
             measured.times.push(Duration::from_nanos(took));
         }
@@ -99,9 +99,9 @@ fn start(kind: Kind, extent: &Extent, measured: &mut Measured) {
 /// The leader of so many stops.
 fn change(kind: Kind, count: usize, extent: &Extent, measured: &mut Measured) {
     let cluster = server(kind);
-    measured.floors.extend(floors(&cluster, extent.rounds, pause()).1);
+    measured.floors.extend(floors(&cluster, extent.rounds, REST).1);
     let mut crowd = Crowd::start(&cluster, kind, count);
-    std::thread::sleep(pause());
+    std::thread::sleep(REST);
     let (before, busy) = (Counts::of(&cluster), etcd_ms(&cluster));
     let mut times = Times::default();
     (0..extent.rounds).for_each(|_| crowd.change(count, &mut times));
@@ -115,18 +115,6 @@ fn change(kind: Kind, count: usize, extent: &Extent, measured: &mut Measured) {
     measured.times.extend(times.next);
     measured.told.extend(times.told);
     measured.untold += times.untold;
-}
-
-fn median(times: &[Duration]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times.get((times.len().max(1) - 1) / 2).map_or(0.0, Duration::as_secs_f64) * 1000.0
-}
-
-fn at(times: &[Duration], part: usize) -> f64 {
-    let mut times = times.to_vec();
-    times.sort();
-    times.get(times.len().saturating_sub(1) * part / 100).map_or(0.0, Duration::as_secs_f64) * 1000.0
 }
 
 /// All kinds in one situation, in turns.
@@ -154,8 +142,8 @@ fn situation(
     let _ = writeln!(report, "\n## {what}\n\n| | median | 90 % | most | n | x floor |{more}");
     let _ = writeln!(report, "|---|---|---|---|---|---|{}", if count.is_some() { "---|---|---|---|---|" } else { "" });
     for (kind, measured) in kinds.iter().zip(&all) {
-        let (times, floor) = (&measured.times, median(&measured.floors));
-        let middle = median(times);
+        let (times, floor) = (&measured.times, percentile(&measured.floors, 50));
+        let middle = percentile(times, 50);
         let ratio = middle / floor;
         let failed = match measured.failed {
             0 => String::new(),
@@ -165,14 +153,14 @@ fn situation(
             report,
             "| {}{failed} | {middle:.2} | {:.2} | {:.2} | {} | {ratio:.1} |",
             kind.name(),
-            at(times, 90),
-            at(times, 100),
+            percentile(times, 90),
+            percentile(times, 100),
             times.len(),
         );
         if count.is_some() {
             let [requests, commits, kib, busy] = measured.cost;
             let untold = if measured.untold > 0 { format!(" ({} never)", measured.untold) } else { String::new() };
-            let told = median(&measured.told);
+            let told = percentile(&measured.told, 50);
             let _ = write!(report, " {told:.1}{untold} | {requests:.1} | {commits:.1} | {kib:.0} | {busy:.0} |");
         }
         let _ = writeln!(report);

@@ -177,7 +177,7 @@ impl Ledger {
         open.map(|open| open.sent + self.ttl - open.behind).fold(entry.certain - entry.behind, Time::min)
     }
 
-    /// What a look showed; gives the leader, if another led before.
+    /// Takes in what a look showed, and gives the leader, if another led before.
     pub(crate) fn looked(
         &mut self,
         seen: &Seen,
@@ -191,7 +191,7 @@ impl Ledger {
         }
         self.look_sent = sent;
         if at < heard {
-            // It need not count.
+            // This look need not count.
             self.checked_at.push(at);
         } else {
             self.looked_at = at;
@@ -205,8 +205,8 @@ impl Ledger {
         self.believes(self.first.as_ref()?.1, now)
     }
 
-    /// It hears that an entry has ended. Whether it may have to look: it knows who leads then, unless that was the one just
-    /// before its own.
+    /// The crew hears that an entry has ended. Gives whether it may have to look: it knows who leads then, unless the entry was
+    /// the one just before its own.
     pub(crate) fn heard_end(&mut self, key: &[u8]) -> bool {
         let is_known = !self.line.is_empty() && self.line.last().is_none_or(|last| last != key);
         if is_known {
@@ -215,7 +215,7 @@ impl Ledger {
         !is_known
     }
 
-    /// It knows who leads; gives the leader, if another led before.
+    /// The crew knows who leads. Gives the leader, if another led before.
     pub(crate) fn believes(&mut self, leader: Revision, now: Time) -> Option<Revision> {
         self.leader.replace(leader).filter(|before| *before != leader)?;
         self.changed_at = Some(now);

@@ -13,7 +13,7 @@ use super::keys::{Key, in_a_form};
 use super::status::{self, COMPARE_FAILED, Fault, NOT_A_FILE, NOT_FOUND};
 use super::words::{self, Event, Garbled};
 use crate::error::ErrorKind;
-use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
+use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp, Written};
 use crate::member::{OWN_TTL, Revision};
 
 /// After so long a link's first read is asked for a second time.
@@ -179,13 +179,21 @@ impl Calls {
                 (stamp, true, found)
             }
             Said::No(stamp, NOT_FOUND | NOT_A_FILE) => (stamp, false, None),
-            Said::No(..) => match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
-                Said::Yes(stamp, event) => (stamp, false, self.sound(event.entry(&key, stamp.revision))?),
-                Said::No(stamp, NOT_FOUND) => (stamp, false, None),
-                Said::No(..) => return Err(self.unexpected()),
-            },
+            Said::No(..) => {
+                let (stamp, found) = self.entry(&key, get(&key)).await?;
+                (stamp, false, found)
+            }
         };
         Ok(Reply { stamp, answer: Answer::Refreshed { applied, found } })
+    }
+
+    /// The entry that this read finds, if there is one.
+    async fn entry(&self, key: &Key, read: Call) -> Result<(Stamp, Option<Written>), Fault> {
+        match self.ask(key, read, MAX_ENTRY_BYTES).await? {
+            Said::Yes(stamp, event) => Ok((stamp, self.sound(event.entry(key, stamp.revision))?)),
+            Said::No(stamp, NOT_FOUND) => Ok((stamp, None)),
+            Said::No(..) => Err(self.unexpected()),
+        }
     }
 
     /// Reads of this member's own, which cost no raft: a follower that has just refreshed its entry here sees a state that is no
@@ -195,12 +203,7 @@ impl Calls {
         let mut found = Vec::with_capacity(keys.len());
         for key in keys {
             let key = Key::new(key).map_err(Fault::answered)?;
-            let call = Call { query: String::new(), ..get(&key) };
-            let (stamp, entry) = match self.ask(&key, call, MAX_ENTRY_BYTES).await? {
-                Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
-                Said::No(stamp, NOT_FOUND) => (stamp, None),
-                Said::No(..) => return Err(self.unexpected()),
-            };
+            let (stamp, entry) = self.entry(&key, Call { query: String::new(), ..get(&key) }).await?;
             if oldest.is_some_and(|oldest| oldest.cluster != stamp.cluster) {
                 return Err(Fault::answered(status::another_store(self.http.endpoint())));
             }
@@ -223,11 +226,7 @@ impl Calls {
     }
 
     async fn withdraw(&self, key: Key, name: &[u8], revision: Revision) -> Result<Reply, Fault> {
-        let (stamp, found) = match self.ask(&key, get(&key), MAX_ENTRY_BYTES).await? {
-            Said::Yes(stamp, event) => (stamp, self.sound(event.entry(&key, stamp.revision))?),
-            Said::No(stamp, NOT_FOUND) => (stamp, None),
-            Said::No(..) => return Err(self.unexpected()),
-        };
+        let (stamp, found) = self.entry(&key, get(&key)).await?;
         let Some(found) = found.filter(|found| found.member.revision == revision) else {
             return Ok(Reply { stamp, answer: Answer::Left });
         };
