@@ -299,7 +299,7 @@ fn a_good_job_on_a_terminal() {
     for (stopped, often, ttl) in [("briefly", "--restart", "30"), ("for-long", "--once", "3")] {
         let mut shell = Command::new(&programs().shell);
         shell.arg(stopped).arg(&programs().plain).args(["--endpoints", &url(&cluster), "--key", "/terminal"]);
-        shell.args([often, "--ttl", ttl, "--verbose", "--", "cat"]);
+        shell.args([often, "--ttl", ttl, "--verbose", "--"]).arg(&programs().shell).arg("echo");
         let mut shell = story.start(shell, |_| {});
         shell.ends(0);
         assert_eq!(shell.shown(), "all is well\n");

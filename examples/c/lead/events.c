@@ -116,6 +116,11 @@ static void on_stop(turn *self, int number) {
     bool follows = self->is_to_stop || (have_terminal() && number != SIGSTOP);
     bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
     self->is_to_stop = false;
+    if (wants_terminal && is_terminal_ours()) {
+        /* We have handed it on, and a slow shell gave it to us once more. */
+        let_go_on(self);
+        return;
+    }
     if (follows) {
         take_terminal_back(self->command);
         if (stop_here() || is_terminal_ours()) {

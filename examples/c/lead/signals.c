@@ -3,6 +3,7 @@
 #include "lead.h"
 
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 static const int ending[] = {SIGINT, SIGTERM, SIGQUIT, SIGHUP};
@@ -42,12 +43,16 @@ void let_signals_end_us(void) {
 }
 
 bool stop_here(void) {
-    sigset_t stop, waiting;
+    sigset_t stop, go_on;
+    struct timespec no_time = {0, 0};
     sigemptyset(&stop);
     sigaddset(&stop, SIGTSTP);
+    sigemptyset(&go_on);
+    sigaddset(&go_on, SIGCONT);
     kill(getpid(), SIGTSTP);
     /* The library's thread has it blocked: we take it, here. */
     sigprocmask(SIG_UNBLOCK, &stop, NULL);
     sigprocmask(SIG_BLOCK, &stop, NULL);
-    return sigpending(&waiting) == 0 && sigismember(&waiting, SIGCONT);
+    /* We take that as well: left to be read once more, it would let the command go on after its next stop. */
+    return sigtimedwait(&go_on, NULL, &no_time) == SIGCONT;
 }

@@ -1,7 +1,8 @@
 /* What a shell does with a job on a terminal, to see that `lead` is a good one.
  *
- *     shell briefly lead [its arguments...] -- cat        stopped with Ctrl-Z and let go on, three times; then Ctrl-C
- *     shell for-long lead [its arguments...] -- cat       stopped until the command is gone, then let go on
+ *     shell briefly lead [its arguments...] -- shell echo     stopped with Ctrl-Z and let go on, forty times; then Ctrl-C
+ *     shell for-long lead [its arguments...] -- shell echo    stopped until the command is gone, then let go on
+ *     shell echo                                              the command: repeats each line, and says when it goes on
  *
  * Says "all is well" if all was. */
 
@@ -19,11 +20,15 @@
 
 #define CHECK(what) ((what) ? (void)0 : fail(#what, __LINE__))
 
+enum { ROUNDS = 40 };
+
 static int keyboard; /* The other side of the terminal: we type here, and read what is shown. */
 static int words;    /* From the shell to the one who types. */
 
+static char shown[65536]; /* By the terminal, so far. */
+
 static void fail(const char *what, int line) {
-    fprintf(stderr, "line %d: not so: %s (errno %d)\n", line, what, errno);
+    fprintf(stderr, "line %d: not so: %s (errno %d); shown:\n%s\n", line, what, errno, shown);
     _exit(1);
 }
 
@@ -33,7 +38,6 @@ static void type(const char *text) {
 
 /* Waits until the terminal shows this. */
 static void shows(const char *what) {
-    static char shown[65536];
     static size_t length, from;
     for (char *found; (found = strstr(shown + from, what)) == NULL;) {
         struct pollfd source = {keyboard, POLLIN, 0};
@@ -62,8 +66,9 @@ static void say(int out, char word) {
 }
 
 /* The shell: begins a job, and says S when it has stopped, or its status when it has ended. It lets a stopped job go on
- * when it reads a byte. */
-static void shell(const char *terminal, char **command, int in, int out) {
+ * when it reads a byte. One that `is_late` gives the job the terminal once more when it reads a byte, and says T: shells
+ * do so in both processes, and the second may do it after the job has handed the terminal on. */
+static void shell(const char *terminal, char **command, int in, int out, int is_late) {
     setsid();
     int tty = open(terminal, O_RDWR);
     CHECK(tty >= 0 && ioctl(tty, TIOCSCTTY, 0) == 0);
@@ -80,10 +85,14 @@ static void shell(const char *terminal, char **command, int in, int out) {
         _exit(99);
     }
     setpgid(job, job);
-    tcsetpgrp(tty, job);
+    char word;
+    if (is_late) {
+        CHECK(read(in, &word, 1) == 1);
+        tcsetpgrp(tty, job);
+        say(out, 'T');
+    }
     for (;;) {
         int status;
-        char word;
         CHECK(waitpid(job, &status, WUNTRACED) == job);
         if (!WIFSTOPPED(status)) {
             say(out, (char)WEXITSTATUS(status));
@@ -99,17 +108,46 @@ static void shell(const char *terminal, char **command, int in, int out) {
     }
 }
 
+static void goes_on(int number) {
+    (void)number;
+    CHECK(write(STDOUT_FILENO, "[goes on]", 9) == 9);
+}
+
+static int repeat_lines(void) {
+    char line[256];
+    ssize_t length;
+    struct sigaction action = {.sa_handler = goes_on, .sa_flags = SA_RESTART};
+    CHECK(sigaction(SIGCONT, &action, NULL) == 0);
+    while ((length = read(STDIN_FILENO, line, sizeof line)) > 0)
+        CHECK(write(STDOUT_FILENO, line, (size_t)length) == length);
+    return 0;
+}
+
+static int times_shown(const char *what) {
+    int times = 0;
+    for (const char *at = shown; (at = strstr(at, what)) != NULL; at++)
+        times++;
+    return times;
+}
+
+static void is_repeated(const char *line) {
+    type(line);
+    type("\n");
+    shows(line); /* By the terminal, */
+    shows(line); /* and by the command. */
+}
+
 static void stop_and_go_on(int go) {
     type("\x1a");
     hears('S');
     say(go, 'g');
-    type("two\n");
-    shows("two\r\n"); /* By the terminal, */
-    shows("two\r\n"); /* and by cat. */
+    is_repeated("two");
 }
 
 int main(int argc, char **argv) {
     int to_us[2], to_shell[2];
+    if (argc == 2 && strcmp(argv[1], "echo") == 0)
+        return repeat_lines();
     if (argc < 3)
         return 98;
     keyboard = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -119,17 +157,25 @@ int main(int argc, char **argv) {
     /* Open as long as we are, so that it does not hang up in between. */
     int open_end = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
     CHECK(open_end >= 0);
+    int is_brief = strcmp(argv[1], "briefly") == 0;
     pid_t child = fork();
     if (child == 0) {
-        shell(ptsname(keyboard), argv + 2, to_shell[0], to_us[1]);
+        shell(ptsname(keyboard), argv + 2, to_shell[0], to_us[1], !is_brief);
         _exit(97);
     }
     shows("the command runs");
-    type("one\n");
-    shows("one\r\none");
-    if (strcmp(argv[1], "briefly") == 0) {
-        for (int round = 0; round < 3; round++)
+    if (!is_brief) {
+        say(to_shell[1], 'g');
+        hears('T');
+    }
+    /* The first is read by whoever waits for it already, the second only by who has the terminal. */
+    is_repeated("zero");
+    is_repeated("one");
+    if (is_brief) {
+        for (int round = 0; round < ROUNDS; round++)
             stop_and_go_on(to_shell[1]);
+        /* A second SIGCONT would undo a Ctrl-Z that comes between the two. */
+        CHECK(times_shown("[goes on]") == ROUNDS);
         type("\x03");
         hears((char)(128 + SIGINT));
     } else {
