@@ -1,9 +1,13 @@
 //! Slow is not dead: servers that answer late serve, and nothing that makes progress is thrown away and begun again.
 
+use std::thread;
 use std::time::Duration;
+
+use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms};
 use super::crowds::{USER, crowd, guarded, one_leads};
+use super::store::BOTH;
 use super::support::{Cluster, Proxy};
 
 /// A login takes longer than what is one attempt at this ttl.
@@ -25,7 +29,37 @@ fn a_far_server_serves_and_the_lead_is_kept() {
     let urls = [proxy.url()];
     let mut line = Setup::new(&urls, "/far", TTL_S).line_up(&["one", "two"]);
     // Three renewals and more.
-    std::thread::sleep(Duration::from_secs(u64::from(TTL_S)));
+    thread::sleep(Duration::from_secs(u64::from(TTL_S)));
     assert!(line[0].claims().starts_with("yes") && !line[0].has_said("unelected"), "{:#?}", line[0].log());
     check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+/// A commit takes a large part of the ttl: it is waited for, and nothing is asked for again in its place.
+fn on_a_slow_disk(api: Api, ttl_s: u32, commit: Duration) {
+    let (cluster, disk) = Cluster::with_slow_disk(BOTH);
+    disk.takes(commit);
+    let urls = cluster.urls();
+    let mut line = Setup::new(&urls, "/slow-disk", ttl_s).on(api).line_up(&["one", "two"]);
+    // Three renewals and more.
+    thread::sleep(Duration::from_secs(u64::from(ttl_s)));
+    assert!(line[0].claims().starts_with("yes") && !line[0].has_said("unelected"), "{:#?}", line[0].log());
+    line[0].stop();
+    line[1].elected();
+    check_terms(&line.iter().collect::<Vec<_>>());
+}
+
+mod a_slow_disk_keeps_nobody_out {
+    use super::{Api, Duration, on_a_slow_disk};
+
+    #[test]
+    fn a_fifth_of_the_ttl() {
+        on_a_slow_disk(Api::V3, 5, Duration::from_millis(1_100));
+        on_a_slow_disk(Api::V3, 10, Duration::from_millis(2_100));
+    }
+
+    /// Each renewal is a commit there, and so is each confirmation.
+    #[test]
+    fn on_v2() {
+        on_a_slow_disk(Api::V2, 10, Duration::from_millis(1_100));
+    }
 }

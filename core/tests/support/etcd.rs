@@ -3,12 +3,14 @@
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
+use std::sync::Arc;
 use std::{fs, thread};
 
 use tempfile::TempDir;
 
 use super::member::{Member, etcdctl, tail};
 use super::port::Port;
+use super::slow_disk::SlowDisk;
 use super::{raft, wait_for};
 
 /// Where a member lives.
@@ -47,6 +49,15 @@ impl Cluster {
     /// Three members, healthy.
     pub fn three() -> Cluster {
         Cluster::of(3, &[])
+    }
+
+    /// One member, healthy, on a disk that can be made slow.
+    pub fn with_slow_disk(flags: &[&str]) -> (Cluster, Arc<SlowDisk>) {
+        let mut cluster = Cluster::prepare(&[Host::local()], flags);
+        let disk = Arc::new(SlowDisk::default());
+        cluster.members[0].disk = Some(disk.clone());
+        cluster.start();
+        (cluster, disk)
     }
 
     /// So many members with these flags beside the usual ones, healthy.

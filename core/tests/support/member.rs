@@ -5,12 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::etcd::Host;
+use super::slow_disk::SlowDisk;
 use super::{etcd_binary, etcdctl_binary, freeze, has_v2, spawn::spawn, wait_for};
 
 /// Lines of a member's log that are shown when a test fails.
@@ -25,6 +27,7 @@ pub struct Member {
     pub(super) arguments: Vec<String>,
     pub(super) data: PathBuf,
     pub(super) log: PathBuf,
+    pub(super) disk: Option<Arc<SlowDisk>>,
     pub(super) process: Option<Child>,
 }
 
@@ -57,7 +60,7 @@ impl Member {
         let is_known = |flag: &&&str| has_v2() || !flag.starts_with("--enable-v2=");
         arguments.extend(flags.iter().filter(is_known).map(|flag| flag.to_string()));
         let log = directory.join(format!("{name}.log"));
-        Member { name, client, peer, enter: host.enter.clone(), arguments, data, log, process: None }
+        Member { name, client, peer, enter: host.enter.clone(), arguments, data, log, disk: None, process: None }
     }
 
     /// Where it keeps its data.
@@ -104,7 +107,13 @@ impl Member {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ETCD")) {
             command.env_remove(name);
         }
+        if let Some(disk) = &self.disk {
+            disk.under(&mut command);
+        }
         self.process = Some(spawn(command).unwrap_or_else(|error| panic!("cannot start {}: {error}", words[0])));
+        if let Some(disk) = &self.disk {
+            disk.serve(self.pid().expect("it was started"));
+        }
     }
 
     /// Kills it (-9), and waits until it is dead.

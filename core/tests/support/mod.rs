@@ -24,6 +24,7 @@ pub mod netns;
 pub mod port;
 pub mod proxy;
 pub mod raft;
+pub mod slow_disk;
 pub mod spawn;
 pub mod v2;
 
@@ -32,6 +33,7 @@ pub use etcd::Cluster;
 pub use member::Member;
 pub use port::Port;
 pub use proxy::Proxy;
+pub use slow_disk::SlowDisk;
 
 /// How long anything may take on a busy machine before a test gives up on it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
