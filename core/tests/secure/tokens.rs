@@ -1,5 +1,6 @@
 //! Tokens that live shorter than elections.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use etcd_leader::Config;
@@ -10,6 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::candidate::Candidate;
 use super::guarded::{Guarded, password};
+use super::support::Proxy;
+use super::support::proxy::Way;
 
 /// Tokens die a dozen times in it.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -52,7 +55,7 @@ fn jwt_of_five_seconds_last_a_minute_of_leading_and_waiting() {
     outlive_tokens(&Guarded::closed(&[&tokens], "/short"));
 }
 
-/// A backend by hand, with one link.
+/// A backend by hand.
 struct Hand {
     backend: V3,
     inbox: UnboundedReceiver<Input>,
@@ -60,29 +63,45 @@ struct Hand {
 }
 
 impl Hand {
+    /// With one link.
     async fn on(guarded: &Guarded) -> Hand {
+        Hand::with(&guarded.config("/hand", "hand")).await
+    }
+
+    /// With a link to each endpoint, numbered from 1.
+    async fn with(config: &Config) -> Hand {
         let (inbox, heard) = unbounded_channel();
-        let settings = guarded.config("/hand", "hand").validate().expect("good").session;
+        let settings = config.validate().expect("good").session;
         let mut hand = Hand {
             backend: V3::new(&settings, inbox, &etcd_leader::backend::Commons::default()),
             inbox: heard,
             last: 0,
         };
-        let reply =
-            hand.ask(Op::Open { endpoint: 0, key: b"/hand/".to_vec(), patience: Duration::ZERO, is_proof: true }).await;
-        assert_eq!(reply.answer, Answer::Opened);
+        for endpoint in 0..config.endpoints.len() {
+            let open = Op::Open { endpoint, key: b"/hand/".to_vec(), patience: Duration::ZERO, is_proof: true };
+            let asked = hand.send_on(LinkId(endpoint as u64 + 1), open);
+            assert_eq!(hand.answer(asked).await.answer, Answer::Opened);
+        }
         hand
     }
 
     fn send(&mut self, op: Op) -> RequestId {
+        self.send_on(LinkId(1), op)
+    }
+
+    fn send_on(&mut self, link: LinkId, op: Op) -> RequestId {
         self.last += 1;
         let id = RequestId(self.last);
-        self.backend.perform(Request { id, link: LinkId(1), op });
+        self.backend.perform(Request { id, link, op });
         id
     }
 
     async fn ask(&mut self, op: Op) -> Reply {
         let asked = self.send(op);
+        self.answer(asked).await
+    }
+
+    async fn answer(&mut self, asked: RequestId) -> Reply {
         loop {
             if let Input::Reply { id, result } = self.hear().await
                 && id == asked
@@ -139,4 +158,38 @@ async fn a_watch_that_is_refused_for_its_token_is_made_with_a_new_one_and_the_ot
     }
     let revoked = hand.ask(Op::Revoke { lease: 77 }).await;
     assert_eq!(revoked.answer, Answer::Revoked);
+}
+
+/// A request on a slow link is refused for its token; the newer one that another request has brought is dead by then as well.
+#[tokio::test]
+async fn a_request_outlives_two_tokens() {
+    let guarded = Guarded::closed(&[], "/hand");
+    let proxy = Proxy::before(guarded.cluster.client_address(0));
+    let config = guarded.config("/hand", "hand");
+    let endpoints = [&[proxy.url()], &config.endpoints[..]].concat();
+    let mut hand = Hand::with(&Config { endpoints, ..config }).await;
+    let read = || Op::Confirm { key: b"/hand/one".to_vec(), keys: Vec::new() };
+    let lease = hand.send(Op::Grant { lease: 77, ttl_s: 60 });
+    hand.answer(lease).await;
+    proxy.hold(Way::ToServer);
+    let watched = Watched { from: b"/hand/".to_vec(), to: b"/hand0".to_vec(), start: None, puts_only: false };
+    let held = [hand.send(read()), hand.send(Op::Renew { lease: 77 })];
+    hand.send(Op::Watch { watch: WatchId(1), range: watched });
+    guarded.set_password("worker", &password());
+    let brought = hand.send_on(LinkId(2), read());
+    hand.answer(brought).await;
+    guarded.set_password("worker", &password());
+    proxy.pass();
+    let mut open: BTreeSet<u64> = held.iter().map(|id| id.0).collect();
+    let mut is_watched = false;
+    while !open.is_empty() || !is_watched {
+        match hand.hear().await {
+            Input::Reply { id, result } => {
+                result.expect("an answer");
+                open.remove(&id.0);
+            }
+            Input::Watch { news: WatchNews::Created { .. }, .. } => is_watched = true,
+            other => panic!("{other:?}"),
+        }
+    }
 }

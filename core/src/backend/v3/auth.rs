@@ -1,7 +1,8 @@
 //! Who we are to etcd: a token for a user and a password, got anew when etcd does not take the old one any more.
 //!
-//! A call that is refused for its token was not applied, for certain. It is repeated once with a new token: the one
-//! repetition that a backend makes, since the machines know nothing of tokens.
+//! A call that is refused for its token was not applied, for certain. It is repeated with a newer token: the one repetition that
+//! a backend makes, since the machines know nothing of tokens. A newer token that another call brought may be refused as well: the
+//! call is repeated until it was refused with a token of its own.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -134,9 +135,10 @@ impl Auth {
         self.tokens.newest().clone()
     }
 
-    /// A newer token than the one that was refused; of many who ask at once, one authenticates.
-    pub(super) async fn renew(&self, refused: Option<Token>) -> Result<Option<Token>, Failure> {
-        let Some(login) = &self.login else { return Ok(None) };
+    /// A newer token than the one that was refused; of many who ask at once, one authenticates. Whether that was this one: a
+    /// token that another has brought may be too old by now.
+    pub(super) async fn renew(&self, refused: Option<Token>) -> Result<(Option<Token>, bool), Failure> {
+        let Some(login) = &self.login else { return Ok((None, true)) };
         // A server that is frozen must not keep the others waiting.
         if !self.channel.heard().await {
             let detail = format!("{}: the server takes connections and says nothing", self.endpoint);
@@ -149,7 +151,7 @@ impl Auth {
         let _turn = self.tokens.turn.lock().await;
         let newest = self.token();
         if newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref()) {
-            return Ok(newest);
+            return Ok((newest, false));
         }
         let request =
             AuthenticateRequest { name: login.username.clone(), password: login.password.expose().to_string() };
@@ -164,10 +166,10 @@ impl Auth {
         let mut newest = self.tokens.newest();
         let serial = newest.as_ref().map_or(0, |token| token.serial) + 1;
         *newest = Some(Token { serial, text });
-        Ok(newest.clone())
+        Ok((newest.clone(), true))
     }
 
-    /// Makes a call about keys that begin with `key`, and once more with a new token if the old one was refused.
+    /// Makes a call about keys that begin with `key`, and again with a newer token if the old one was refused.
     pub(super) async fn call<Q, A, F>(
         &self,
         request: Q,
@@ -193,17 +195,17 @@ impl Auth {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let mut token = self.token();
+        let (mut token, mut is_final) = (self.token(), false);
         if token.is_none() {
-            token = self.renew(None).await?;
+            (token, _) = self.renew(None).await?;
         }
-        let result = send(shown(Request::new(request.clone()), token.as_ref())).await;
-        match result {
-            Err(refusal) if self.login.is_some() && status::wants_token(&refusal) => {
-                let token = self.renew(token).await?;
-                Ok(send(shown(Request::new(request), token.as_ref())).await)
+        loop {
+            match send(shown(Request::new(request.clone()), token.as_ref())).await {
+                Err(refusal) if !is_final && self.login.is_some() && status::wants_token(&refusal) => {
+                    (token, is_final) = self.renew(token).await?;
+                }
+                result => return Ok(result),
             }
-            result => Ok(result),
         }
     }
 

@@ -160,12 +160,12 @@ impl Live {
                 if let Some(broken) = &self.broken {
                     return self.life.reply(request, Err(broken.clone()));
                 }
-                if let Err(failure) = self.streams.renew(Renewal { request, lease, is_repeated: false }) {
+                if let Err(failure) = self.streams.renew(Renewal { request, lease, is_final: false }) {
                     self.end(failure);
                 }
             }
             Op::Watch { watch, range } if self.broken.is_none() => {
-                match self.streams.watch(Wanted { watch, range, is_repeated: false }) {
+                match self.streams.watch(Wanted { watch, range, is_final: false }) {
                     Ok(news) => self.pass_on(news),
                     Err(failure) => self.end(failure),
                 }

@@ -41,8 +41,8 @@ pub(super) struct Renewals {
 pub(super) struct Renewal {
     pub(super) request: RequestId,
     pub(super) lease: LeaseId,
-    /// It was refused for an old token before.
-    pub(super) is_repeated: bool,
+    /// It was refused for an old token before, and is asked for with one that was brought for it.
+    pub(super) is_final: bool,
 }
 
 /// Why a stream has ended.

@@ -28,7 +28,7 @@ pub(super) struct Streams {
     /// New watches go to the last.
     watches: Vec<Watches>,
     /// A new token is on its way, and these wait for it.
-    pass: Option<BoxFuture<'static, Result<(), Failure>>>,
+    pass: Option<BoxFuture<'static, Result<bool, Failure>>>,
     held_renewals: VecDeque<Renewal>,
     held_watches: VecDeque<Wanted>,
 }
@@ -117,7 +117,7 @@ impl Streams {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Said, Failure>> {
         if let Some(Poll::Ready(result)) = self.pass.as_mut().map(|pass| pass.poll_unpin(cx)) {
             self.pass = None;
-            let news = result.and_then(|()| self.go_on())?;
+            let news = result.and_then(|is_own| self.go_on(is_own))?;
             if !news.is_empty() {
                 return Poll::Ready(Ok(Said::News(news)));
             }
@@ -161,8 +161,8 @@ impl Streams {
         let Some(renewals) = self.renewals.take() else { return Ok(()) };
         let refused = renewals.token().cloned();
         let waiting: Vec<Renewal> = renewals.abandon().collect();
-        let is_hopeless = waiting.iter().any(|renewal| renewal.is_repeated);
-        self.held_renewals.extend(waiting.into_iter().map(|renewal| Renewal { is_repeated: true, ..renewal }));
+        let is_hopeless = waiting.iter().any(|renewal| renewal.is_final);
+        self.held_renewals.extend(waiting);
         if is_hopeless {
             return Err(failure);
         }
@@ -175,10 +175,10 @@ impl Streams {
         let refused = stream.token().cloned();
         let (unanswered, mut news) = stream.abandon(&failure.detail);
         for wanted in unanswered {
-            if wanted.is_repeated {
+            if wanted.is_final {
                 news.push((wanted.watch, WatchNews::Canceled { reason: failure.detail.clone() }));
             } else {
-                self.held_watches.push_back(Wanted { is_repeated: true, ..wanted });
+                self.held_watches.push_back(wanted);
             }
         }
         self.ask_for_token(refused);
@@ -187,11 +187,13 @@ impl Streams {
 
     fn ask_for_token(&mut self, refused: Option<Token>) {
         let auth = self.auth.clone();
-        self.pass.get_or_insert_with(|| Box::pin(async move { auth.renew(refused).await.map(drop) }));
+        self.pass.get_or_insert_with(|| Box::pin(async move { auth.renew(refused).await.map(|(_, is_own)| is_own) }));
     }
 
     /// There is a new token: what waited for it is asked for again.
-    fn go_on(&mut self) -> Result<News, Failure> {
+    fn go_on(&mut self, is_own: bool) -> Result<News, Failure> {
+        self.held_renewals.iter_mut().for_each(|renewal| renewal.is_final = is_own);
+        self.held_watches.iter_mut().for_each(|wanted| wanted.is_final = is_own);
         while let Some(renewal) = self.held_renewals.pop_front() {
             self.renew(renewal)?;
         }

@@ -49,8 +49,8 @@ pub(super) struct Watches {
 pub(super) struct Wanted {
     pub(super) watch: WatchId,
     pub(super) range: Watched,
-    /// It was refused for an old token before.
-    pub(super) is_repeated: bool,
+    /// It was refused for an old token before, and is asked for with one that was brought for it.
+    pub(super) is_final: bool,
 }
 
 /// News in the order in which they are to be told.
@@ -154,7 +154,7 @@ impl Watches {
             answered.filter(|wanted| canceled && self.may_be_repeated(wanted, &response.cancel_reason))
         {
             self.wanted.remove(&watch);
-            return Ok(Heard { news, refused: Some(Wanted { is_repeated: true, ..wanted }) });
+            return Ok(Heard { news, refused: Some(wanted) });
         }
         if response.created && !canceled {
             news.push((watch, WatchNews::Created { revision }));
@@ -175,7 +175,7 @@ impl Watches {
     /// etcd before 3.4.22 and 3.5.6 says "permission denied" when it means the token.
     fn may_be_repeated(&self, wanted: &Wanted, reason: &str) -> bool {
         let is_refusal = status::says_token(reason) || reason.contains("permission denied");
-        is_refusal && !wanted.is_repeated && self.auth.username().is_some()
+        is_refusal && !wanted.is_final && self.auth.username().is_some()
     }
 
     /// Which of our watches a response is about, and what was asked if this is the answer.
