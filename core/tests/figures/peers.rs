@@ -192,8 +192,8 @@ fn bench() {
          are those of gRPC; KiB are those of the loopback device, with all headers. The changes begin three seconds after the last candidate has joined. Three are \
          not asked to carry a hundred: the circuit breaker of etcd3 opens at the first change, and its process ends; the crowd of etcd-client stands \
          still after the first change, for a reason that we did not find; etcdctl is a process for each candidate, and its starts include that of the \
-         process. The crate etcd-client campaigns through etcd's Election service, so that one of its requests does what others do in two. Never told \
-         means: not within 0.3 s.\n\n![medians](bench.svg)",
+         process. The crate etcd-client campaigns through etcd's Election service, so that one of its requests does what others do in two. Never \
+         told: not within 0.3 s.\n\n![medians](bench.svg)",
         etcd_version(),
         std::thread::available_parallelism().map_or(0, usize::from),
         extent.turns,

@@ -108,7 +108,7 @@ fn answer_all(listener: &Arc<OwnedFd>, delay_ms: &AtomicU64) {
         if received != 0 {
             continue; // The one who asked is gone.
         }
-        // The file that it is about; not one of etcd's database, whose synchronisation holds reads up, and nobody's commit.
+        // Files of etcd's database are left alone: their synchronisation holds reads up, and no commit.
         let file = std::fs::read_link(format!("/proc/{}/fd/{}", question.pid, question.data.args[0]));
         let is_log = file.is_ok_and(|file| file.extension().is_some_and(|extension| extension == "wal"));
         let delay = Duration::from_millis(if is_log { delay_ms.load(Ordering::SeqCst) } else { 0 });

@@ -66,8 +66,8 @@ static void say(int out, char word) {
 }
 
 /* The shell: begins a job, and says S when it has stopped, or its status when it has ended. It lets a stopped job go on
- * when it reads a byte. One that `is_late` gives the job the terminal once more when it reads a byte, and says T: shells
- * do so in both processes, and the second may do it after the job has handed the terminal on. */
+ * when it reads a byte. If it `is_late`, it first reads a byte, gives the job the terminal once more, and says T: shells
+ * give it in both processes, and the second may do so after the job has handed it on. */
 static void shell(const char *terminal, char **command, int in, int out, int is_late) {
     setsid();
     int tty = open(terminal, O_RDWR);
@@ -168,7 +168,7 @@ int main(int argc, char **argv) {
         say(to_shell[1], 'g');
         hears('T');
     }
-    /* The first is read by whoever waits for it already, the second only by who has the terminal. */
+    /* A read that waits already gets the first line. Only a process that has the terminal gets the second. */
     is_repeated("zero");
     is_repeated("one");
     if (is_brief) {

@@ -1,4 +1,4 @@
-// Go's concurrency.Election: see ../README.md. Who leads is told by Observe.
+// Go's concurrency.Election: see ../README.md. Observe tells who leads.
 package main
 
 import (

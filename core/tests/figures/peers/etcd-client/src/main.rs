@@ -1,4 +1,4 @@
-//! The crate etcd-client, whose elections are those of etcd's Election service: see ../../README.md. Who leads is told by Observe.
+//! The crate etcd-client, whose elections are those of etcd's Election service: see ../../README.md. Observe tells who leads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
