@@ -1,7 +1,7 @@
 //! Slow is not dead: servers that answer late serve, and nothing that makes progress is thrown away and begun again.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_leader::Api;
 
@@ -38,6 +38,9 @@ fn a_far_server_serves_and_the_lead_is_kept() {
 fn on_a_slow_disk(api: Api, ttl_s: u32, commit: Duration) {
     let (cluster, disk) = Cluster::with_slow_disk(BOTH);
     disk.takes(commit);
+    let begun = Instant::now();
+    cluster.etcdctl(&["put", "a commit", ""]);
+    assert!(begun.elapsed() >= commit, "the disk is not slow: a commit took {:?}", begun.elapsed());
     let urls = cluster.urls();
     let mut line = Setup::new(&urls, "/slow-disk", ttl_s).on(api).line_up(&["one", "two"]);
     // Three renewals and more.

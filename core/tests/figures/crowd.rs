@@ -65,7 +65,7 @@ impl Kind {
         matches!(self, Kind::Rust(_) | Kind::C | Kind::Node | Kind::Python)
     }
 
-    /// Of how many candidates it is known to carry the changes. Among a hundred the circuit breaker of etcd3 opens when the leader
+    /// The most candidates whose changes it is known to carry. Among a hundred the circuit breaker of etcd3 opens when the leader
     /// leaves, and its process ends; the crowd of etcd-client stands still after the first change, for a reason that was not
     /// found; and a hundred processes of etcdctl would measure the machine.
     pub(super) fn most(self) -> usize {

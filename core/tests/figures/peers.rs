@@ -44,7 +44,7 @@ struct Extent {
 }
 
 const WHOLE: Extent = Extent { is_whole: true, sizes: &[2, 10, 100], turns: 2, rounds: 10 };
-/// `QUICK=1`: whether it works, and no figure that says anything.
+/// `QUICK=1` shows that the bench works; its figures say nothing.
 const QUICK: Extent = Extent { is_whole: false, sizes: &[2], turns: 1, rounds: 1 };
 
 /// The figures of one kind in one situation.

@@ -1,5 +1,5 @@
-//! What the referee knows of one crew from its requests and the replies it got: leases and how certain they are,
-//! what it has seen of the store, what it has burnt. Kept apart from the machines' own books, and far simpler.
+//! The books of one crew hold what the referee knows from its requests and the replies: leases and how certain they are, the
+//! states of the store that it has seen, the entries that it has burnt. They are kept apart from the machines' own books, and far simpler.
 
 mod answers;
 

@@ -83,7 +83,7 @@ pub fn etcd_binary() -> PathBuf {
     find("etcd", "ETCD_BIN")
 }
 
-/// Its version, as in 3.4.23.
+/// The version of that server, such as 3.4.23.
 pub fn etcd_version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
@@ -93,7 +93,7 @@ pub fn etcd_version() -> &'static str {
     })
 }
 
-/// Whether that server has API v2. etcd 3.6 removed it, and ends at once if it is started with `--enable-v2`.
+/// True if that server has API v2. etcd 3.6 removed it, and ends at once if it is started with `--enable-v2`.
 pub fn has_v2() -> bool {
     let numbers: Vec<u32> = etcd_version().split('.').map_while(|number| number.parse().ok()).collect();
     numbers < vec![3, 6]

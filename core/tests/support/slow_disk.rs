@@ -40,7 +40,7 @@ impl SlowDisk {
 
     /// Serves the process that was started, for as long as it lives.
     pub(super) fn serve(&self, pid: u32) {
-        let listener = take_listener(pid).expect("the kernel's descriptor");
+        let listener = take_listener(pid).expect("pidfd_getfd needs Linux 5.6 and the right to trace a child");
         let (listener, delay_ms) = (Arc::new(listener), self.delay_ms.clone());
         thread::spawn(move || answer_all(&listener, &delay_ms));
     }

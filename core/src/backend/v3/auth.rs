@@ -135,8 +135,8 @@ impl Auth {
         self.tokens.newest().clone()
     }
 
-    /// A newer token than the one that was refused; of many who ask at once, one authenticates. Whether that was this one: a
-    /// token that another has brought may be too old by now.
+    /// A newer token than the one that was refused; of many who ask at once, one authenticates. Also tells if this call has
+    /// authenticated: a token that another has brought may be too old by now.
     pub(super) async fn renew(&self, refused: Option<Token>) -> Result<(Option<Token>, bool), Failure> {
         let Some(login) = &self.login else { return Ok((None, true)) };
         // A server that is frozen must not keep the others waiting.

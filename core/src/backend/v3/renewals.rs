@@ -41,7 +41,7 @@ pub(super) struct Renewals {
 pub(super) struct Renewal {
     pub(super) request: RequestId,
     pub(super) lease: LeaseId,
-    /// It was refused for an old token before, and is asked for with one that was brought for it.
+    /// It is shown with a token that this link has just authenticated for: a refusal of that is the answer.
     pub(super) is_final: bool,
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Watches {
 pub(super) struct Wanted {
     pub(super) watch: WatchId,
     pub(super) range: Watched,
-    /// It was refused for an old token before, and is asked for with one that was brought for it.
+    /// It is shown with a token that this link has just authenticated for: a refusal of that is the answer.
     pub(super) is_final: bool,
 }
 

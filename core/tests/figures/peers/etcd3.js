@@ -1,4 +1,4 @@
-// npm etcd3: see README.md. Its observer tells who leads, but not who led before it began; that is asked for.
+// npm etcd3: see README.md. Its observer tells who leads, but not who led before it began; so this program asks for that.
 'use strict';
 
 const { Etcd3 } = require('etcd3');

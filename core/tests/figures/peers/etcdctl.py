@@ -41,7 +41,7 @@ def names(process):
 
 
 def knows(name):
-    """Under the lock."""
+    """The caller holds the lock."""
     global leader
     if leader[0] != name:
         leader = (name, time.monotonic_ns())
@@ -49,7 +49,7 @@ def knows(name):
 
 
 def tell_all():
-    """Under the lock."""
+    """The caller holds the lock."""
     global has_said_all
     if not has_said_all and leader[0] and len(candidates) >= count:
         has_said_all = True

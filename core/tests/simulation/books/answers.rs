@@ -1,4 +1,4 @@
-//! What the books learn from what a crew is told: the replies to its requests, and the changes that its watches report.
+//! The books learn from the replies to a crew's requests, and from the changes that its watches report.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl World {
                 let books = &mut self.procs[proc].books;
                 let range = books.watches.iter().find(|known| known.0 == *watch);
                 self.procs[proc].range = range.map(|known| known.2.clone());
-                // What a watch says that was ended is not heard.
+                // A crew does not hear a watch that it has ended.
                 let is_watched = self.procs[proc].range.is_some();
                 let books = &mut self.procs[proc].books;
                 if let Some(last) = changes.last().filter(|_| is_watched) {
@@ -110,7 +110,7 @@ impl World {
                     return;
                 }
             }
-            // What an endpoint says that is asked but not chosen need not count.
+            // The crew may not choose this endpoint: then its words need not count.
             if !matches!(call.verb, Verb::Open(_)) {
                 books.known = books.known.max(stamp.revision);
             }

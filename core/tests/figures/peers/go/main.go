@@ -50,7 +50,7 @@ func check(err error) {
 	}
 }
 
-// Under the mutex.
+// The caller holds the mutex.
 func (c *one) knows(leader string) {
 	if c.leader == leader {
 		return
