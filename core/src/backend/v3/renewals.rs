@@ -41,7 +41,7 @@ pub(super) struct Renewals {
 pub(super) struct Renewal {
     pub(super) request: RequestId,
     pub(super) lease: LeaseId,
-    /// It is shown with a token that this link has just authenticated for: a refusal of that is the answer.
+    /// It was refused for its token, and is shown with one that this link has authenticated for: another refusal is the answer.
     pub(super) is_final: bool,
 }
 

@@ -162,7 +162,7 @@ impl Streams {
         let refused = renewals.token().cloned();
         let waiting: Vec<Renewal> = renewals.abandon().collect();
         let is_hopeless = waiting.iter().any(|renewal| renewal.is_final);
-        self.held_renewals.extend(waiting);
+        self.held_renewals.extend(waiting.into_iter().map(|renewal| Renewal { is_final: true, ..renewal }));
         if is_hopeless {
             return Err(failure);
         }
@@ -178,7 +178,7 @@ impl Streams {
             if wanted.is_final {
                 news.push((wanted.watch, WatchNews::Canceled { reason: failure.detail.clone() }));
             } else {
-                self.held_watches.push_back(wanted);
+                self.held_watches.push_back(Wanted { is_final: true, ..wanted });
             }
         }
         self.ask_for_token(refused);
@@ -192,8 +192,8 @@ impl Streams {
 
     /// There is a new token: what waited for it is asked for again.
     fn go_on(&mut self, is_own: bool) -> Result<News, Failure> {
-        self.held_renewals.iter_mut().for_each(|renewal| renewal.is_final = is_own);
-        self.held_watches.iter_mut().for_each(|wanted| wanted.is_final = is_own);
+        self.held_renewals.iter_mut().for_each(|renewal| renewal.is_final &= is_own);
+        self.held_watches.iter_mut().for_each(|wanted| wanted.is_final &= is_own);
         while let Some(renewal) = self.held_renewals.pop_front() {
             self.renew(renewal)?;
         }

@@ -49,7 +49,7 @@ pub(super) struct Watches {
 pub(super) struct Wanted {
     pub(super) watch: WatchId,
     pub(super) range: Watched,
-    /// It is shown with a token that this link has just authenticated for: a refusal of that is the answer.
+    /// It was refused for its token, and is shown with one that this link has authenticated for: another refusal is the answer.
     pub(super) is_final: bool,
 }
 
@@ -154,7 +154,7 @@ impl Watches {
             answered.filter(|wanted| canceled && self.may_be_repeated(wanted, &response.cancel_reason))
         {
             self.wanted.remove(&watch);
-            return Ok(Heard { news, refused: Some(wanted) });
+            return Ok(Heard { news, refused: Some(Wanted { is_final: true, ..wanted }) });
         }
         if response.created && !canceled {
             news.push((watch, WatchNews::Created { revision }));
