@@ -70,7 +70,7 @@ mutants: etcd ## breaks the laws one by one; each time the simulation must notic
 
 # A quick one only shows that it works: it takes what other tests have built, and leaves the report as it is.
 BENCH = $(if $(QUICK),,--release)
-bench: lib node target/release/cost ## beside other libraries, in one run; writes core/docs/bench.md (a quarter of an hour; QUICK=1 only shows that it works; ETCD=3.6)
+bench: lib node target/release/cost ## beside other libraries, in one run; writes core/docs/bench.md (under half an hour; QUICK=1 only shows that it works; ETCD=3.6)
 	@.ci/tools bench
 	@.ci/peers
 	@.ci/bench target/release/cost

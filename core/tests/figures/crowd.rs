@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use etcd_leader::Api;
 
-use super::support::Cluster;
 use super::support::children::Children;
 use super::support::spawn::spawn;
 
 const PROCESSES: usize = 4;
-/// The pause after each step of a change: all is told by then.
+/// The pause after each step of a change on this machine: all is told by then.
 pub(super) const REST: Duration = Duration::from_millis(300);
 /// The pause after the last of a crowd has joined: where many join together, our watch for announcements begins two seconds later.
 pub(super) const SETTLED: Duration = Duration::from_secs(3);
@@ -65,11 +64,15 @@ impl Kind {
         matches!(self, Kind::Rust(_) | Kind::C | Kind::Node | Kind::Python)
     }
 
-    /// The most candidates whose changes it is known to carry. Among a hundred the circuit breaker of etcd3 opens when the leader
+    /// The most candidates whose changes it is asked to carry. Among a hundred the circuit breaker of etcd3 opens when the leader
     /// leaves, and its process ends; the crowd of etcd-client stands still after the first change, for a reason that was not
-    /// found; and a hundred processes of etcdctl would measure the machine.
+    /// found; and a hundred processes of etcdctl would measure the machine. On API v2 a hundred show how the cost grows.
     pub(super) fn most(self) -> usize {
-        if matches!(self, Kind::Etcd3 | Kind::Service | Kind::Etcdctl) { 10 } else { usize::MAX }
+        match self {
+            Kind::Etcd3 | Kind::Service | Kind::Etcdctl => 10,
+            Kind::Original | Kind::Rust(Api::V2) => 100,
+            Kind::Rust(_) | Kind::C | Kind::Node | Kind::Python | Kind::Go => usize::MAX,
+        }
     }
 
     /// True if it is built for a whole run alone: it has dependencies of its own, and needs protoc.
@@ -82,7 +85,7 @@ impl Kind {
         matches!(self, Kind::Rust(Api::V2) | Kind::Original)
     }
 
-    pub(super) fn command(self, cluster: &Cluster, key: &str, number: usize, count: usize) -> Command {
+    fn command(self, url: &str, key: &str, number: usize, count: usize) -> Command {
         let peers = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/figures/peers"));
         let built = checkout().join("target/bench");
         let run = |program: &str, script: PathBuf| {
@@ -94,7 +97,7 @@ impl Kind {
             Kind::Rust(api) => {
                 let mut command = Command::new(std::env::current_exe().expect("this binary"));
                 command.args(["--exact", "one_key::process", "--ignored", "--nocapture", "--test-threads=1"]);
-                let words = format!("{}\n{api:?}\n{key}\n{number}\n{count}", cluster.urls()[0]);
+                let words = format!("{url}\n{api:?}\n{key}\n{number}\n{count}");
                 command.env("EL_FIGURES_PART", words);
                 return command;
             }
@@ -109,7 +112,7 @@ impl Kind {
         };
         command.env("PYTHONPATH", checkout().join("examples/python"));
         command.env("ETCD_LEADER_LIBRARY", checkout().join("target/release/libetcd_leader.so"));
-        command.args([&cluster.urls()[0], key, &number.to_string(), &count.to_string()]);
+        command.args([url, key, &number.to_string(), &count.to_string()]);
         command
     }
 }
@@ -121,16 +124,18 @@ pub(super) struct Crowd {
     lines: Receiver<(usize, String)>,
     /// Lines that came while another one was waited for: two processes may be heard in another order than they spoke in.
     early: Vec<(usize, String)>,
+    /// The process that the leader is in.
+    leader: usize,
 }
 
 impl Crowd {
     /// A crowd whose candidates all know who leads.
-    pub(super) fn start(cluster: &Cluster, kind: Kind, count: usize) -> Crowd {
+    pub(super) fn start(url: &str, key: &str, kind: Kind, count: usize) -> Crowd {
         let (said, lines) = channel();
         let processes = PROCESSES.min(count);
         let start = |number: usize| {
             let each = count / processes + usize::from(number < count % processes);
-            let mut command = kind.command(cluster, "/crowd", number, each);
+            let mut command = kind.command(url, key, number, each);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = spawn(command).unwrap_or_else(|error| panic!("{kind:?}: {error}; see .ci/peers"));
             let output: ChildStdout = child.stdout.take().expect("its output");
@@ -145,7 +150,7 @@ impl Crowd {
             child
         };
         let children = Children((0..processes).map(start).collect());
-        let mut crowd = Crowd { kind, children, lines, early: Vec::new() };
+        let mut crowd = Crowd { kind, children, lines, early: Vec::new(), leader: 0 };
         for _ in 0..processes {
             crowd.wait("all");
         }
@@ -172,18 +177,29 @@ impl Crowd {
         }
     }
 
-    /// The leader stops, in whichever process it is; the others are asked when they knew the next one; and it joins again.
-    pub(super) fn change(&mut self, count: usize, times: &mut Times) {
+    /// Forgets the lines about the change before. They may tell of another leader.
+    fn settle(&mut self) {
+        for (number, line) in self.early.drain(..).chain(self.lines.try_iter()) {
+            if line.starts_with("elected ") {
+                self.leader = number;
+            }
+        }
+    }
+
+    /// The leader stops; the others are asked when they knew the next one; and it joins again. Its process alone is told to stop:
+    /// another might have the next leader by the time that it reads the line.
+    /// `rest` is the pause after each step.
+    pub(super) fn change(&mut self, count: usize, rest: Duration, times: &mut Times) {
         let processes = self.children.0.len();
-        // These lines are about the change before.
-        self.early.clear();
-        self.lines.try_iter().for_each(drop);
-        (0..processes).for_each(|number| self.tell(number, "stop"));
-        let (leader, stopped) = self.wait("stopped");
-        let (_, elected) = self.wait("elected");
+        self.settle();
+        let leader = self.leader;
+        self.tell(leader, "stop");
+        let (_, stopped) = self.wait("stopped");
+        let (next, elected) = self.wait("elected");
+        self.leader = next;
         let since = |at: &String| Duration::from_nanos(number(at).saturating_sub(number(&stopped[0])));
         times.next.push(since(&elected[0]));
-        thread::sleep(REST);
+        thread::sleep(rest);
         let mut told = Vec::new();
         for number in 0..processes {
             self.tell(number, &format!("told {}", elected[1]));
@@ -193,7 +209,7 @@ impl Crowd {
         times.untold += (count - 1).saturating_sub(told.len());
         times.told.extend(told.get(told.len().saturating_sub(1) * 95 / 100));
         self.tell(leader, "again");
-        thread::sleep(REST);
+        thread::sleep(rest);
     }
 }
 

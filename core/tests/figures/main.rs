@@ -76,10 +76,11 @@ fn show(what: &str, times: Vec<Duration>) {
 }
 
 /// What etcd alone takes for a commit, and from a delete to its watch event, after such pauses.
-fn floors(cluster: &Cluster, rounds: usize, pause: Duration) -> (Vec<Duration>, Vec<Duration>) {
+fn floors(urls: &[String], rounds: usize, pause: Duration) -> (Vec<Duration>, Vec<Duration>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let (mut bench, link) = Bench::linked(cluster).await;
+        let mut bench = Bench::on(urls);
+        let (link, _) = bench.open(0).await.expect("a link");
         let (mut commits, mut events) = (Vec::new(), Vec::new());
         for lease in 1..=i64::try_from(rounds).expect("a small number") {
             let begun = Instant::now();
@@ -141,7 +142,7 @@ fn resources(what: &str, elections: &[Election], before: (u64, usize, usize)) {
 #[ignore = "prints figures and takes minutes: make figures"]
 fn figures() {
     let cluster = Cluster::single();
-    let (commits, events) = floors(&cluster, ROUNDS, Duration::ZERO);
+    let (commits, events) = floors(&cluster.urls(), ROUNDS, Duration::ZERO);
     show("floor: one raft commit (LeaseGrant)", commits);
     show("floor: delete -> watch event", events);
 

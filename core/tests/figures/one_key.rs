@@ -21,12 +21,12 @@ pub(super) fn etcd_ms(cluster: &Cluster) -> u64 {
 
 fn one_key(api: Api, count: usize) {
     let cluster = Cluster::of(1, if api == Api::V2 { &["--enable-v2=true"] } else { &[] });
-    let (_, floor) = floors(&cluster, CHANGES, REST);
-    let mut crowd = Crowd::start(&cluster, Kind::Rust(api), count);
+    let (_, floor) = floors(&cluster.urls(), CHANGES, REST);
+    let mut crowd = Crowd::start(&cluster.urls()[0], "/crowd", Kind::Rust(api), count);
     thread::sleep(Duration::from_secs(2));
     let (before, busy) = (Counts::of(&cluster), etcd_ms(&cluster));
     let mut times = Times::default();
-    (0..CHANGES).for_each(|_| crowd.change(count, &mut times));
+    (0..CHANGES).for_each(|_| crowd.change(count, REST, &mut times));
     let (each, busy) = (Counts::of(&cluster).since(&before, CHANGES as f64), etcd_ms(&cluster) - busy);
     let name = format!("{count} of one key{}", if api == Api::V2 { ", v2" } else { "" });
     println!("{:<44} {}", format!("{name}: floor, a delete -> its watch event"), percentiles(floor));
