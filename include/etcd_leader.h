@@ -203,7 +203,7 @@ This file is generated from the library's sources; MIT License. */
 
 /**
  * Something is wrong and is being retried: `status`, `endpoint`, `message`. Comes after the first failure, then at
- * most once per ttl. `EL_OK`: the trouble is over.
+ * most once per ttl; a store reset (`EL_STORE_RESET`) is told at once. `EL_OK`: the trouble is over.
  */
 #define EL_EVENT_RETRYING 4
 

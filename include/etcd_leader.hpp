@@ -182,8 +182,8 @@ struct handlers {
     std::function<void(const std::string &name, std::uint64_t token)> on_leader{};
     /// Nobody is known to lead now.
     std::function<void()> on_leaderless{};
-    /// Something is wrong and is being retried; told after the first failure, then at most once per ttl. `endpoint` is
-    /// the one that is concerned, or empty.
+    /// Something is wrong and is being retried; told after the first failure, then at most once per ttl; a store
+    /// reset is told at once. `endpoint` is the one that is concerned, or empty.
     std::function<void(const error &reason, const std::string &endpoint)> on_retrying{};
     /// The trouble is over.
     std::function<void()> on_retried{};

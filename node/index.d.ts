@@ -152,7 +152,7 @@ declare namespace etcdLeader {
     leader: [name: string];
     /** Nobody is known to lead now. */
     leaderless: [];
-    /** Something is wrong and is being retried: after the first failure, then at most once per ttl. */
+    /** Something is wrong and is being retried: after the first failure, then at most once per ttl; a store reset at once. */
     retrying: [error: EtcdError];
     /** The trouble that `retrying` told of is over. */
     recovered: [];

@@ -87,7 +87,8 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// An empty mailbox of the candidate `name`; troubles are told at most once in `trouble_every`, after the first.
+    /// An empty mailbox of the candidate `name`; troubles are told at most once in `trouble_every`, after the first. A store
+    /// reset and the end of all trouble are told at once.
     pub fn new(name: &str, trouble_every: Duration) -> Mailbox {
         Mailbox {
             name: name.to_string(),
@@ -291,7 +292,8 @@ impl Mailbox {
             _ if leader != self.leader => return Next::Event(Event::Leader(leader)),
             _ => {}
         }
-        if self.is.trouble != self.trouble && (now >= self.trouble_at || self.is.trouble.is_none()) {
+        let cannot_wait = self.is.trouble.as_ref().is_none_or(|trouble| trouble.error.kind() == ErrorKind::StoreReset);
+        if self.is.trouble != self.trouble && (now >= self.trouble_at || cannot_wait) {
             return Next::Event(Event::Retrying(self.is.trouble.clone()));
         }
         Next::Nothing

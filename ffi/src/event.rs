@@ -18,7 +18,7 @@ pub const EL_EVENT_UNELECTED: i32 = 2;
 /// Another leader is known: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
 pub const EL_EVENT_LEADER: i32 = 3;
 /// Something is wrong and is being retried: `status`, `endpoint`, `message`. Comes after the first failure, then at
-/// most once per ttl. `EL_OK`: the trouble is over.
+/// most once per ttl; a store reset (`EL_STORE_RESET`) is told at once. `EL_OK`: the trouble is over.
 pub const EL_EVENT_RETRYING: i32 = 4;
 /// The election cannot go on: `status`, `message`. Nothing follows; `el_poll` gives `EL_STOPPED` from now on.
 pub const EL_EVENT_ERROR: i32 = 5;

@@ -230,6 +230,18 @@ fn troubles_are_told_at_once_then_once_in_a_while_and_their_end_at_once() {
     assert_eq!(told(&mut mailbox, 12), ["fine"]);
 }
 
+/// It may be over before the next trouble is due.
+#[test]
+fn a_store_reset_is_told_at_once_whatever_was_told_before() {
+    let mut mailbox = mailbox();
+    mailbox.set(Report { trouble: trouble("slow"), ..Report::default() }, at(0));
+    assert_eq!(told(&mut mailbox, 1), ["retrying slow"]);
+    let error = Error::new(ErrorKind::StoreReset, "gone back");
+    let reset = Some(Arc::new(Trouble { error, endpoint: None }));
+    mailbox.set(Report { trouble: reset, ..Report::default() }, at(2));
+    assert_eq!(told(&mut mailbox, 2), ["retrying gone back"]);
+}
+
 #[test]
 fn failed_comes_after_unelected_and_is_the_end() {
     let mut mailbox = mailbox();

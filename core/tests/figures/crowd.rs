@@ -190,26 +190,47 @@ impl Crowd {
     /// another might have the next leader by the time that it reads the line.
     /// `rest` is the pause after each step.
     pub(super) fn change(&mut self, count: usize, rest: Duration, times: &mut Times) {
-        let processes = self.children.0.len();
         self.settle();
         let leader = self.leader;
         self.tell(leader, "stop");
         let (_, stopped) = self.wait("stopped");
         let (next, elected) = self.wait("elected");
         self.leader = next;
-        let since = |at: &String| Duration::from_nanos(number(at).saturating_sub(number(&stopped[0])));
-        times.next.push(since(&elected[0]));
+        let stopped = number(&stopped[0]);
+        times.next.push(Duration::from_nanos(number(&elected[0]).saturating_sub(stopped)));
         thread::sleep(rest);
-        let mut told = Vec::new();
-        for number in 0..processes {
-            self.tell(number, &format!("told {}", elected[1]));
-            told.extend(self.wait("told").1.iter().map(since));
-        }
-        told.sort();
+        let told = self.told(&elected[1], stopped, |_| true);
         times.untold += (count - 1).saturating_sub(told.len());
         times.told.extend(told.get(told.len().saturating_sub(1) * 95 / 100));
         self.tell(leader, "again");
         thread::sleep(rest);
+    }
+
+    /// How long after `since` each candidate of these processes knew that this one leads, in order.
+    fn told(&mut self, name: &str, since: u64, is_asked: impl Fn(usize) -> bool) -> Vec<Duration> {
+        let mut told = Vec::new();
+        for process in (0..self.children.0.len()).filter(|process| is_asked(*process)) {
+            self.tell(process, &format!("told {name}"));
+            told.extend(self.wait("told").1.iter().map(|at| Duration::from_nanos(number(at).saturating_sub(since))));
+        }
+        told.sort();
+        told
+    }
+
+    /// Kills the leader's process: how long nobody led, how long after the election each of the others knew it, and how many
+    /// elections there were until `rest` was over.
+    pub(super) fn kill_leader(&mut self, rest: Duration) -> (Duration, Vec<Duration>, usize) {
+        self.settle();
+        let killed = self.leader;
+        let begun = now();
+        self.children.0[killed].kill().expect("it runs");
+        let (next, elected) = self.wait("elected");
+        self.leader = next;
+        thread::sleep(rest);
+        let at = number(&elected[0]);
+        let told = self.told(&elected[1], at, |process| process != killed);
+        let more = self.early.iter().filter(|(_, line)| line.starts_with("elected ")).count();
+        (Duration::from_nanos(at - begun), told, 1 + more)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use etcd_leader::{Api, Config, Election, Event, Next};
 
 use super::counts::Counts;
-use super::crowd::{Crowd, Kind, REST, Times, now};
+use super::crowd::{Crowd, Kind, REST, SETTLED, Times, now};
 use super::support::Cluster;
 use super::{cpu_ms, floors, percentiles};
 
@@ -60,6 +60,20 @@ fn two_to_a_hundred_on_v2() {
 #[ignore = "prints figures and takes half a minute: make figures"]
 fn a_thousand() {
     one_key(Api::V3, 1000);
+}
+
+/// With the default ttl of 10 s, all that the process held runs out at about the same time.
+#[test]
+#[ignore = "prints figures and takes half a minute: make figures"]
+fn a_process_of_250_is_killed() {
+    const COUNT: usize = 1000;
+    let cluster = Cluster::single();
+    let mut crowd = Crowd::start(&cluster.urls()[0], "/crowd", Kind::Rust(Api::V3), COUNT);
+    thread::sleep(SETTLED);
+    let (gap, told, elections) = crowd.kill_leader(Duration::from_secs(12));
+    println!("{:<44} {:.1} s, {elections} elections", "250 of 1,000 are killed: without a leader", gap.as_secs_f64());
+    let untold = COUNT * 3 / 4 - told.len();
+    println!("{:<44} {}, {untold} not told", "elected -> the others know it", percentiles(told));
 }
 
 /// A candidate of a process.

@@ -37,7 +37,8 @@ class Leader:
 
 @dataclass(frozen=True)
 class Retrying:
-    """Something is wrong and is being retried. Told after the first failure, then at most once per ttl."""
+    """Something is wrong and is being retried. Told after the first failure, then at most once per ttl;
+    a store reset at once."""
 
     code: str
     message: str
