@@ -206,7 +206,7 @@ impl Crowd {
         thread::sleep(rest);
     }
 
-    /// How long after `since` each candidate of these processes knew that this one leads, in order.
+    /// The times from `since` until each candidate of these processes knew that this one leads, in order.
     fn told(&mut self, name: &str, since: u64, is_asked: impl Fn(usize) -> bool) -> Vec<Duration> {
         let mut told = Vec::new();
         for process in (0..self.children.0.len()).filter(|process| is_asked(*process)) {
@@ -217,8 +217,8 @@ impl Crowd {
         told
     }
 
-    /// Kills the leader's process: how long nobody led, how long after the election each of the others knew it, and how many
-    /// elections there were until `rest` was over.
+    /// Kills the leader's process. Gives the time without a leader, the times from the election until each of the others knew it,
+    /// and the number of elections until `rest` was over.
     pub(super) fn kill_leader(&mut self, rest: Duration) -> (Duration, Vec<Duration>, usize) {
         self.settle();
         let killed = self.leader;

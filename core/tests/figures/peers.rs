@@ -40,7 +40,7 @@ struct Extent {
 }
 
 const WHOLE: Extent = Extent { is_whole: true, sizes: &[2, 10, 100], turns: 2, rounds: 10 };
-/// What a whole run adds, in one turn each: two candidates elsewhere, and a crowd.
+/// A whole run adds changes in one turn each: those of two candidates elsewhere, and those of a crowd.
 const ONCE: Extent = Extent { turns: 1, rounds: 6, ..WHOLE };
 const ELSEWHERE: [(Place, &str); 3] = [
     (Place::Far(Duration::from_millis(10)), "2 candidates, a round trip of 10 ms"),
@@ -64,7 +64,7 @@ struct Measured {
     failed: usize,
 }
 
-/// Where a candidate finds its etcd.
+/// The place of a candidate's etcd.
 #[derive(Clone, Copy)]
 enum Place {
     /// One server on this machine.

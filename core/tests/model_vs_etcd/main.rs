@@ -57,7 +57,7 @@ async fn play(
 ) -> bool {
     let mut rng = Rng::new(seed);
     let (link, _) = bench.open(0).await.expect("a link");
-    // Of its own: the last revision of the turn before was about those keys.
+    // Each turn has keys of its own: a watch from the first revision would see the last change of the turn before.
     let prefix = format!("/model/{seed}/{turn}/").into_bytes();
     let mut pair = Pair::new(bench, link, &prefix).await;
     let leases: Vec<i64> = (0..MEMBERS).map(|at| (seed << 8 | at << 4 | rng.below(16)) as i64 + 1).collect();

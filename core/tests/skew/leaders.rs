@@ -14,8 +14,8 @@ const TTL_S: u32 = 6;
 const TTL: Duration = Duration::from_secs(TTL_S as u64);
 /// More than anybody can lead with, at this ttl; and entries live for a while yet.
 const APART_S: i64 = 4;
-/// How often etcd and the candidate are asked: a connection each time, and a term without an entry would last for seconds.
-const PACE: Duration = Duration::from_millis(20);
+/// How often etcd and the candidate are asked.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Three members, of which one can be made the only one to serve, and one is to be apart.
 struct Stage {
