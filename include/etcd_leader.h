@@ -24,8 +24,13 @@ others wait in line. The whole of it:
     el_free(election);
 
 LIFE     el_start, el_poll until EL_STOPPED, el_free. el_stop asks for the end; el_free alone ends it too. Errors on the
-         way to etcd are retried for ever and told as EL_EVENT_RETRYING; nothing but el_stop, el_free and
-         EL_EVENT_ERROR ends an election. A new one may be started at any time, with the same key as well.
+         way to etcd are retried for ever and told as EL_EVENT_RETRYING; nothing but el_stop, el_free and what etcd
+         refuses for good ends an election. EL_EVENT_ENDED is its last event, and says whether the entry was held until
+         your leading work had ended. A new one may be started at any time, with the same key as well.
+
+EVENTS   Three ways to take them. el_poll pushes: it calls on_event. el_next pulls: it gives one event and needs no callback,
+         which suits other languages and event loops. A queue (el_queue_new) serves thousands of elections with one call, one
+         descriptor and one thread.
 
 TRUTH    Ask el_is_leader before anything that only the leader may do: it reads the clock, and says 0 some time before
          anybody else can lead, whether etcd is reachable or not. Between asking and doing a process can be stopped for
@@ -35,16 +40,16 @@ TRUTH    Ask el_is_leader before anything that only the leader may do: it reads 
 THREADS  Everything of the library runs on one thread of its own, "etcd-leader", however many elections there are (and
          for a moment on "etcd-leader-dns" while a name is looked up or certificates are read). It never calls you: on_event
          is called inside el_poll only, on the thread that called it. Every function may be called from every thread, but
-         one election is polled by one thread at a time (else EL_BUSY), and no call on it may begin once el_free has. No
-         function is a cancellation point: pthread_cancel waits until the call has returned. A callback returns:
+         one thread at a time takes the events of an election or a queue (else EL_BUSY), and no call on one may begin once
+         el_free or el_queue_free has. No function is a cancellation point: pthread_cancel waits until the call has returned. A callback returns:
          it does not leave by pthread_exit, longjmp or an exception.
 
 SIGNALS  The library's thread has all signals blocked; it sets no handler, and a lost connection raises no SIGPIPE.
-         A signal that is caught ends the wait in el_poll. el_stop, el_is_leader, el_token and el_time_left_ms may be
+         A signal that is caught ends the wait in el_poll, el_next and el_queue_next. el_stop, el_is_leader, el_token and el_time_left_ms may be
          called in a handler; nothing else may.
 
 MEMORY   What you give is copied. What you get is valid for as long as its comment says, and is never yours to free,
-         but for the el_election. Texts are UTF-8 and end with NUL.
+         but for the el_election and the el_queue. Texts are UTF-8 and end with NUL.
 
 ERRORS   A function that can fail returns a negative status (EL_INVALID and so on) and keeps a message for this thread:
          el_last_error. 0 or more is success. NULL instead of an election is refused with EL_INVALID, never a crash.
@@ -184,15 +189,19 @@ This file is generated from the library's sources; MIT License. */
 #define EL_CLOCK_SKEW -22
 
 /**
+ * `stop_timeout_ms` passed after a stop before your leading work had ended: the entry was given up meanwhile.
+ */
+#define EL_OVERRUN -23
+
+/**
  * We lead. `token` is larger than that of every leader before: send it along with each write, and let the receiver
  * refuse one that is smaller than the largest it has seen.
  */
 #define EL_EVENT_ELECTED 1
 
 /**
- * We do not lead any more; `status` and `message` say why. `EL_STOPPED`: because of `el_stop`; the place is still
- * ours and is given up when `el_poll` is entered the next time, so end the leading work before that. Any other: it was
- * lost already, and another may lead soon.
+ * We do not lead any more; `status` and `message` say why. `EL_STOPPED`: because of `el_stop`; the entry is kept while
+ * your leading work ends, see `el_stop`. Any other: it was lost already, and another may lead soon.
  */
 #define EL_EVENT_UNELECTED 2
 
@@ -208,9 +217,14 @@ This file is generated from the library's sources; MIT License. */
 #define EL_EVENT_RETRYING 4
 
 /**
- * The election cannot go on: `status`, `message`. Nothing follows; `el_poll` gives `EL_STOPPED` from now on.
+ * The last event: the election has ended. `status` and `message` say how the last term ended, or why the election cannot go
+ * on; `released` is 1 if the entry is known to be gone, else 0: then it expires with its lease, or the library deletes it
+ * as soon as it can. `EL_OK`: the entry was held until your leading work had ended, so that nobody else led before.
+ * `EL_STOPPED`: it was stopped before it ever led. `EL_OVERRUN`: your work took longer than `stop_timeout_ms`.
+ * `EL_DEADLINE`, `EL_KEY_LOST`, `EL_LEASE_LOST`, `EL_STORE_RESET`: the lead was lost before your work had ended. Any other:
+ * the election cannot go on.
  */
-#define EL_EVENT_ERROR 5
+#define EL_EVENT_ENDED 5
 
 /**
  * etcd's API v3 (gRPC, etcd 3.4 and later). Shares elections with Go's concurrency.Election and `etcdctl elect`.
@@ -244,7 +258,14 @@ This file is generated from the library's sources; MIT License. */
 typedef struct el_election el_election;
 
 /**
- * What happened. Valid, with all that it points to, until the callback returns. No pointer in it is ever NULL.
+ * A queue of events of many elections.
+ */
+typedef struct el_queue el_queue;
+
+/**
+ * What happened. Valid, with all that it points to, until the callback returns; the texts of one that `el_next` or
+ * `el_queue_next` has given, until the next call of that function with the same election or queue, or until that is freed.
+ * No pointer in it is ever NULL.
  */
 typedef struct el_event {
     /**
@@ -260,9 +281,9 @@ typedef struct el_event {
      */
     int32_t status;
     /**
-     * 0.
+     * In `EL_EVENT_ENDED` 1 if our entry is known to be gone, else 0.
      */
-    uint32_t reserved;
+    uint32_t released;
     /**
      * In `EL_EVENT_ELECTED` our token, in `EL_EVENT_LEADER` that of the leader, else 0.
      */
@@ -318,7 +339,7 @@ typedef struct el_config {
      */
     const char *name;
     /**
-     * Called by `el_poll` for each event. Required.
+     * Called by `el_poll` for each event. NULL if you take events with `el_next` or by a queue.
      */
     el_on_event on_event;
     /**
@@ -354,8 +375,8 @@ typedef struct el_config {
      */
     uint32_t request_timeout_ms;
     /**
-     * How long a stop waits for you to hear of it, and then for etcd to take the place away, in milliseconds, up to
-     * 3600000 (one hour); default the ttl.
+     * How long a stop waits for your leading work to end, unless that is under way (see `el_stop`), and then for etcd to delete
+     * our entry, in milliseconds, up to 3600000 (one hour); default the ttl.
      */
     uint32_t stop_timeout_ms;
     /**
@@ -402,6 +423,10 @@ typedef struct el_config {
      * still asked for the endpoint's host (SNI).
      */
     const char *tls_server_name;
+    /**
+     * A queue that takes the events of this election, or NULL; then `on_event` must be NULL.
+     */
+    struct el_queue *queue;
 } el_config;
 
 /**
@@ -451,31 +476,31 @@ extern "C" {
 int32_t el_start(const struct el_config *config, size_t config_size, struct el_election **election);
 
 /**
- * Delivers the events that are due by calling `on_event` on this thread, and waits for at most `timeout_ms`
- * milliseconds if there is none: 0 does not wait, -1 waits for ever.
- *
- * Returns how many events were delivered. 0: none in time, or a signal was caught. `EL_STOPPED` once the election has
- * ended and all was told, and from then on for ever. `EL_BUSY` inside this election's callback, or while another
- * thread polls it; `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.
- *
- * After `el_stop` a leader is told `EL_EVENT_UNELECTED` and the call returns right then; calling it AGAIN says "I have
- * ended the leading work" and gives the place up. So loop until `EL_STOPPED`. Polling late costs freshness, never
- * safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
- */
-int32_t el_poll(struct el_election *election, int32_t timeout_ms);
-
-/**
  * Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and
  * never calls back; it may be repeated, and may be called from any thread, from the callback and from a signal
- * handler. NULL is fine. What is left to do is told by `el_poll`: see there.
+ * handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on.
  *
- * The place is given up when `el_poll` is next entered after the call that delivered `EL_EVENT_UNELECTED`, or by
- * `el_free`, or `stop_timeout_ms` after `el_stop` if the callback was not even entered by then; whichever is first.
- * Until then it is renewed, so that nobody else leads while you end the leading work. If etcd is out of reach
- * meanwhile, or somebody deletes the key, it is lost as ever, and nothing more is told: end quickly, and send the token
- * along to the last write. If we did not lead, it goes at once.
+ * If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
+ * you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
+ * `EL_EVENT_UNELECTED` (a queue waits for `el_release`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
+ * `el_poll` or `el_next` has given you `EL_EVENT_UNELECTED` by then, which is waited for, or you have called `el_hold`. If the entry is lost meanwhile,
+ * since etcd is out of reach or somebody deletes the key, `EL_EVENT_ENDED` says so: end quickly, and send the token along to
+ * the last write. If we do not lead, it goes at once.
  */
 void el_stop(struct el_election *election);
+
+/**
+ * After a stop: keeps our entry until `el_release`, however long your leading work takes. For those who take
+ * `EL_EVENT_UNELECTED` from a queue, where `stop_timeout_ms` is all that they have otherwise. Before a stop it does nothing,
+ * nor if that time is over. May be called from any thread and from the callback, and may be repeated. NULL is fine.
+ */
+void el_hold(struct el_election *election);
+
+/**
+ * Says that your leading work has ended: after a stop our entry goes, see `el_stop`. Before a stop it does nothing. May be
+ * called from any thread and from the callback, and may be repeated. NULL is fine.
+ */
+void el_release(struct el_election *election);
 
 /**
  * Ends the election and frees it; `el_stop` before is not needed. Delivers nothing and is itself the word that the
@@ -489,15 +514,89 @@ void el_stop(struct el_election *election);
 int32_t el_free(struct el_election *election);
 
 /**
- * A descriptor that is readable while `el_poll` has an event to deliver, and for ever once the election has ended. Put it
- * into your own poll, epoll or event loop, and call `el_poll(election, 0)` when it is readable. After a stop, once
- * `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_poll(election, 0)`
- * once more by yourself when your leading work has ended. It stays the library's: never read from it, never close it; take
+ * A descriptor that is readable while `el_poll` or `el_next` has an event, and for ever once the election has ended. Put it
+ * into your own poll, epoll or event loop, and call one of them with a timeout of 0 when it is readable. After a stop, once
+ * `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_release` when your
+ * leading work has ended. It stays the library's: never read from it, never close it; take
  * it out of your loop before `el_free`. Always the same one for an election; made on the first call.
  *
  * Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
  */
 int32_t el_fd(struct el_election *election);
+
+/**
+ * Takes the next event into `*event`, and waits for at most `timeout_ms` milliseconds if there is none: 0 does not wait, -1
+ * waits for ever. `event_size` is `sizeof(el_event)`: by it the library knows how many fields the caller was compiled
+ * with. The texts live until the next call with this election, or `el_free`.
+ *
+ * Returns 1: there is an event. 0: none in time, or a signal was caught. `EL_STOPPED` after `EL_EVENT_ENDED`, and from then
+ * on for ever. `EL_BUSY` inside this election's callback, or while another thread takes its events; `EL_FORKED`;
+ * `EL_INVALID`, also for an election with a queue; `EL_INTERNAL`.
+ *
+ * Calling it AGAIN after `EL_EVENT_UNELECTED` says "I have ended the leading work": after `el_stop` our entry goes then.
+ * Taking late costs freshness, never safety: nobody gets `EL_EVENT_ELECTED` who does not lead at that moment.
+ */
+int32_t el_next(struct el_election *election,
+                int32_t timeout_ms,
+                struct el_event *event,
+                size_t event_size);
+
+/**
+ * Delivers the events that are due by calling `on_event` on this thread, and waits for at most `timeout_ms`
+ * milliseconds if there is none: 0 does not wait, -1 waits for ever. It is a loop over `el_next`.
+ *
+ * Returns how many events were delivered. 0: none in time, or a signal was caught. `EL_STOPPED` after `EL_EVENT_ENDED`
+ * was delivered, and from then on for ever. `EL_BUSY` inside this election's callback, or while another thread takes its
+ * events; `EL_FORKED`; `EL_INVALID`, also for an election without `on_event`; `EL_INTERNAL`.
+ *
+ * After `el_stop` a leader is told `EL_EVENT_UNELECTED` and the call returns right then; calling it AGAIN says "I have
+ * ended the leading work", and our entry goes. So loop until `EL_STOPPED`. Polling late costs freshness, never
+ * safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
+ */
+int32_t el_poll(struct el_election *election,
+                int32_t timeout_ms);
+
+/**
+ * Makes a queue, which serves any number of elections with one descriptor and one thread: give it to `el_start` as
+ * `el_config.queue`, and take the events of all with `el_queue_next`. `*queue` becomes the new queue, to be freed with
+ * `el_queue_free` after its elections; NULL if there is none.
+ *
+ * Returns `EL_OK`, `EL_INVALID`, or `EL_INTERNAL` if the process has no descriptor left.
+ */
+int32_t el_queue_new(struct el_queue **queue);
+
+/**
+ * Takes the next event of any of the queue's elections into `*event`, of which `election` says whose it is; otherwise as
+ * `el_next`. The elections come in turn: one that has much to tell keeps no other waiting. The texts live until the next
+ * call with this queue.
+ *
+ * It says nothing of your work: after `el_stop` of an election that leads, `EL_EVENT_UNELECTED` comes, and our entry is kept
+ * until `el_release`, for at most `stop_timeout_ms`, or longer after `el_hold`. `EL_EVENT_ENDED` is the last event of an election.
+ *
+ * Returns 1: there is an event. 0: none in time, or a signal was caught. `EL_BUSY` while another thread is in here;
+ * `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.
+ */
+int32_t el_queue_next(struct el_queue *queue,
+                      int32_t timeout_ms,
+                      struct el_event *event,
+                      size_t event_size);
+
+/**
+ * A descriptor that is readable while `el_queue_next` may have an event: for your own poll, epoll or event loop, which then
+ * calls `el_queue_next` with a timeout of 0 until it gives 0. It stays the library's: never read from it, never close it; take
+ * it out of your loop before `el_queue_free`. Always the same one for a queue.
+ *
+ * Returns the descriptor, or `EL_INVALID`, or `EL_FORKED`.
+ */
+int32_t el_queue_fd(struct el_queue *queue);
+
+/**
+ * Frees the queue, after all of its elections.
+ *
+ * Returns `EL_OK`, also for NULL; then the pointer is dead. Nothing is freed if it returns `EL_BUSY` (elections that use it
+ * are not freed, or another thread takes events) or `EL_FORKED` (the child leaks what it has inherited).
+ */
+int32_t el_queue_free(struct el_queue *queue);
 
 /**
  * Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before

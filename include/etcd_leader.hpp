@@ -34,16 +34,15 @@ LIFE     The constructor begins to campaign and touches no network. The destruct
          stands for none: is_leader() is false, stop() does nothing, all else throws errc::invalid.
 
 THREADS  Handlers are called by poll(), run() and lead(), on the thread that called these. One thread at a time may be
-         in there, else errc::busy; so for a handler that calls them. Every thread may call stop(), is_leader(),
-         token(), time_left(), leader() and fd() while the object is not being moved, assigned to or destroyed; a signal
-         handler stop(), is_leader(), token() and time_left().
+         in there, else errc::busy; so for a handler that calls them. Every thread may call stop(), release(),
+         is_leader(), token(), time_left(), leader() and fd() while the object is not being moved, assigned to or
+         destroyed; a signal handler stop(), is_leader(), token() and time_left().
          A handler, or the work of lead(), may destroy the election: no handler is called any more, and the election
          ends as LIFE says when the poll(), run() or lead() is left. The same holds for a destructor on another thread,
          which does not wait for that: stop the election and join the thread first if handlers use what goes.
 
 ERRORS   What fails throws `error`, or sets a std::error_code where one is given. What a handler throws comes out of the
-         poll(), run() or lead() that called it, and nothing is lost: the next call tells what came behind it, but tells
-         on_elected only to one who leads at that moment.
+         poll(), run() or lead() that called it, and nothing is lost: the next call tells what came behind it.
 
 A program may be made of parts in C++17 and C++20; the latter have std::stop_token too. MIT License. */
 
@@ -61,7 +60,6 @@ A program may be made of parts in C++17 and C++20; the latter have std::stop_tok
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <etcd_leader.h>
 #include <exception>
 #include <functional>
@@ -73,6 +71,7 @@ A program may be made of parts in C++17 and C++20; the latter have std::stop_tok
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -105,7 +104,8 @@ enum class errc : int {
     internal = EL_INTERNAL,                 ///< A fault in the library, or no thread or descriptor is left.
     not_a_directory = EL_NOT_A_DIRECTORY,   ///< API v2: the election's key holds a value; use another key.
     untrusted = EL_UNTRUSTED,               ///< The member's certificate is not trusted, or it does not trust ours.
-    clock_skew = EL_CLOCK_SKEW              ///< API v2: the clocks of etcd's members differ too much.
+    clock_skew = EL_CLOCK_SKEW,             ///< API v2: the clocks of etcd's members differ too much.
+    overrun = EL_OVERRUN                    ///< `stop_timeout` passed before the leading work had ended.
 };
 
 } // namespace etcd_leader
@@ -169,14 +169,24 @@ struct config {
     std::optional<std::string> tls_server_name{}; ///< What the certificates must hold; default: each endpoint's host.
 };
 
+/// How an election has ended.
+struct ended {
+    /// No error: the place was held until the leading work had ended, so that nobody else led before. errc::stopped: it
+    /// was stopped before it led. errc::overrun: `stop_timeout` passed before on_unelected was told, or before the work of
+    /// lead() had ended. errc::deadline, key_lost, lease_lost, store_reset: the lead was lost before the work had ended. Any other: the election cannot go on.
+    std::error_code why;
+    std::string message; ///< The same for people, one line in English; empty if there is no error.
+    bool released;       ///< Our entry is known to be gone. Else it runs out, or the library deletes it when it can.
+};
+
 /// What is called when something happens; none is required. Do not do the leading work in one: while it runs, nobody
 /// can tell you that you do not lead any more. on_elected and on_unelected alternate.
 struct handlers {
     /// We lead. The token is larger than that of every leader before: send it along with each write, and let the
     /// receiver refuse one that is smaller than the largest it has seen.
     std::function<void(std::uint64_t token)> on_elected{};
-    /// We do not lead any more. errc::stopped: because of stop(); the place is kept until poll() is called again or
-    /// run() goes on, so end the leading work before (see el_stop). Any other reason: it was lost already.
+    /// We do not lead any more. errc::stopped: because of stop(); the place is kept until poll() is called again, run()
+    /// goes on or release() is called, or the work of lead() has ended. Any other reason: it was lost already.
     std::function<void(const error &reason)> on_unelected{};
     /// Who leads now, be it ourselves.
     std::function<void(const std::string &name, std::uint64_t token)> on_leader{};
@@ -187,8 +197,8 @@ struct handlers {
     std::function<void(const error &reason, const std::string &endpoint)> on_retrying{};
     /// The trouble is over.
     std::function<void()> on_retried{};
-    /// The election cannot go on; nothing follows. Without this handler poll() and run() throw the reason.
-    std::function<void(const error &reason)> on_error{};
+    /// The last that is told. Without this handler poll() and run() throw the reason if the election cannot go on.
+    std::function<void(const ended &how)> on_ended{};
 };
 
 /// The settings that took effect, with every default filled in.
@@ -209,18 +219,22 @@ struct leader_info {
 
 namespace detail {
 
-/// The library's election.
+/// The library's election, alone in a queue: there the taking of events does not say that the leading work has ended.
 struct candidate {
     candidate() = default;
     candidate(const candidate &) = delete;
     candidate &operator=(const candidate &) = delete;
-    ~candidate() { el_free(handle); }
+    ~candidate() {
+        el_free(handle);
+        el_queue_free(queue);
+    }
 
     void stop() noexcept {
         is_stopped = true;
         el_stop(handle);
     }
 
+    el_queue *queue = nullptr;
     el_election *handle = nullptr;
     std::atomic<bool> is_stopped{false};
 };
@@ -252,9 +266,9 @@ public:
     /// Whether to end. Reads the clock as is_leader() does: a process that was frozen hears the truth at once.
     bool stop_requested() const noexcept { return is_over_ || el_token(candidate_.handle) != token_; }
 
-    /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the place is kept until the
-    /// work has returned, or `stop_timeout` has passed. Any other: it was lost already. A loss after a stop is not told,
-    /// see lead().
+    /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the place is kept until
+    /// the work has ended, or `stop_timeout` has passed; if it is lost meanwhile, lead() throws that. Any other: it was
+    /// lost already.
     std::error_code reason() const noexcept {
         if (is_over_)
             return reason_;
@@ -304,47 +318,32 @@ private:
 
     explicit term(detail::candidate &candidate) noexcept : candidate_(candidate) {}
 
-    void end(const error &why) {
+    void end(std::error_code why) {
         if (token_ == 0 || is_over_)
             return;
         candidate_.stop(); // One term is all there is.
         std::unique_lock<std::mutex> lock(mutex_);
-        reason_ = why.code();
-        if (reason_ != errc::stopped && !is_done_)
-            fail(std::make_exception_ptr(why));
+        reason_ = why;
         is_over_ = true;
         news_.notify_all();
-        const auto source = is_done_ ? nullptr : source_;
+        const auto source = source_;
         lock.unlock();
         if (source)
             request_stop_(source.get());
     }
 
-    void fail(const std::exception_ptr &why) {
-        candidate_.stop();
-        failure_ = failure_ ? failure_ : why;
-    }
-
     void end_work() noexcept {
-        is_done_ = !stop_requested();
+        std::unique_lock<std::mutex> lock(mutex_);
+        source_.reset(); // Nothing that has ended is asked to.
+        lock.unlock();
         candidate_.stop();
-    }
-
-    void judge(bool has_worked) const {
-        if (failure_)
-            std::rethrow_exception(failure_);
-        if (!has_worked)
-            throw error(errc::stopped, "the election was stopped before we led");
-        if (is_late_)
-            throw error(errc::stopped, "the election was stopped, and stop_timeout passed before the work had ended");
+        el_release(candidate_.handle);
     }
 
     detail::candidate &candidate_;
     std::uint64_t token_ = 0;
-    std::atomic<bool> is_over_{false}, is_done_{false}; // We do not lead any more; the work has ended before that.
+    std::atomic<bool> is_over_{false}; // It was told that we do not lead any more.
     std::error_code reason_{};
-    std::exception_ptr failure_{}; // The first.
-    bool is_late_ = false;         // The place was given up before the work had ended.
     mutable std::mutex mutex_{};
     mutable std::condition_variable news_{};
     mutable std::shared_ptr<void> source_{}; // Of std::stop_token: nothing here looks different in C++17.
@@ -353,21 +352,8 @@ private:
 
 namespace detail {
 
-struct event {
-    explicit event(const el_event &e)
-        : type(e.type), status(e.status), token(e.token), name(e.name), endpoint(e.endpoint), message(e.message) {}
-    std::int32_t type, status;
-    std::uint64_t token;
-    std::string name, endpoint, message;
-};
-
-/// What the library knows the address of. poll(), run() and lead() hold it: it outlives them, whatever handlers do.
+/// poll(), run() and lead() hold it: it outlives them, whatever handlers do.
 struct state : candidate {
-    /// No handler runs inside el_poll: so it may throw, and destroy the election. Without memory the program ends here.
-    static void on_event(const el_event *told, void *self) noexcept {
-        static_cast<state *>(self)->later.emplace_back(*told);
-    }
-
     /// One thread at a time; all below that is not atomic belongs to that one.
     auto enter() {
         if (is_entered.exchange(true))
@@ -376,46 +362,42 @@ struct state : candidate {
         return std::unique_ptr<state, decltype(leave)>(this, leave);
     }
 
-    /// What el_poll gives. Throws what a handler throws; what came behind that is told by the next call.
-    std::int32_t pump(std::int32_t timeout_ms) {
-        const auto polled = later.empty() ? el_poll(handle, timeout_ms) : EL_OK;
-        while (!later.empty()) {
-            const error reason(static_cast<errc>(later.front().status), later.front().message);
-            const event next = std::move(later.front());
-            later.pop_front();
-            // Handlers may have run since the library said so. After a stop nothing but the end of a term is told.
-            if (next.type == EL_EVENT_UNELECTED ? token != 0 : !is_stopped)
-                if (next.type != EL_EVENT_ELECTED || is_still_so())
-                    tell(next, reason);
-        }
-        return polled;
+    /// To come again after the end of a term says that the leading work has ended.
+    void come_again() {
+        if (std::exchange(awaits_work, false))
+            el_release(handle);
     }
 
-    /// Whether the library tells nothing of the end of the term that it has told. If it does, neither is told.
-    bool is_still_so() {
-        const auto is_end = [](const event &one) { return one.type == EL_EVENT_UNELECTED; };
-        return el_poll(handle, 0) >= 0 && std::none_of(later.begin(), later.end(), is_end);
+    /// Takes the next event and tells it. `taken` becomes what el_queue_next gives.
+    void tell_next(std::int32_t timeout_ms, std::int32_t &taken) {
+        el_event next{};
+        taken = el_queue_next(queue, timeout_ms, &next, sizeof next);
+        if (checked(taken) > 0)
+            tell(next);
     }
 
-    void tell(const event &told, const error &reason) {
+    void tell(const el_event &told) {
+        const error reason(static_cast<errc>(told.status), told.message);
         if (told.type == EL_EVENT_ELECTED) {
             token = told.token;
             call(on.on_elected, token);
         } else if (told.type == EL_EVENT_UNELECTED) {
             token = 0;
+            awaits_work = is_stopped;
             if (lead != nullptr)
-                lead->end(reason);
+                lead->end(reason.code());
+            else if (is_stopped)
+                el_hold(handle); // The work that handlers end takes as long as it needs.
             call(on.on_unelected, reason);
         } else if (told.type == EL_EVENT_LEADER) {
             told.token != 0 ? call(on.on_leader, told.name, told.token) : call(on.on_leaderless);
         } else if (told.type == EL_EVENT_RETRYING) {
             told.status != EL_OK ? call(on.on_retrying, reason, told.endpoint) : call(on.on_retried);
-        } else if (told.type == EL_EVENT_ERROR) {
-            if (lead != nullptr)
-                lead->fail(std::make_exception_ptr(reason));
-            else if (!on.on_error && !is_orphaned)
+        } else if (told.type == EL_EVENT_ENDED) {
+            outcome = ended{reason.code(), told.message, told.released != 0};
+            if (!is_stopped && !on.on_ended)
                 throw reason;
-            call(on.on_error, reason);
+            call(on.on_ended, *outcome);
         }
     }
 
@@ -426,47 +408,61 @@ struct state : candidate {
 
     bool poll(std::int32_t timeout_ms) {
         const auto inside = enter();
-        const auto polled = pump(timeout_ms);
-        return polled != EL_STOPPED && checked(polled) >= 0 && !is_orphaned;
+        come_again();
+        // Also after a stop, until nothing is left: so fd() becomes readable again only when the election has ended.
+        for (std::int32_t taken = 1; taken > 0 && !outcome && !is_orphaned; timeout_ms = 0)
+            tell_next(timeout_ms, taken);
+        return !outcome && !is_orphaned;
     }
 
-    /// Polls to the end, for lead(). `begin` begins the work, `ends_within` waits for its end.
-    void follow(term &now, const std::function<bool()> &is_asked, const std::function<void()> &begin,
-                const std::function<bool(std::chrono::milliseconds)> &ends_within) {
+    /// Polls to the end, for lead(); `begin` begins the work. Gives what was thrown first.
+    std::exception_ptr follow(term &now, const std::function<bool()> &is_asked, const std::function<void()> &begin) {
         const auto inside = enter();
+        if (outcome)
+            throw error(errc::stopped, "the election has ended");
         lead = &now;
         bool has_begun = false;
-        // The first look does not wait: we may lead already, or not any more.
-        for (std::int32_t polled = EL_OK, patience = 0; polled >= 0; patience = -1) {
+        std::exception_ptr failure;
+        for (std::int32_t taken = 0; taken >= 0 && !outcome;) {
             try {
                 const bool asks = is_asked && !is_stopped;
                 if (asks && is_asked())
                     stop();
-                polled = pump(asks && patience != 0 ? 50 : patience);
-                if (polled != EL_STOPPED)
-                    checked(polled);
-                if (!has_begun && token != 0 && !is_stopped) {
+                if (!has_begun && token != 0 && el_token(handle) == token) {
                     now.token_ = token;
                     begin();
                     has_begun = true;
                 }
+                if (!has_begun)
+                    come_again();
+                // Between "elected" and the work the clock may be in doubt for a while, of which no event tells.
+                tell_next(asks || (!has_begun && token != 0) ? 50 : -1, taken);
             } catch (...) {
-                now.fail(std::current_exception());
+                stop();
+                failure = failure ? failure : std::current_exception();
             }
-            // The next el_poll gives the place up.
-            if (has_begun && now.is_over_ && now.reason() == errc::stopped && !now.is_late_)
-                now.is_late_ = !ends_within(stop_timeout);
         }
         lead = nullptr;
-        now.end(error(errc::stopped, "the election has ended"));
+        now.end(make_error_code(errc::stopped)); // If the library failed, nothing has told it.
+        return failure;
+    }
+
+    /// Throws why lead() gives nothing.
+    void judge(const std::exception_ptr &failure, bool has_worked) const {
+        if (failure)
+            std::rethrow_exception(failure);
+        if (!has_worked && is_stopped)
+            throw error(errc::stopped, "the election was stopped before we led");
+        if (outcome->why)
+            throw error(static_cast<errc>(outcome->why.value()), outcome->message);
     }
 
     handlers on{};
-    std::chrono::milliseconds stop_timeout{};
     std::atomic<bool> is_entered{false}, is_orphaned{false};
-    std::deque<event> later{}; // Not told yet.
-    std::uint64_t token = 0;   // Of the term that was told.
-    term *lead = nullptr;      // Of the lead() that is under way.
+    std::uint64_t token = 0;  // Of the term that was told.
+    term *lead = nullptr;     // Of the lead() that is under way.
+    bool awaits_work = false; // The end of a term was told after a stop, and not yet that the work has ended.
+    std::optional<ended> outcome{};
 };
 
 inline const char *text(const char *field, const std::string &value) {
@@ -506,8 +502,6 @@ public:
         c.endpoint_count = static_cast<std::uint32_t>(std::min<std::size_t>(endpoints.size(), UINT32_MAX));
         c.key = text("key", given.key);
         c.name = text("name", given.name);
-        c.on_event = detail::state::on_event;
-        c.user_data = state_.get();
         c.api = static_cast<std::int32_t>(given.api);
         c.ttl_s = count("ttl", given.ttl.count());
         c.renew_ms = count("renew", given.renew.count());
@@ -524,8 +518,8 @@ public:
         c.key_file = text("key_file", given.key_file);
         c.key_pem = text("key_pem", given.key_pem);
         c.tls_server_name = text("tls_server_name", given.tls_server_name);
-        const std::chrono::milliseconds ttl = given.ttl.count() != 0 ? given.ttl : std::chrono::seconds(10);
-        state_->stop_timeout = given.stop_timeout.count() != 0 ? given.stop_timeout : ttl;
+        detail::checked(el_queue_new(&state_->queue));
+        c.queue = state_->queue;
         state_->on = std::move(on);
         detail::checked(el_start(&c, sizeof c, &state_->handle));
     }
@@ -564,8 +558,8 @@ public:
     /// After a stop, calling it AGAIN says "I have ended the leading work" and gives the place up: call it until it
     /// gives false. Polling late costs freshness, never safety: on_elected is told only to one who leads then.
     ///
-    /// Throws what a handler threw; the reason of the end if there is no on_error; errc::busy, forked, internal and
-    /// invalid.
+    /// Throws what a handler threw; why the election cannot go on if there is no on_ended; errc::busy, forked, internal
+    /// and invalid.
     bool poll() { return state(known())->poll(-1); }
 
     /// The same, but waits for at most `timeout` (at most 24 days); zero and less do not wait.
@@ -600,17 +594,18 @@ public:
             state_->stop();
     }
 
+    /// Says that your leading work has ended: after a stop the place is given up. Before a stop it does nothing.
+    void release() noexcept { el_release(handle()); }
+
     /// Leads once: waits until we lead (or begins at once if we do), runs `work(const term &)` on a thread of its own,
-    /// polls meanwhile, and stops the election. The place is given up only when the work has returned, or after
-    /// `stop_timeout` if it was stopped from elsewhere. Gives what the work gave when both are over. Another term takes
-    /// another election.
+    /// polls meanwhile, and stops the election. The place is given up only when that thread has ended, or when
+    /// `stop_timeout` has passed after a stop from elsewhere. When both are over, gives what the work gave: nobody else
+    /// has led before. Another term takes another election.
     ///
-    /// A place that is lost after a stop, since etcd is out of reach or its key was deleted, is lost without a word:
-    /// tidy up quickly, and send the token along to the last write.
-    ///
-    /// Throws what the work threw; when the work has returned, the reason if the lead was lost before a stop, or what a
-    /// handler threw, which stops the work; errc::stopped, if `stop_timeout` passed before the work had ended, and if
-    /// the election was stopped before we led; the reason, if it cannot go on; errc::busy, forked, internal, invalid.
+    /// Throws what the work threw; else what a handler threw, which stops the work; else why the place was not held
+    /// until the work had ended: errc::overrun if it took longer than `stop_timeout`, errc::deadline, key_lost,
+    /// lease_lost, store_reset. errc::stopped if the election was stopped before we led; the reason if it cannot go on;
+    /// errc::busy, forked, internal, invalid.
     template <class Work> std::invoke_result_t<Work, const term &> lead(Work &&work) {
         return lead_unless({}, std::forward<Work>(work));
     }
@@ -661,11 +656,11 @@ public:
                 ms(found.step_down_ms), ms(found.request_timeout_ms), ms(found.stop_timeout_ms)};
     }
 
-    /// Readable while poll() has something to tell, and for ever once the election has ended: for your own event loop,
-    /// which calls `poll(0ms)` then (and again if that throws). After a stop, once on_unelected has returned, call
-    /// `poll(0ms)` once more by yourself when your leading work has ended. It stays the library's: never read from it, never close
-    /// it; take it out before the election goes.
-    int fd() const { return detail::checked(el_fd(known()->handle)); }
+    /// Readable while poll() has something to tell: for your own event loop, which calls `poll(0ms)` then. After a
+    /// stop, once on_unelected has returned, it is readable again only when the election has ended: call release() when
+    /// your leading work has ended. It stays the library's: never read from it, never close it; take it out before the
+    /// election goes.
+    int fd() const { return detail::checked(el_queue_fd(known()->queue)); }
 
 private:
     using state = std::shared_ptr<detail::state>;
@@ -689,28 +684,25 @@ private:
         using result = std::invoke_result_t<Work, const term &>;
         const state self = known();
         term now(*self);
-        std::future<result> given; // Waits for the work when it goes.
-        const auto run = [&now, &work]() -> result {
+        std::packaged_task<result()> task([&now, &work]() -> result {
             const auto end = [](term *one) { one->end_work(); };
-            const std::unique_ptr<term, decltype(end)> at_the_end(&now, end);
+            // The first object that is local to the thread goes last: what the work has made there is part of the work.
+            thread_local const std::unique_ptr<term, decltype(end)> at_the_end(&now, end);
             return std::invoke(std::forward<Work>(work), std::as_const(now));
-        };
-        const auto begin = [&] { given = std::async(std::launch::async, run); };
-        const auto ends_in = [&](auto time) {
-            const bool has_ended = given.wait_for(time) == std::future_status::ready;
-            if (has_ended)
-                given.wait(); // For its thread too: objects that are local to that are part of the work.
-            return has_ended;
-        };
-        self->follow(now, is_asked, begin, ends_in);
-        if (!given.valid())
-            now.judge(false);
+        });
+        std::thread thread;
+        const auto failure = self->follow(now, is_asked, [&] { thread = std::thread(std::ref(task)); });
+        auto given = task.get_future();
+        if (thread.joinable())
+            thread.join();
+        else
+            self->judge(failure, false);
         if constexpr (std::is_void_v<result>) {
             given.get();
-            now.judge(true);
+            self->judge(failure, true);
         } else {
             result value = given.get();
-            now.judge(true);
+            self->judge(failure, true);
             return std::forward<result>(value);
         }
     }

@@ -138,6 +138,12 @@ declare namespace etcdLeader {
   interface Stopped {
     /** Our key is known to be gone from etcd. If not, it runs out with its lease. */
     released: boolean;
+    /**
+     * Why our entry was not held until the leading work had ended. Nothing: it was, so that nobody else led before. Its code
+     * is `EL_STOPPED` if we were stopped before we ever led, `EL_OVERRUN` if the work took longer than `stopTimeoutMs`, else it
+     * says why the last term was lost before.
+     */
+    reason?: EtcdError | undefined;
   }
 
   interface Events {
@@ -180,12 +186,13 @@ declare namespace etcdLeader {
 
     /**
      * Leads once: starts if it does not run, calls `work` when we are elected, and stops when the promise of `work` is
-     * settled; the place is given up only then (or `stopTimeoutMs` after a stop from elsewhere). Gives what `work` gave.
-     * A place that is lost after a stop, since etcd is out of reach or its key was deleted, is lost without a word: tidy
-     * up quickly, and send the token along to the last write.
+     * settled; our entry is given up only then (or `stopTimeoutMs` after a stop from elsewhere). Gives what `work` gave if the
+     * entry was held until then, so that nobody else led before. After a stop tidy up quickly, and send the token along to
+     * the last write: the entry may be lost meanwhile, since etcd is out of reach or its key was deleted.
      *
-     * Rejects with what `work` threw; with the reason, when `work` has ended, if the lead was lost meanwhile (its
-     * `signal` was aborted at once); with `signal.reason` if `options.signal` is aborted before we lead, and with
+     * Rejects with what `work` threw; with the reason, when `work` has ended, if the entry was lost before (its `signal` was
+     * aborted at once, unless a stop came first); with `EL_OVERRUN` if `work` took longer than `stopTimeoutMs` after a stop;
+     * with `signal.reason` if `options.signal` is aborted before we lead, and with
      * `EL_STOPPED` if the election is stopped before; with the error if the election cannot go on (which is not emitted
      * then if nobody listens to `error`); with `EL_BUSY` while another call is under way.
      */
@@ -291,7 +298,9 @@ declare namespace etcdLeader {
     /** The member's certificate is not trusted, or it does not trust ours; the message says which and why. */
     | 'EL_UNTRUSTED'
     /** The clocks of etcd's members differ so much that entries of API v2 expire early; set the clocks. */
-    | 'EL_CLOCK_SKEW';
+    | 'EL_CLOCK_SKEW'
+    /** `stopTimeoutMs` passed after a stop before the leading work had ended: the entry was given up meanwhile. */
+    | 'EL_OVERRUN';
 }
 
 /** What etcd, the network or the library says. The message is for people. */

@@ -23,21 +23,13 @@ use crate::time::Time;
 const BATCH: usize = 256;
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
-/// One election of the session.
-struct Member {
-    shared: Arc<Shared>,
-    has_stopped: bool,
-    has_entered: bool,
-    has_acknowledged: bool,
-}
-
 /// When time alone makes something due: for most elections, never.
 #[derive(Default)]
 struct Alarms {
     /// A trouble that was held back may be told.
     troubles: Times,
-    /// After a stop: the end is no longer waited for.
-    ends: Times,
+    /// Timeouts of hand-overs.
+    handovers: Times,
 }
 
 /// A time for each of some elections, the earliest at hand.
@@ -77,7 +69,7 @@ impl Times {
 pub(crate) struct Driver {
     pub(crate) settings: SessionSettings,
     crew: RefCell<Crew>,
-    members: RefCell<BTreeMap<CandidateId, Member>>,
+    members: RefCell<BTreeMap<CandidateId, Arc<Shared>>>,
     /// Which elections ring with which slot, and those that have rung.
     slots: RefCell<HashMap<usize, Vec<CandidateId>>>,
     rung: RefCell<Vec<CandidateId>>,
@@ -113,12 +105,11 @@ impl Driver {
         shared.join_session(self.wall.clone());
         let settings = &shared.settings;
         let mut crew = self.crew.borrow_mut();
-        let id = crew.add(&settings.key, &settings.name, settings.stop_timeout, clock::now());
+        let id = crew.add(&settings.key, &settings.name, clock::now());
         self.slots.borrow_mut().entry(shared.slot()).or_default().push(id);
         // It may have rung before it was here.
         self.rung.borrow_mut().push(id);
-        let member = Member { shared, has_stopped: false, has_entered: false, has_acknowledged: false };
-        self.members.borrow_mut().insert(id, member);
+        self.members.borrow_mut().insert(id, shared);
         self.wake.notify_one();
     }
 
@@ -146,7 +137,7 @@ impl Driver {
         for member in std::mem::take(&mut *self.members.borrow_mut()).into_values() {
             let fault =
                 || Some(Error::new(ErrorKind::Internal, "a fault in the library ended the election, please report it"));
-            member.shared.set(Report { lost: fault(), fatal: fault(), ended: true, ..Report::default() });
+            member.set(Report { lost: fault(), fatal: fault(), ended: true, ..Report::default() });
         }
     }
 
@@ -184,15 +175,15 @@ impl Driver {
         self.remind(now);
     }
 
-    /// Handles may have been stopped, acknowledged or closed.
+    /// Handles may have been stopped, released or closed, and hand-overs have timeouts.
     fn look_at_handles(&self, now: Time) {
         let (mut crew, mut alarms) = (self.crew.borrow_mut(), self.alarms.borrow_mut());
-        let mut members = self.members.borrow_mut();
-        for id in self.rung.take() {
-            let Some(member) = members.get_mut(&id) else { continue };
-            for input in member.look(id, now, &mut alarms.ends) {
-                crew.handle(input, now);
-            }
+        let members = self.members.borrow();
+        for id in self.rung.take().into_iter().chain(alarms.handovers.take_past(now)) {
+            let Some(member) = members.get(&id) else { continue };
+            let (inputs, timeout) = hand_over(member, id, now);
+            alarms.handovers.set(id, timeout);
+            inputs.into_iter().for_each(|input| crew.handle(input, now));
         }
     }
 
@@ -221,20 +212,20 @@ impl Driver {
         while let Some((id, report)) = crew.poll_report() {
             let has_ended = report.ended;
             if let Some(member) = members.get(&id) {
-                let heard = member.shared.set(report);
+                let heard = member.set(report);
                 alarms.troubles.set(id, heard.trouble_at);
                 expired.extend(heard.expired.map(|token| Input::Expired { candidate: id, token }));
             }
             if has_ended && let Some(member) = members.remove(&id) {
                 let mut slots = self.slots.borrow_mut();
-                if let Entry::Occupied(mut ids) = slots.entry(member.shared.slot()) {
+                if let Entry::Occupied(mut ids) = slots.entry(member.slot()) {
                     ids.get_mut().retain(|other| *other != id);
                     if ids.get().is_empty() {
                         ids.remove();
                     }
                 }
                 alarms.troubles.set(id, None);
-                alarms.ends.set(id, None);
+                alarms.handovers.set(id, None);
             }
         }
         expired
@@ -243,7 +234,7 @@ impl Driver {
     fn next_time(&self) -> Time {
         let crew = self.crew.borrow().poll_timeout().unwrap_or(Time::NEVER);
         let alarms = self.alarms.borrow();
-        let first = crew.min(alarms.troubles.first()).min(alarms.ends.first());
+        let first = crew.min(alarms.troubles.first()).min(alarms.handovers.first());
         // The runtime's clock does not count sleep: never trust it for long.
         first.min(clock::now() + MAX_SLEEP)
     }
@@ -251,52 +242,32 @@ impl Driver {
     /// Tells those for whom time alone made something due.
     fn remind(&self, now: Time) {
         let (members, mut alarms) = (self.members.borrow(), self.alarms.borrow_mut());
-        for id in alarms.ends.take_past(now) {
-            members.get(&id).inspect(|member| member.shared.mailbox().end());
-            alarms.troubles.set(id, Some(now));
-        }
         for id in alarms.troubles.take_past(now) {
-            members.get(&id).inspect(|member| member.shared.alert(&member.shared.mailbox(), now));
+            members.get(&id).inspect(|shared| shared.alert(&shared.mailbox(), now));
         }
     }
 }
 
-impl Member {
-    /// What the handle wants that the machine does not know yet.
-    fn look(&mut self, id: CandidateId, now: Time, ends: &mut Times) -> Vec<Input> {
-        if !self.shared.is_stopped() {
-            return Vec::new();
-        }
-        let mut inputs = Vec::new();
-        let stop_timeout = self.shared.settings.stop_timeout;
-        let is_closed = self.shared.is_closed();
-        let mailbox = self.shared.mailbox();
-        if !self.has_stopped {
-            self.has_stopped = true;
-            ends.set(id, Some(now + stop_timeout));
-            let led = (mailbox.believes_to_lead() || mailbox.has_entered_farewell()) && !is_closed;
-            inputs.push(Input::Stop { candidate: id, led });
-        }
-        if mailbox.has_entered_farewell() && !self.has_entered {
-            self.has_entered = true;
-            ends.set(id, None);
-            inputs.push(Input::Entered { candidate: id });
-        }
-        if (mailbox.has_acknowledged() || is_closed) && !self.has_acknowledged {
-            self.has_acknowledged = true;
-            ends.set(id, Some(now + stop_timeout));
-            inputs.push(Input::Acknowledged { candidate: id });
-        }
-        self.shared.alert(&mailbox, now);
-        inputs
+/// What the hand-over wants of the candidate, and when it wants to be looked at again, if time alone can make it.
+fn hand_over(shared: &Shared, id: CandidateId, now: Time) -> (Vec<Input>, Option<Time>) {
+    if !shared.is_stopped() {
+        return (Vec::new(), None);
     }
+    let mut mailbox = shared.mailbox();
+    if shared.is_closed() {
+        mailbox.close(now);
+    }
+    mailbox.let_time_pass(now);
+    let inputs = std::iter::from_fn(|| mailbox.poll_command()).map(|command| command.input(id)).collect();
+    shared.alert(&mailbox, now);
+    (inputs, Some(mailbox.timeout()).filter(|at| *at < Time::NEVER))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::mailbox::{Event, Next};
+    use crate::mailbox::{Ended, Event, Next};
     use crate::wake::Bell;
 
     struct Faulty;
@@ -321,7 +292,8 @@ mod tests {
         assert!(driver.is_over() && !driver.accepts("/b"));
         let mut mailbox = shared.mailbox();
         let next = mailbox.take(clock::now());
-        assert!(matches!(&next, Next::Event(Event::Failed(error)) if error.kind() == ErrorKind::Internal), "{next:?}");
+        let Next::Event(Event::Ended(Ended { why: Some(why), .. })) = next else { panic!("{next:?}") };
+        assert_eq!(why.kind(), ErrorKind::Internal);
         assert_eq!(mailbox.take(clock::now()), Next::Ended);
     }
 }

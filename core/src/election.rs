@@ -16,10 +16,10 @@ use crate::shared::Shared;
 /// [`Election::try_next`] takes it. Taking late costs freshness, never safety: nobody is told [`crate::Event::Elected`] who
 /// does not lead at that moment, and [`Election::is_leader`] reads the clock.
 ///
-/// After [`Election::stop`] a leader's place is given up only when the user has heard [`crate::Event::Unelected`], that is, at
-/// the next call of `next` or `try_next` after the one that returned it; or when `stop_timeout_ms` has passed without
-/// it having been taken; or when the handle is dropped. A place that is lost meanwhile, since etcd is out of reach or its
-/// key was deleted, is lost without a further word: the token guards writes to the last.
+/// After [`Election::stop`] the entry of a leader is kept while your work ends. It goes when you call
+/// [`Election::release`], or call `next` or `try_next` again after the one that gave [`crate::Event::Unelected`], or drop the
+/// handle, or when `stop_timeout_ms` has passed before Unelected was taken. If the entry is lost meanwhile, since etcd is
+/// out of reach or somebody has deleted the key, [`crate::Event::Ended`] says so: the token guards writes to the last.
 ///
 /// # Example
 ///
@@ -37,6 +37,7 @@ use crate::shared::Shared;
 ///     match election.next(None)? {
 ///         Next::Event(Event::Elected { token }) => println!("leading; guard writes with {token}"),
 ///         Next::Event(Event::Unelected { why }) => println!("not leading any more: {why}"),
+///         Next::Event(Event::Ended(ended)) if ended.why.is_none() => println!("nobody else led before we had finished"),
 ///         Next::Event(_) | Next::Nothing => {}
 ///         Next::Ended => return Ok(()),
 ///     }
@@ -68,6 +69,32 @@ impl Election {
     pub fn try_next(&self) -> Result<Next, Error> {
         self.check_fork()?;
         Ok(self.shared.take())
+    }
+
+    /// As [`Election::try_next`], but says nothing of your work. After a stop the entry is kept until [`Election::release`], for at
+    /// most `stop_timeout_ms`. For those whose work ends elsewhere, and for those who serve many elections on one thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Election::try_next`].
+    pub fn take(&self) -> Result<Next, Error> {
+        self.check_fork()?;
+        Ok(self.shared.take_on())
+    }
+
+    /// After a stop: keeps the entry until [`Election::release`], however long your work takes. Before a stop, and where
+    /// `stop_timeout_ms` is over, it does nothing.
+    pub fn hold(&self) {
+        if self.life.is_ours() {
+            self.shared.hold();
+        }
+    }
+
+    /// Says that your leading work has ended: after a stop the entry goes. Before a stop it does nothing. Any thread may call it.
+    pub fn release(&self) {
+        if self.life.is_ours() {
+            self.shared.release();
+        }
     }
 
     /// Waits for the next event, for at most `timeout` if one is given. [`Next::Nothing`]: there was none in time.
@@ -218,8 +245,8 @@ impl Drop for Election {
             return;
         }
         let stop_timeout = self.shared.settings.stop_timeout;
-        let let_go_at = self.shared.mailbox().let_go_at();
-        let patience = match let_go_at {
+        let released_at = self.shared.mailbox().released_at();
+        let patience = match released_at {
             _ if self.shared.is_closed() => Duration::ZERO,
             Some(at) => (at + stop_timeout).since(crate::clock::now()),
             None => stop_timeout,

@@ -53,11 +53,13 @@ pub enum ErrorKind {
     Untrusted,
     /// The clocks of etcd's members differ so much that entries of API v2 expire early.
     ClockSkew,
+    /// `stop_timeout_ms` passed after a stop before the leading work had ended: the entry was given up meanwhile.
+    Overrun,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of the C constants.
-    pub const ALL: [ErrorKind; 22] = {
+    pub const ALL: [ErrorKind; 23] = {
         use ErrorKind::*;
         [
             Invalid,
@@ -82,6 +84,7 @@ impl ErrorKind {
             NotADirectory,
             Untrusted,
             ClockSkew,
+            Overrun,
         ]
     };
 
@@ -111,6 +114,7 @@ impl ErrorKind {
             NotADirectory => "EL_NOT_A_DIRECTORY",
             Untrusted => "EL_UNTRUSTED",
             ClockSkew => "EL_CLOCK_SKEW",
+            Overrun => "EL_OVERRUN",
         }
     }
 

@@ -39,4 +39,5 @@ mod wake;
 pub use config::{Api, Config, Effective, OnStoreReset};
 pub use election::Election;
 pub use error::{Error, ErrorKind};
-pub use mailbox::{Event, Next};
+pub use mailbox::{Ended, Event, Next};
+pub use process::Process;

@@ -4,7 +4,8 @@
 //! wants to be called again. It reads no clock, opens no socket and starts no thread, so a simulation can run it
 //! through more bad days in a minute than a data centre sees in a century. Two machines decide everything, and do not
 //! know each other: [`candidate`] (one per election) and [`session`] (one per lease). [`crew`] carries facts between
-//! one session and its candidates and keeps the books: which request belongs to whom. They speak both of etcd's APIs;
+//! one session and its candidates and keeps the books: which request belongs to whom. [`handover`] stands between the user
+//! and a candidate: it says how a term ends after a stop, and how it has ended. They speak both of etcd's APIs;
 //! what differs is how a place is taken (`candidate/place`) and what keeps it alive (`session/lease` in v3,
 //! `session/entry` in v2).
 //!
@@ -31,10 +32,10 @@
 //! 4. **Tokens grow from term to term within one history of the store.** An entry that has led and lost the lead is never
 //!    led from again: it is deleted, and joined afresh. Time passes before an input that could prolong a term counts. A
 //!    store that went back is reported, and nobody of ours leads for one ttl and a margin.
-//! 5. **Elected and Unelected alternate**; after a stop nothing but Unelected and Stopped is delivered
+//! 5. **Elected and Unelected alternate**; after a stop nothing but Unelected and Ended is delivered
 //!    ([`crate::mailbox`]).
-//! 6. **The user first, the key afterwards.** After a stop the place is kept until the user has heard of it, or the
-//!    stop's time is over.
+//! 6. **The work first, the key afterwards.** After a stop the entry is kept until the user's work has ended, or the
+//!    stop's time is over; and the last event says whether it was held until then ([`handover`]).
 //! 7. **Transient is the rule, and slow is not dead.** Errors mean "look again", with jittered backoff, for ever. A
 //!    request ends when it is answered, when its link breaks, or when nobody needs the answer: a late answer counts, and
 //!    only `until` has consequences. While the link that serves owes an answer for longer than usual, others are opened
@@ -76,6 +77,7 @@ use crate::time::Time;
 pub mod candidate;
 pub mod crew;
 mod entropy;
+pub mod handover;
 mod in_flight;
 pub mod session;
 mod verbs;
@@ -125,12 +127,12 @@ pub enum Input {
     },
     /// The wall clock jumped ahead: this machine may have been frozen without its clocks noticing.
     Jumped,
-    /// The user wants this election to end. `led` says that the user believes to lead and must hear first (law 6).
+    /// This election is to end. `holds`: the user leads as far as it knows, and its work must end first (law 6).
     Stop {
         /// Which election.
         candidate: CandidateId,
-        /// Whether the user was told Elected and not yet Unelected.
-        led: bool,
+        /// Whether the entry is to be kept until [`Input::Release`].
+        holds: bool,
     },
     /// The user was told by the clock that the term with this token has ended: it must not be prolonged (law 4).
     Expired {
@@ -139,13 +141,8 @@ pub enum Input {
         /// Of the term.
         token: Revision,
     },
-    /// The user is being told Unelected: wait for as long as that takes.
-    Entered {
-        /// Which election.
-        candidate: CandidateId,
-    },
-    /// The user has heard Unelected.
-    Acknowledged {
+    /// After a stop: the user's work has ended.
+    Release {
         /// Which election.
         candidate: CandidateId,
     },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::machine::handover::{Command, Handover};
 use crate::machine::{Report, Trouble};
 use crate::member::{Leader, Revision, Standing};
 use crate::time::Time;
@@ -31,8 +32,21 @@ pub enum Event {
     Leader(Option<Leader>),
     /// Something is wrong and retried, or (`None`) that is over.
     Retrying(Option<Arc<Trouble>>),
-    /// The election has ended for good.
-    Failed(Error),
+    /// The last event, after a stop or when the election cannot go on.
+    Ended(Ended),
+}
+
+/// How an election has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// `None`: the last term ended by your stop, and the entry was held until your work had ended, so that nobody else led
+    /// before. [`ErrorKind::Stopped`]: it was stopped before it ever led. [`ErrorKind::Overrun`]: your
+    /// work had not ended within `stop_timeout_ms`, and the entry was given up meanwhile. Else why the last term was lost
+    /// before your work had ended, or why the election cannot go on.
+    pub why: Option<Error>,
+    /// Whether the entry is known to be gone. Otherwise it expires with its lease, or the library deletes it as soon as it
+    /// can.
+    pub released: bool,
 }
 
 /// What there is to tell next.
@@ -44,18 +58,6 @@ pub enum Next {
     Nothing,
     /// Nothing any more, ever.
     Ended,
-}
-
-/// How far the user is with the end of its term (law 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-enum Farewell {
-    /// The user does not know of a stop that ended its term.
-    #[default]
-    None,
-    /// The user is hearing Unelected.
-    Entered,
-    /// The user has heard it.
-    Acknowledged,
 }
 
 /// One election's mailbox.
@@ -77,19 +79,18 @@ pub struct Mailbox {
     trouble_at: Time,
     trouble_every: Duration,
     stopped_at: Option<Time>,
-    /// Since when, after a stop, no work of the user's is waited for.
-    let_go_at: Option<Time>,
+    handover: Handover,
+    /// The token of the term that the hand-over is about: the last that the user was told of.
+    token: Option<Revision>,
     /// Our clock may have lost time: nobody is to be told that it leads.
     is_suspect: bool,
-    farewell: Farewell,
-    has_failed: bool,
-    has_ended: bool,
+    has_told_end: bool,
 }
 
 impl Mailbox {
     /// An empty mailbox of the candidate `name`; troubles are told at most once in `trouble_every`, after the first. A store
-    /// reset and the end of all trouble are told at once.
-    pub fn new(name: &str, trouble_every: Duration) -> Mailbox {
+    /// reset and the end of all trouble are told at once. `stop_timeout` is as in the configuration.
+    pub fn new(name: &str, trouble_every: Duration, stop_timeout: Duration) -> Mailbox {
         Mailbox {
             name: name.to_string(),
             is: Report::default(),
@@ -102,11 +103,10 @@ impl Mailbox {
             trouble_at: Time::ZERO,
             trouble_every,
             stopped_at: None,
-            let_go_at: None,
+            handover: Handover::new(stop_timeout),
+            token: None,
             is_suspect: false,
-            farewell: Farewell::None,
-            has_failed: false,
-            has_ended: false,
+            has_told_end: false,
         }
     }
 
@@ -122,6 +122,14 @@ impl Mailbox {
             }
         }
         self.is = report;
+        self.handover.report(match self.is.standing {
+            Standing::Leading { token, .. } if self.over == Some(token) => Err(deadline()),
+            Standing::Leading { token, until } if self.token == Some(token) => Ok(until),
+            _ => Err(self.is.lost.clone().unwrap_or_else(deadline)),
+        });
+        if self.is.ended {
+            self.handover.end();
+        }
     }
 
     /// Somebody was told by the clock that the term with this token is over.
@@ -137,17 +145,62 @@ impl Mailbox {
         }
     }
 
-    /// The user asked to stop at this time: from then on only Unelected is told.
+    /// The user asked to stop at this time: from then on only Unelected and Ended are told.
     pub fn stop(&mut self, at: Time) {
         if self.stopped_at.is_none() {
             self.stopped_at = Some(at);
-            self.let_go_at = Some(at).filter(|_| self.led.is_none());
+            self.handover.stop(at, self.led.is_some());
         }
     }
 
+    /// After a stop: the user's work takes as long as it needs, until [`Mailbox::release`].
+    pub fn hold(&mut self) {
+        self.handover.enter();
+    }
+
+    /// The user's work has ended at this time, whether or not Unelected was taken. Before a stop it means nothing.
+    pub fn release(&mut self, at: Time) {
+        self.handover.release(at);
+    }
+
+    /// The handle is gone.
+    pub fn close(&mut self, at: Time) {
+        self.handover.close(at);
+    }
+
+    /// A timeout of the hand-over may be over.
+    pub fn let_time_pass(&mut self, now: Time) {
+        self.handover.let_time_pass(now);
+    }
+
+    /// When [`Mailbox::let_time_pass`] has something to do.
+    pub fn timeout(&self) -> Time {
+        self.handover.timeout()
+    }
+
+    /// What the candidate must do next.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.handover.poll_command()
+    }
+
+    /// Whether [`Mailbox::poll_command`] has a release.
+    pub fn has_release(&self) -> bool {
+        self.handover.has_release()
+    }
+
+    /// Whether the entry is kept after a stop, since the user leads as far as it knows, or ends its work.
+    pub fn holds(&self) -> bool {
+        self.handover.holds()
+    }
+
+    /// Whether the user ends its work before it comes for the next event.
+    pub fn is_working(&self) -> bool {
+        self.handover.is_working()
+    }
+
     /// Since when, after a stop, no work of the user's is waited for: there was none, or it has ended.
-    pub fn let_go_at(&self) -> Option<Time> {
-        self.let_go_at
+    pub fn released_at(&self) -> Option<Time> {
+        self.handover.released_at()
     }
 
     /// Whether the wall clock has jumped and no renewal was confirmed since. Who believes to lead is told of an end only if
@@ -162,17 +215,12 @@ impl Mailbox {
 
     /// Whether the election has ended by itself.
     pub fn is_ended(&self) -> bool {
-        self.has_ended || self.is.ended
+        self.handover.has_ended()
     }
 
     /// Whether the election has ended and our key is known to be gone.
     pub fn has_released(&self) -> bool {
         self.is.ended && self.is.released
-    }
-
-    /// Nothing more will be so: the place is given up, or is not waited for any longer.
-    pub fn end(&mut self) {
-        self.has_ended = true;
     }
 
     /// The token with which we lead at this moment, as far as the user may know. Whoever works for a term, or is hearing
@@ -189,6 +237,11 @@ impl Mailbox {
             }
             _ => None,
         }
+    }
+
+    /// Until when the entry is certain to keep others from leading.
+    fn is_until(&self) -> Time {
+        if let Standing::Leading { until, .. } = self.is.standing { until } else { Time::ZERO }
     }
 
     /// Until when leading is certain, if we lead.
@@ -208,21 +261,6 @@ impl Mailbox {
         }
     }
 
-    /// Whether the user believes to lead: it was told Elected, and not yet Unelected.
-    pub fn believes_to_lead(&self) -> bool {
-        self.led.is_some()
-    }
-
-    /// Whether the user is hearing Unelected, or has heard it, after a stop.
-    pub fn has_entered_farewell(&self) -> bool {
-        self.farewell != Farewell::None
-    }
-
-    /// Whether the user has heard Unelected after a stop.
-    pub fn has_acknowledged(&self) -> bool {
-        self.farewell == Farewell::Acknowledged
-    }
-
     /// Whether the user is hearing that its term is over.
     pub fn is_losing(&self) -> bool {
         self.is_losing
@@ -234,24 +272,31 @@ impl Mailbox {
         self.peek(now) != Next::Nothing
     }
 
-    /// The user is back from hearing Unelected.
-    pub fn acknowledge(&mut self, now: Time) {
-        if self.farewell == Farewell::Entered {
-            self.farewell = Farewell::Acknowledged;
-            self.let_go_at = Some(now);
+    /// The next event, for one who ends its work before it comes for another.
+    pub fn take_in_turn(&mut self, now: Time) -> Next {
+        if self.handover.is_working() {
+            self.handover.release(now);
         }
+        let next = self.take(now);
+        if matches!(next, Next::Event(Event::Unelected { .. })) {
+            self.handover.enter();
+        }
+        next
     }
 
-    /// The next event; it counts as told, and the one before as heard.
+    /// The next event; it counts as told. After a stop [`Mailbox::release`] says that the user's work has ended.
     pub fn take(&mut self, now: Time) -> Next {
         let next = self.peek(now);
         self.is_losing = matches!(next, Next::Event(Event::Unelected { .. }));
         match &next {
-            Next::Event(Event::Elected { token }) => self.led = Some(*token),
-            Next::Event(Event::Unelected { .. }) => {
+            Next::Event(Event::Elected { token }) => {
+                (self.led, self.token) = (Some(*token), Some(*token));
+                self.handover.begin_term(self.is_until());
+            }
+            Next::Event(Event::Unelected { why }) => {
                 (self.led, self.lost) = (None, None);
-                if self.is_stopped() {
-                    self.farewell = Farewell::Entered;
+                if why.kind() != ErrorKind::Stopped {
+                    self.handover.lose(why.clone());
                 }
             }
             Next::Event(Event::Leader(leader)) => self.leader.clone_from(leader),
@@ -259,7 +304,7 @@ impl Mailbox {
                 self.trouble.clone_from(trouble);
                 self.trouble_at = now + self.trouble_every;
             }
-            Next::Event(Event::Failed(_)) => self.has_failed = true,
+            Next::Event(Event::Ended(_)) => self.has_told_end = true,
             Next::Nothing | Next::Ended => {}
         }
         next
@@ -276,14 +321,14 @@ impl Mailbox {
         if self.led.is_some() && self.led != term {
             return Next::Event(Event::Unelected { why: self.why_lost() });
         }
-        if self.has_failed {
+        if self.has_told_end {
             return Next::Ended;
         }
-        if let Some(error) = self.is.fatal.as_ref().filter(|_| !self.is_stopped()) {
-            return Next::Event(Event::Failed(error.clone()));
-        }
         if self.is_stopped() {
-            return if self.has_ended { Next::Ended } else { Next::Nothing };
+            return if self.handover.has_ended() { self.end(self.handover.verdict()) } else { Next::Nothing };
+        }
+        if let Some(error) = &self.is.fatal {
+            return self.end(Some(error.clone()));
         }
         let leader = self.leader(now);
         match (self.led, term) {
@@ -299,7 +344,14 @@ impl Mailbox {
         Next::Nothing
     }
 
+    fn end(&self, why: Option<Error>) -> Next {
+        Next::Event(Event::Ended(Ended { why, released: self.has_released() }))
+    }
+
     fn why_lost(&self) -> Error {
+        if let Some(overrun) = self.handover.verdict().filter(|why| why.kind() == ErrorKind::Overrun) {
+            return overrun;
+        }
         let is_stop = match (&self.lost, &self.is.standing) {
             (Some(why), _) => return why.clone(),
             // The machine has not heard of the end: the stop may have been first, or the clock.
@@ -308,12 +360,12 @@ impl Mailbox {
             }
             (None, _) => self.is_stopped(),
         };
-        if is_stop {
-            Error::new(ErrorKind::Stopped, "the election was asked to stop")
-        } else {
-            Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
-        }
+        if is_stop { Error::new(ErrorKind::Stopped, "the election was asked to stop") } else { deadline() }
     }
+}
+
+fn deadline() -> Error {
+    Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
 }
 
 #[cfg(test)]

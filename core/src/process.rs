@@ -8,6 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
+/// The process in which something was made. A fork's child is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    generation: u32,
+}
+
+impl Process {
+    /// The one that runs this.
+    pub fn this() -> Process {
+        count_forks();
+        Process { generation: generation() }
+    }
+}
+
 /// How often this process and its ancestors have forked since the library was first used.
 pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)

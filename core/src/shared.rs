@@ -90,7 +90,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// `number` counts the handles of the engine whose bell this is.
     pub(crate) fn new(settings: Settings, bell: Arc<Bell>, number: usize) -> Shared {
-        let mailbox = Mailbox::new(&settings.name, settings.session.ttl());
+        let mailbox = Mailbox::new(&settings.name, settings.session.ttl(), settings.stop_timeout);
         Shared {
             settings,
             bell,
@@ -146,9 +146,6 @@ impl Shared {
         let mut mailbox = self.mailbox();
         let now = clock::now();
         mailbox.set(report, now);
-        if mailbox.is_ended() {
-            mailbox.end();
-        }
         self.publish(&mut mailbox, now);
         let trouble_at = Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER);
         let heard = Heard { trouble_at, expired: mailbox.revived() };
@@ -156,19 +153,39 @@ impl Shared {
         heard
     }
 
-    /// Takes the next event. To come here says: what was taken before has been heard.
+    /// Takes the next event. To come here says: your work after the one before has ended.
     pub(crate) fn take(&self) -> Next {
+        self.look(Mailbox::take_in_turn)
+    }
+
+    /// Takes the next event, and says nothing of your work: after a stop [`Shared::release`] does.
+    pub(crate) fn take_on(&self) -> Next {
+        self.look(Mailbox::take)
+    }
+
+    /// Your work after a stop takes as long as it needs.
+    pub(crate) fn hold(&self) {
+        self.mailbox().hold();
+    }
+
+    /// Your work after a stop has ended.
+    pub(crate) fn release(&self) {
+        self.look(Mailbox::release);
+    }
+
+    /// The user does something with the mailbox.
+    fn look<T>(&self, act: impl FnOnce(&mut Mailbox, Time) -> T) -> T {
         let mut mailbox = self.mailbox();
-        let (now, was_losing, was_over) = (clock::now(), mailbox.is_losing(), mailbox.has_acknowledged());
-        mailbox.acknowledge(now);
-        let next = mailbox.take(now);
+        let (now, was_losing) = (clock::now(), mailbox.is_losing());
+        let done = act(&mut mailbox, now);
         if was_losing {
             self.publish(&mut mailbox, now);
         }
-        if mailbox.has_entered_farewell() && !was_over {
+        // The stop itself rings.
+        if mailbox.has_release() {
             self.ring();
         }
-        next
+        done
     }
 
     /// Shows readers the term that the mailbox knows of.

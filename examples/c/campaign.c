@@ -27,7 +27,7 @@ static void on_event(const el_event *event, void *user_data) {
     case EL_EVENT_ELECTED: /* Start the leading work here: on a thread, as a child process, as a flag for the loop. */
         printf("%s: elected, token %" PRIu64 "\n", me, event->token);
         break;
-    case EL_EVENT_UNELECTED: /* End it here. The place is kept until this has returned and el_poll is called again. */
+    case EL_EVENT_UNELECTED: /* End it here. Our entry is kept until this has returned and el_poll is called again. */
         printf("%s: unelected (%s): %s\n", me, el_status_name(event->status), event->message);
         break;
     case EL_EVENT_LEADER:
@@ -39,8 +39,8 @@ static void on_event(const el_event *event, void *user_data) {
         else
             printf("%s: retrying (%s): %s\n", me, el_status_name(event->status), event->message);
         break;
-    case EL_EVENT_ERROR:
-        printf("%s: the end (%s): %s\n", me, el_status_name(event->status), event->message);
+    case EL_EVENT_ENDED: /* EL_OK: nobody else led before the work had ended. */
+        printf("%s: the end (%s)%s%s\n", me, el_status_name(event->status), *event->message ? ": " : "", event->message);
         break;
     }
     fflush(stdout);

@@ -35,8 +35,8 @@ static void on_event(const el_event *event, void *user_data) {
         printf("unelected: %s\n", event->message);
     } else if (event->type == EL_EVENT_RETRYING && event->status != EL_OK) {
         printf("retrying: %s\n", event->message);
-    } else if (event->type == EL_EVENT_ERROR) {
-        printf("the end: %s\n", event->message);
+    } else if (event->type == EL_EVENT_ENDED) {
+        printf("the end (%s)%s%s\n", el_status_name(event->status), *event->message ? ": " : "", event->message);
     }
 }
 

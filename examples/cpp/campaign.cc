@@ -34,8 +34,8 @@ etcd_leader::handlers handlers(const std::string &me) {
         say() << "retrying (" << reason.code().message() << "): " << reason.what() << std::endl;
     };
     on.on_retried = [say] { say() << "all is well again" << std::endl; };
-    on.on_error = [say](const etcd_leader::error &reason) {
-        say() << "the end (" << reason.code().message() << "): " << reason.what() << std::endl;
+    on.on_ended = [say](const etcd_leader::ended &how) { // EL_OK: nobody else led before the work had ended.
+        say() << "the end (" << how.why.message() << ')' << (how.message.empty() ? "" : ": ") << how.message << std::endl;
     };
     return on;
 }

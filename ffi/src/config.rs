@@ -8,6 +8,7 @@ use etcd_leader::config::{MAX_ENDPOINTS, Secret};
 use etcd_leader::{Api, Config, Error, ErrorKind, OnStoreReset};
 
 use crate::event::el_on_event;
+use crate::queue::el_queue;
 
 /// etcd's API v3 (gRPC, etcd 3.4 and later). Shares elections with Go's concurrency.Election and `etcdctl elect`.
 pub const EL_API_V3: i32 = 3;
@@ -40,7 +41,7 @@ pub struct el_config {
     /// What this candidate calls itself; the others are told the leader's name. 1 to 1024 bytes of UTF-8. With API v3
     /// it need not be unique; with API v2 give each candidate its own, since a wiped store gives keys out again.
     pub name: *const c_char,
-    /// Called by `el_poll` for each event. Required.
+    /// Called by `el_poll` for each event. NULL if you take events with `el_next` or by a queue.
     pub on_event: el_on_event,
     /// Handed to `on_event` as it is. May be NULL.
     pub user_data: *mut c_void,
@@ -60,8 +61,8 @@ pub struct el_config {
     /// How long a server may be silent, at most, before another one is asked too, in milliseconds, from 20. Nothing is given
     /// up for it. Twice that must fit between a renewal and stepping down; default as much as fits, but at most 5000.
     pub request_timeout_ms: u32,
-    /// How long a stop waits for you to hear of it, and then for etcd to take the place away, in milliseconds, up to
-    /// 3600000 (one hour); default the ttl.
+    /// How long a stop waits for your leading work to end, unless that is under way (see `el_stop`), and then for etcd to delete
+    /// our entry, in milliseconds, up to 3600000 (one hour); default the ttl.
     pub stop_timeout_ms: u32,
     /// What to do when the store has gone back in time (wiped, or restored from a backup): `EL_ON_STORE_RESET_...`.
     pub on_store_reset: i32,
@@ -87,6 +88,8 @@ pub struct el_config {
     /// The name that the certificates of all endpoints must hold; by default each endpoint's host. In API v2 a server is
     /// still asked for the endpoint's host (SNI).
     pub tls_server_name: *const c_char,
+    /// A queue that takes the events of this election, or NULL; then `on_event` must be NULL.
+    pub queue: *mut el_queue,
 }
 
 /// More than this is no size of a configuration that any version will have.
@@ -131,11 +134,6 @@ impl el_config {
     ///
     /// The pointers are NULL or as the header demands.
     pub(crate) unsafe fn to_core(self) -> Result<Config, Error> {
-        if self.on_event.is_none() {
-            return refuse(
-                "on_event is NULL; give a function: without one nobody is told of the end of leading".into(),
-            );
-        }
         // SAFETY: see above, for each of them.
         let (endpoints, key, name, access) =
             unsafe { (self.endpoint_texts()?, text("key", self.key)?, text("name", self.name)?, self.access()?) };
@@ -273,10 +271,11 @@ const _: () = {
 
     use crate::event::el_event;
 
-    assert!(SIZE == 144 && align_of::<el_config>() == 8);
+    assert!(SIZE == 152 && align_of::<el_config>() == 8);
     assert!(offset_of!(el_config, on_event) == 24 && offset_of!(el_config, endpoint_count) == 40);
     assert!(offset_of!(el_config, ttl_s) == 48 && offset_of!(el_config, on_store_reset) == 68);
     assert!(offset_of!(el_config, username) == 72 && offset_of!(el_config, tls_server_name) == 136);
+    assert!(offset_of!(el_config, queue) == 144);
     assert!(size_of::<el_event>() == 56 && offset_of!(el_event, token) == 16);
     assert!(offset_of!(el_event, election) == 24 && offset_of!(el_event, message) == 48);
 };
@@ -306,7 +305,7 @@ mod tests {
         let copied = |given: &Later| unsafe { copy((&raw const *given).cast(), size_of::<Later>()) };
         assert_eq!(copied(&later(0)).expect("zero").ttl_s, 7);
         let Err(error) = copied(&later(1 << 40)) else { panic!("taken") };
-        assert!(error.detail().contains("byte 149") && error.detail().contains("newer libetcd_leader"), "{error}");
+        assert!(error.detail().contains("byte 157") && error.detail().contains("newer libetcd_leader"), "{error}");
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! A descriptor that is readable while there is something to do.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Rung by the engine's thread, silenced by the one that polls.
+/// Rung by the engine's thread, silenced by the one that takes events; both hold the lock of what it is about.
 pub(crate) struct Doorbell {
     read: OwnedFd,
     /// Where an eventfd is both ends at once, there is no other.
     write: Option<OwnedFd>,
+    /// It is readable. Those who ring and silence do so under one lock.
+    is_ringing: AtomicBool,
 }
 
 impl Doorbell {
@@ -18,7 +21,7 @@ impl Doorbell {
     pub(crate) fn new() -> nix::Result<Doorbell> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
         let both = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Doorbell { read: both.into(), write: None })
+        Ok(Doorbell { read: both.into(), write: None, is_ringing: AtomicBool::new(false) })
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -29,18 +32,21 @@ impl Doorbell {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
         }
-        Ok(Doorbell { read, write: Some(write) })
+        Ok(Doorbell { read, write: Some(write), is_ringing: AtomicBool::new(false) })
     }
 
     /// Makes it readable; a bell that rings already stays so.
     pub(crate) fn ring(&self) {
-        let _ = nix::unistd::write(self.write.as_ref().unwrap_or(&self.read), &1_u64.to_ne_bytes());
+        if !self.is_ringing.swap(true, Ordering::Relaxed) {
+            let _ = nix::unistd::write(self.write.as_ref().unwrap_or(&self.read), &1_u64.to_ne_bytes());
+        }
     }
 
     /// Makes it unreadable until it is rung again.
     pub(crate) fn silence(&self) {
-        let mut rings = [0_u8; 512];
-        while nix::unistd::read(&self.read, &mut rings) == Ok(rings.len()) {}
+        if self.is_ringing.swap(false, Ordering::Relaxed) {
+            let _ = nix::unistd::read(&self.read, &mut [0_u8; 8]);
+        }
     }
 
     /// Waits until it rings or the time is over. False: a signal was caught.

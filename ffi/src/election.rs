@@ -1,43 +1,41 @@
-//! The handle of an election: started, polled, stopped, freed.
+//! The handle of an election: started, stopped, released, freed.
 
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use etcd_leader::{Election, Error, ErrorKind, Event, Next};
+use etcd_leader::{Election, Error, ErrorKind};
 
-use crate::border::{guard, guard_blocking, remember, silence_panics};
+use crate::border::{guard_blocking, remember, silence_panics};
 use crate::config::{copy, el_config, refuse};
 use crate::doorbell::Doorbell;
-use crate::event::{Told, el_event, el_on_event};
+use crate::event::{Told, el_on_event};
+use crate::queue::Slot;
 use crate::status::EL_OK;
-use crate::thread::{self, Uncancelled};
+use crate::thread::{Entered, Entrance};
 
 /// One candidate in one election.
 pub struct el_election {
     pub(crate) election: Election,
-    on_event: el_on_event,
-    user_data: *mut c_void,
-    /// The thread that is inside `el_poll`, or has begun to free this; 0: none.
-    entered_by: AtomicI32,
+    pub(crate) on_event: el_on_event,
+    pub(crate) user_data: *mut c_void,
+    entrance: Entrance,
     doorbell: OnceLock<Arc<Doorbell>>,
+    /// What `el_next` gave last: its texts live until it gives more.
+    pub(crate) given: Mutex<Told>,
+    /// Where its events go instead, if it has a queue.
+    slot: Option<Arc<Slot>>,
 }
 
 /// What C does with one handle on several threads is sound only if this holds.
 const _: () = {
     const fn is_shared<T: Send + Sync>() {}
-    is_shared::<(Election, AtomicI32, OnceLock<Arc<Doorbell>>)>();
+    is_shared::<(Election, Entrance, OnceLock<Arc<Doorbell>>, Mutex<Told>, Slot)>();
 };
 
-/// Inside `el_poll`.
-struct Entered<'a>(&'a AtomicI32);
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
-    }
-}
+// SAFETY: `user_data` is the caller's, who gets it back on the thread that polls; all else is shared, see above.
+unsafe impl Send for el_election {}
+// SAFETY: as above.
+unsafe impl Sync for el_election {}
 
 impl el_election {
     pub(crate) fn check_fork(&self) -> Result<(), Error> {
@@ -48,114 +46,45 @@ impl el_election {
         Ok(())
     }
 
-    fn enter(&self) -> Result<Entered<'_>, Error> {
-        let me = thread::id();
-        let take = |from| self.entered_by.compare_exchange(from, me, Ordering::Acquire, Ordering::Relaxed);
-        match take(0) {
-            Ok(_) => Ok(Entered(&self.entered_by)),
-            // A callback that has ended its thread all the same, by pthread_exit: nobody comes back from there.
-            Err(owner) if !thread::is_alive(owner) && take(owner).is_ok() => Ok(Entered(&self.entered_by)),
-            Err(_) => {
-                let detail =
-                    "the election is being polled: by another thread, or this is its own callback; return first";
-                Err(Error::new(ErrorKind::Busy, detail))
-            }
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, Error> {
+        self.entrance.enter().ok_or_else(|| {
+            let detail = "the election is being polled: by another thread, or this is its own callback; return first";
+            Error::new(ErrorKind::Busy, detail)
+        })
+    }
+
+    /// Its events do not go to a queue.
+    pub(crate) fn check_no_queue(&self) -> Result<(), Error> {
+        match self.slot {
+            None => Ok(()),
+            Some(_) => refuse("election has a queue; take its events with el_queue_next".into()),
         }
     }
 
     /// The doorbell, made when it is first asked for.
-    fn doorbell(&self) -> Result<&Doorbell, Error> {
+    pub(crate) fn doorbell(&self) -> Result<&Doorbell, Error> {
         if self.doorbell.get().is_none() {
-            let doorbell = Doorbell::new().map_err(|error| {
-                Error::new(ErrorKind::Internal, format!("no descriptor for the election: {}", error.desc()))
-            })?;
-            let doorbell = Arc::new(doorbell);
+            let doorbell = Arc::new(Doorbell::new().map_err(no_descriptor)?);
             if self.doorbell.set(doorbell.clone()).is_ok() {
                 self.election.on_due(move || doorbell.ring());
             }
         }
         let doorbell = self.doorbell.get().ok_or_else(|| Error::new(ErrorKind::Internal, "the doorbell is gone"))?;
         // What became due before the hook was there rang nothing.
-        self.election.when_due(|is_due| {
-            if is_due {
-                doorbell.ring();
-            }
-        });
+        self.set_doorbell();
         Ok(doorbell)
     }
 
-    /// Looks for what is due, and waits for it until then. Between two turns the callback is called.
-    fn turn<'a>(&'a self, poll: &mut Poll<'a>) -> Result<Turn<'a>, Error> {
-        loop {
-            let found = self.find(poll);
-            if let Ok(Some(news)) = found {
-                poll.told += 1;
-                return Ok(Turn::Tell(news));
-            }
-            if let Some(doorbell) = self.doorbell.get() {
-                self.election.when_due(|is_due| if is_due { doorbell.ring() } else { doorbell.silence() });
-            }
-            found?;
-            if poll.told > 0 || poll.until.is_some_and(|until| until <= Instant::now()) {
-                return Ok(Turn::Over(poll.told));
-            }
-            let has_rung = self
-                .doorbell()?
-                .wait(poll.until)
-                .map_err(|error| Error::new(ErrorKind::Internal, format!("poll(2) failed: {}", error.desc())))?;
-            if !has_rung {
-                return Ok(Turn::Over(0));
-            }
-            poll.awaits_work = false;
+    /// Makes the doorbell say what is so.
+    pub(crate) fn set_doorbell(&self) {
+        if let Some(doorbell) = self.doorbell.get() {
+            self.election.when_due(|is_due| if is_due { doorbell.ring() } else { doorbell.silence() });
         }
     }
-
-    /// The next thing to tell, if there is one.
-    fn find<'a>(&'a self, poll: &mut Poll<'a>) -> Result<Option<News<'a>>, Error> {
-        // The next look is the acknowledgement: it waits for the caller's next el_poll.
-        while !poll.awaits_work {
-            let event = match self.election.try_next()? {
-                Next::Event(event) => event,
-                Next::Ended if poll.told == 0 => return Err(Error::new(ErrorKind::Stopped, "the election has ended")),
-                Next::Ended | Next::Nothing => return Ok(None),
-            };
-            poll.awaits_work = matches!(&event, Event::Unelected { why } if why.kind() == ErrorKind::Stopped);
-            if let (Some(told), Some(on_event)) = (Told::new(&event, &self.election), self.on_event) {
-                return Ok(Some(News { told, on_event, election: self }));
-            }
-        }
-        Ok(None)
-    }
 }
 
-/// One call of `el_poll`.
-struct Poll<'a> {
-    until: Option<Instant>,
-    /// How many events were told in it.
-    told: i32,
-    /// The caller was told to end the leading work, and says by its next call that it has.
-    awaits_work: bool,
-    _entered: Entered<'a>,
-}
-
-/// The next step of `el_poll`.
-enum Turn<'a> {
-    Tell(News<'a>),
-    Over(i32),
-}
-
-struct News<'a> {
-    told: Told,
-    on_event: unsafe extern "C-unwind" fn(*const el_event, *mut c_void),
-    election: &'a el_election,
-}
-
-impl News<'_> {
-    fn tell(&self) {
-        let event = self.told.as_c((&raw const *self.election).cast_mut());
-        // SAFETY: the function and its data are the caller's, who vouches for them; the event outlives the call.
-        unsafe { (self.on_event)(&raw const event, self.election.user_data) }
-    }
+pub(crate) fn no_descriptor(error: nix::errno::Errno) -> Error {
+    Error::new(ErrorKind::Internal, format!("no descriptor is left: {}", error.desc()))
 }
 
 /// The handle behind a pointer from C.
@@ -194,77 +123,63 @@ pub unsafe extern "C" fn el_start(
         // SAFETY: the caller gave a configuration and its size.
         let config = unsafe { copy(config, config_size) }?;
         // SAFETY: its pointers are as the header demands.
-        let started = Election::start(&unsafe { config.to_core() }?)?;
-        let started = el_election {
-            election: started,
+        let (slot, given) = unsafe { (Slot::new(&config)?, config.to_core()?) };
+        let started = Arc::new(el_election {
+            election: Election::start(&given)?,
             on_event: config.on_event,
             user_data: config.user_data,
-            entered_by: AtomicI32::new(0),
+            entrance: Entrance::default(),
             doorbell: OnceLock::new(),
-        };
+            given: Mutex::default(),
+            slot,
+        });
+        if let Some(slot) = &started.slot {
+            slot.serve(&started);
+        }
         // SAFETY: as above.
-        unsafe { election.write(Box::into_raw(Box::new(started))) };
+        unsafe { election.write(Arc::into_raw(started).cast_mut()) };
         Ok(EL_OK)
     })
 }
 
-/// Delivers the events that are due by calling `on_event` on this thread, and waits for at most `timeout_ms`
-/// milliseconds if there is none: 0 does not wait, -1 waits for ever.
-///
-/// Returns how many events were delivered. 0: none in time, or a signal was caught. `EL_STOPPED` once the election has
-/// ended and all was told, and from then on for ever. `EL_BUSY` inside this election's callback, or while another
-/// thread polls it; `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.
-///
-/// After `el_stop` a leader is told `EL_EVENT_UNELECTED` and the call returns right then; calling it AGAIN says "I have
-/// ended the leading work" and gives the place up. So loop until `EL_STOPPED`. Polling late costs freshness, never
-/// safety: nobody is told `EL_EVENT_ELECTED` who does not lead at that moment.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn el_poll(election: *mut el_election, timeout_ms: i32) -> i32 {
-    let _uncancelled = Uncancelled::new();
-    let begun = guard(
-        |error| Err(remember(error)),
-        || {
-            // SAFETY: the caller's promise.
-            let election = unsafe { known(election) }?;
-            election.check_fork()?;
-            let timeout = match timeout_ms {
-                -1 => None,
-                _ => Some(Duration::from_millis(u64::try_from(timeout_ms).or_else(|_| {
-                    refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever"))
-                })?)),
-            };
-            let entered = election.enter()?;
-            let until = timeout.map(|timeout| Instant::now() + timeout);
-            Ok(Ok((election, Poll { until, told: 0, awaits_work: false, _entered: entered })))
-        },
-    );
-    let (election, mut poll) = match begun {
-        Ok(begun) => begun,
-        Err(status) => return status,
-    };
-    loop {
-        match guard(|error| Turn::Over(remember(error)), || election.turn(&mut poll)) {
-            // Not inside `guard`: a callback that ends its thread (pthread_exit) unwinds through here, and is not to be caught.
-            Turn::Tell(news) => news.tell(),
-            Turn::Over(told) => return told,
-        }
-    }
-}
-
 /// Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and
 /// never calls back; it may be repeated, and may be called from any thread, from the callback and from a signal
-/// handler. NULL is fine. What is left to do is told by `el_poll`: see there.
+/// handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on.
 ///
-/// The place is given up when `el_poll` is next entered after the call that delivered `EL_EVENT_UNELECTED`, or by
-/// `el_free`, or `stop_timeout_ms` after `el_stop` if the callback was not even entered by then; whichever is first.
-/// Until then it is renewed, so that nobody else leads while you end the leading work. If etcd is out of reach
-/// meanwhile, or somebody deletes the key, it is lost as ever, and nothing more is told: end quickly, and send the token
-/// along to the last write. If we did not lead, it goes at once.
+/// If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
+/// you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
+/// `EL_EVENT_UNELECTED` (a queue waits for `el_release`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
+/// `el_poll` or `el_next` has given you `EL_EVENT_UNELECTED` by then, which is waited for, or you have called `el_hold`. If the entry is lost meanwhile,
+/// since etcd is out of reach or somebody deletes the key, `EL_EVENT_ENDED` says so: end quickly, and send the token along to
+/// the last write. If we do not lead, it goes at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_stop(election: *mut el_election) {
     guard_blocking(drop, || {
         // SAFETY: the caller's promise.
         unsafe { election.as_ref() }.inspect(|election| election.election.stop());
+        Ok(())
+    });
+}
+
+/// After a stop: keeps our entry until `el_release`, however long your leading work takes. For those who take
+/// `EL_EVENT_UNELECTED` from a queue, where `stop_timeout_ms` is all that they have otherwise. Before a stop it does nothing,
+/// nor if that time is over. May be called from any thread and from the callback, and may be repeated. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_hold(election: *mut el_election) {
+    guard_blocking(drop, || {
+        // SAFETY: the caller's promise.
+        unsafe { election.as_ref() }.inspect(|election| election.election.hold());
+        Ok(())
+    });
+}
+
+/// Says that your leading work has ended: after a stop our entry goes, see `el_stop`. Before a stop it does nothing. May be
+/// called from any thread and from the callback, and may be repeated. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_release(election: *mut el_election) {
+    guard_blocking(drop, || {
+        // SAFETY: the caller's promise.
+        unsafe { election.as_ref() }.inspect(|election| election.election.release());
         Ok(())
     });
 }
@@ -284,19 +199,20 @@ pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
         handle.check_fork()?;
         // Never left again: the handle goes.
         std::mem::forget(handle.enter()?);
-        // SAFETY: it came from `Box::into_raw`, and nobody is inside.
-        let handle = unsafe { Box::from_raw(election) };
+        // SAFETY: it came from `Arc::into_raw`, and nobody is inside.
+        let handle = unsafe { Arc::from_raw(election) };
         // The engine may need the election a while longer than the descriptor may stay.
         handle.election.on_due(|| {});
+        handle.slot.as_ref().inspect(|slot| slot.leave());
         drop(handle);
         Ok(EL_OK)
     })
 }
 
-/// A descriptor that is readable while `el_poll` has an event to deliver, and for ever once the election has ended. Put it
-/// into your own poll, epoll or event loop, and call `el_poll(election, 0)` when it is readable. After a stop, once
-/// `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_poll(election, 0)`
-/// once more by yourself when your leading work has ended. It stays the library's: never read from it, never close it; take
+/// A descriptor that is readable while `el_poll` or `el_next` has an event, and for ever once the election has ended. Put it
+/// into your own poll, epoll or event loop, and call one of them with a timeout of 0 when it is readable. After a stop, once
+/// `EL_EVENT_UNELECTED` is delivered, it is readable again only when the election has ended: call `el_release` when your
+/// leading work has ended. It stays the library's: never read from it, never close it; take
 /// it out of your loop before `el_free`. Always the same one for an election; made on the first call.
 ///
 /// Returns the descriptor, or `EL_INVALID`, `EL_FORKED`, `EL_INTERNAL` (the process has no descriptor left).
@@ -306,6 +222,7 @@ pub unsafe extern "C" fn el_fd(election: *mut el_election) -> i32 {
         // SAFETY: the caller's promise.
         let election = unsafe { known(election) }?;
         election.check_fork()?;
+        election.check_no_queue()?;
         Ok(election.doorbell()?.number())
     })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use etcd_leader::{Election, Event};
+use etcd_leader::{Election, Ended, Event};
 
 use crate::border::c_text;
 use crate::election::el_election;
@@ -11,19 +11,25 @@ use crate::status::{self, EL_OK};
 /// We lead. `token` is larger than that of every leader before: send it along with each write, and let the receiver
 /// refuse one that is smaller than the largest it has seen.
 pub const EL_EVENT_ELECTED: i32 = 1;
-/// We do not lead any more; `status` and `message` say why. `EL_STOPPED`: because of `el_stop`; the place is still
-/// ours and is given up when `el_poll` is entered the next time, so end the leading work before that. Any other: it was
-/// lost already, and another may lead soon.
+/// We do not lead any more; `status` and `message` say why. `EL_STOPPED`: because of `el_stop`; the entry is kept while
+/// your leading work ends, see `el_stop`. Any other: it was lost already, and another may lead soon.
 pub const EL_EVENT_UNELECTED: i32 = 2;
 /// Another leader is known: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
 pub const EL_EVENT_LEADER: i32 = 3;
 /// Something is wrong and is being retried: `status`, `endpoint`, `message`. Comes after the first failure, then at
 /// most once per ttl; a store reset (`EL_STORE_RESET`) is told at once. `EL_OK`: the trouble is over.
 pub const EL_EVENT_RETRYING: i32 = 4;
-/// The election cannot go on: `status`, `message`. Nothing follows; `el_poll` gives `EL_STOPPED` from now on.
-pub const EL_EVENT_ERROR: i32 = 5;
+/// The last event: the election has ended. `status` and `message` say how the last term ended, or why the election cannot go
+/// on; `released` is 1 if the entry is known to be gone, else 0: then it expires with its lease, or the library deletes it
+/// as soon as it can. `EL_OK`: the entry was held until your leading work had ended, so that nobody else led before.
+/// `EL_STOPPED`: it was stopped before it ever led. `EL_OVERRUN`: your work took longer than `stop_timeout_ms`.
+/// `EL_DEADLINE`, `EL_KEY_LOST`, `EL_LEASE_LOST`, `EL_STORE_RESET`: the lead was lost before your work had ended. Any other:
+/// the election cannot go on.
+pub const EL_EVENT_ENDED: i32 = 5;
 
-/// What happened. Valid, with all that it points to, until the callback returns. No pointer in it is ever NULL.
+/// What happened. Valid, with all that it points to, until the callback returns; the texts of one that `el_next` or
+/// `el_queue_next` has given, until the next call of that function with the same election or queue, or until that is freed.
+/// No pointer in it is ever NULL.
 #[repr(C)]
 pub struct el_event {
     /// The size of this structure in bytes, as the library knows it; later versions append fields.
@@ -32,8 +38,8 @@ pub struct el_event {
     pub r#type: i32,
     /// Why: `EL_OK` or one of the statuses; see the events.
     pub status: i32,
-    /// 0.
-    pub reserved: u32,
+    /// In `EL_EVENT_ENDED` 1 if our entry is known to be gone, else 0.
+    pub released: u32,
     /// In `EL_EVENT_ELECTED` our token, in `EL_EVENT_LEADER` that of the leader, else 0.
     pub token: u64,
     /// The election that it happened to: one callback may serve many.
@@ -56,6 +62,7 @@ pub type el_on_event = Option<unsafe extern "C-unwind" fn(event: *const el_event
 pub(crate) struct Told {
     kind: i32,
     status: i32,
+    released: bool,
     token: u64,
     name: CString,
     endpoint: CString,
@@ -86,9 +93,17 @@ impl Told {
                     ..because(EL_EVENT_RETRYING, &trouble.error)
                 }
             }
-            Event::Failed(error) => because(EL_EVENT_ERROR, error),
+            Event::Ended(Ended { why, released }) => {
+                let ended = why.as_ref().map_or_else(|| of(EL_EVENT_ENDED), |why| because(EL_EVENT_ENDED, why));
+                Told { released: *released, ..ended }
+            }
             _ => return None,
         })
+    }
+
+    /// Our term has ended by a stop: the leading work ends now.
+    pub(crate) fn is_end_by_stop(&self) -> bool {
+        (self.kind, self.status) == (EL_EVENT_UNELECTED, status::EL_STOPPED)
     }
 
     /// As C reads it, for as long as this lives.
@@ -97,7 +112,7 @@ impl Told {
             size: size_of::<el_event>() as u32,
             r#type: self.kind,
             status: self.status,
-            reserved: 0,
+            released: u32::from(self.released),
             token: self.token,
             election,
             name: self.name.as_ptr(),

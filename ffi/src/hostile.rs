@@ -11,8 +11,9 @@ use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use crate::border::el_last_error;
 use crate::config::el_config;
-use crate::election::{el_election, el_free, el_poll, el_start, el_stop};
+use crate::election::{el_election, el_free, el_start, el_stop};
 use crate::event::el_event;
+use crate::poll::{el_next, el_poll};
 use crate::status::{EL_INVALID, EL_OK};
 use crate::truth::{el_is_leader, el_time_left_ms, el_token};
 
@@ -157,6 +158,7 @@ fn try_it(given: &Given) {
         cert_pem: access[6],
         key_pem: access[7],
         tls_server_name: access[8],
+        queue: null_mut(),
     };
     let mut room = vec![config; ROOM.div_ceil(SIZE)];
     let bytes = room.as_mut_ptr().cast::<u8>();
@@ -178,7 +180,13 @@ fn try_it(given: &Given) {
         // SAFETY: a handle that was started and not freed.
         unsafe {
             assert_eq!((el_is_leader(election), el_token(election), el_time_left_ms(election)), (0, 0, 0));
-            assert!(el_poll(election, 0) >= 0);
+            if given.has_callback {
+                assert!(el_poll(election, 0) >= 0);
+            } else {
+                assert_eq!(el_poll(election, 0), EL_INVALID);
+                let mut event = std::mem::MaybeUninit::<el_event>::uninit();
+                assert!(el_next(election, 0, event.as_mut_ptr(), size_of::<el_event>()) >= 0);
+            }
             el_stop(election);
             assert_eq!(el_free(election), EL_OK);
         }

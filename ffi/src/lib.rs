@@ -14,6 +14,10 @@ compile_error!("libetcd_leader waits in poll(2) and needs a Unix system");
 // In the order in which the header has their functions and constants.
 pub mod election;
 
+pub mod poll;
+
+pub mod queue;
+
 pub mod truth;
 
 pub mod settings;
@@ -29,6 +33,8 @@ pub mod border;
 pub mod version;
 
 mod doorbell;
+
+mod place;
 
 mod thread;
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use etcd_leader::Effective;
 
 use crate::border::{guard, remember};
-use crate::config::refuse;
 use crate::election::{el_election, known};
+use crate::place::Place;
 use crate::status::EL_OK;
 
 /// The settings that took effect of an `el_config`, with every default filled in; all in milliseconds.
@@ -27,9 +27,6 @@ pub struct el_effective {
     /// How long a stop waits.
     pub stop_timeout_ms: u32,
 }
-
-/// A program of a later version may ask for more fields.
-const MAX_SIZE: usize = 4096;
 
 impl el_effective {
     fn new(effective: &Effective) -> el_effective {
@@ -60,26 +57,9 @@ pub unsafe extern "C" fn el_settings(
         // SAFETY: the caller's promise.
         let handle = unsafe { known(election) }?;
         handle.check_fork()?;
-        if effective.is_null() {
-            return refuse("effective is NULL; give a place for an el_effective".into());
-        }
-        if effective_size == 0
-            || effective_size > MAX_SIZE
-            || !effective_size.is_multiple_of(align_of::<el_effective>())
-        {
-            let size = size_of::<el_effective>();
-            return refuse(format!(
-                "effective_size is {effective_size}; give sizeof(el_effective), which is {size} in this version"
-            ));
-        }
-        let found = el_effective::new(&handle.election.settings());
-        let known = effective_size.min(size_of::<el_effective>());
-        // SAFETY: there are `effective_size` writable bytes, says the caller; `known` of them are in `found`.
-        unsafe {
-            let place = effective.cast::<u8>();
-            place.write_bytes(0, effective_size);
-            place.copy_from_nonoverlapping((&raw const found).cast::<u8>(), known);
-        }
+        // SAFETY: the place is as large as the caller says.
+        let place = unsafe { Place::new("effective", "el_effective", effective, effective_size) }?;
+        place.fill(el_effective::new(&handle.election.settings()));
         Ok(EL_OK)
     })
 }

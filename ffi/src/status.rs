@@ -50,8 +50,10 @@ pub const EL_NOT_A_DIRECTORY: i32 = -20;
 pub const EL_UNTRUSTED: i32 = -21;
 /// The clocks of etcd's members differ so much that entries of API v2 expire early; set the clocks.
 pub const EL_CLOCK_SKEW: i32 = -22;
+/// `stop_timeout_ms` passed after a stop before your leading work had ended: the entry was given up meanwhile.
+pub const EL_OVERRUN: i32 = -23;
 
-const TABLE: [(ErrorKind, i32, &CStr); 22] = [
+const TABLE: [(ErrorKind, i32, &CStr); 23] = [
     (ErrorKind::Invalid, EL_INVALID, c"EL_INVALID"),
     (ErrorKind::Busy, EL_BUSY, c"EL_BUSY"),
     (ErrorKind::Stopped, EL_STOPPED, c"EL_STOPPED"),
@@ -74,6 +76,7 @@ const TABLE: [(ErrorKind, i32, &CStr); 22] = [
     (ErrorKind::NotADirectory, EL_NOT_A_DIRECTORY, c"EL_NOT_A_DIRECTORY"),
     (ErrorKind::Untrusted, EL_UNTRUSTED, c"EL_UNTRUSTED"),
     (ErrorKind::ClockSkew, EL_CLOCK_SKEW, c"EL_CLOCK_SKEW"),
+    (ErrorKind::Overrun, EL_OVERRUN, c"EL_OVERRUN"),
 ];
 
 /// The status of this kind of error.
@@ -97,6 +100,6 @@ mod tests {
     fn every_kind_of_error_has_a_status_of_its_own_in_the_cores_order() {
         assert_eq!(TABLE.map(|(kind, ..)| kind), ErrorKind::ALL);
         assert!(TABLE.iter().all(|(kind, _, name)| name.to_str() == Ok(kind.name())));
-        assert!(TABLE.iter().map(|(_, status, _)| *status).eq((1..=22).map(|at| -at)));
+        assert!(TABLE.iter().map(|(_, status, _)| *status).eq((1..=23).map(|at| -at)));
     }
 }

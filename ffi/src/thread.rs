@@ -1,4 +1,36 @@
-//! Threads of the host's: which one calls, whether another lives, and that none is cancelled inside the library.
+//! Threads of the host's: which one calls, that one at a time takes events, and that none is cancelled inside the library.
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// Lets one thread in at a time, and no callback of its own.
+#[derive(Default)]
+pub(crate) struct Entrance {
+    /// The thread that is inside; 0: none.
+    taken_by: AtomicI32,
+}
+
+/// Inside until this goes.
+pub(crate) struct Entered<'a>(&'a AtomicI32);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
+impl Entrance {
+    /// `None`: another thread is inside, or this one is already.
+    pub(crate) fn enter(&self) -> Option<Entered<'_>> {
+        let me = id();
+        let take = |from| self.taken_by.compare_exchange(from, me, Ordering::Acquire, Ordering::Relaxed);
+        match take(0) {
+            Ok(_) => Some(Entered(&self.taken_by)),
+            // A callback that has ended its thread all the same, by pthread_exit: nobody comes back from there.
+            Err(owner) if !is_alive(owner) && take(owner).is_ok() => Some(Entered(&self.taken_by)),
+            Err(_) => None,
+        }
+    }
+}
 
 /// The thread that calls, by a number that is not 0.
 #[cfg(any(target_os = "linux", target_os = "android"))]

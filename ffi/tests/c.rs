@@ -49,6 +49,13 @@ fn a_thousand_elections_on_one_thread_and_one_connection() {
 }
 
 #[test]
+fn events_that_are_pulled() {
+    passes("pull.c", &[Way::Plain, Way::Sanitized]);
+    // Under Valgrind so many would miss their renewals.
+    Workshop::new().run(&source("pull.c"), Way::Valgrind, &[&Cluster::single().urls()[0], "50"]);
+}
+
+#[test]
 fn frozen_past_its_ttl() {
     passes("frozen.c", &WATCHED);
 }

@@ -221,7 +221,8 @@ fn every_field_event_and_choice_of_the_c_header_is_there() {
         .filter_map(|line| line.trim_end_matches(';').rsplit([' ', '*']).next())
         .collect();
     assert!(fields.len() > 20, "{fields:?}");
-    for field in fields {
+    // Those are for el_poll, and the header takes events from a queue.
+    for field in fields.iter().filter(|field| !["on_event", "user_data"].contains(field)) {
         assert!(cpp.contains(&format!("c.{field} = ")), "etcd_leader.hpp leaves out {field}");
     }
     let choices = c.lines().filter_map(|line| line.strip_prefix("#define ")?.split(' ').next());

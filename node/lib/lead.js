@@ -16,7 +16,6 @@ class Lead {
   #term = null;
   #work = null;
   #isWorkOver = false;
-  #lost = null;
 
   /** `stop` asks for the end of the run; `signal`, if given, does so from outside. */
   constructor(run, body, { stop, signal }) {
@@ -51,13 +50,11 @@ class Lead {
       settle = resolve;
     });
     // Before the work begins: it may stop the election at once.
-    this.#run.holdFor(this.#work);
+    this.#run.beginWork();
     const isOver = () => {
-      // The end of a term that came while the work still ran may not have been told yet.
-      const isLost = this.#isOver(token) && !this.#lost && !wasAborted.call(signal);
-      if (isLost) this.#lost = new EtcdError('EL_DEADLINE', 'leading was not certain any more when the work had ended');
       this.#isWorkOver = true;
       this.#stop();
+      this.#run.endWork();
     };
     this.#work.then(isOver, isOver);
     settle(new Promise((resolve) => resolve(this.#body({ token, signal }))));
@@ -66,31 +63,30 @@ class Lead {
   /** We do not lead any more, and one term is all there is. */
   unelected(why) {
     if (!this.#term || this.#isWorkOver) return;
-    if (why.code !== 'EL_STOPPED') this.#lost = why;
     this.#term.abort(this.#signal?.aborted ? this.#signal.reason : why);
     this.#stop();
   }
 
-  /** What the work gave, once the place is given up; throws if the work did, or if the place was lost before it ended. */
+  /** What the work gave, once the entry is given up; throws if the work did, or if the entry was not held until it ended. */
   async result() {
     this.#signal?.addEventListener('abort', this.#stop, { once: true });
-    let fatal = null;
+    let fatal;
     await this.#run.outcome.catch((error) => {
       fatal = error;
     });
     this.#signal?.removeEventListener('abort', this.#stop);
-    if (!this.#work) {
-      throw fatal ?? this.#lost ?? (this.#signal?.aborted ? this.#signal.reason : stopped('before we led'));
+    const reason = fatal ?? (this.#term ? this.#run.reason : undefined);
+    if (this.#work) {
+      const value = await this.#work;
+      if (reason) throw reason;
+      return value;
     }
-    const value = await this.#work;
-    if (fatal ?? this.#lost) throw fatal ?? this.#lost;
-    if (this.#run.isOverdue) throw stopped('and stopTimeoutMs passed before the work had ended');
-    return value;
+    throw reason ?? (this.#signal?.aborted ? this.#signal.reason : stoppedBefore());
   }
 }
 
-function stopped(when) {
-  return new EtcdError('EL_STOPPED', `the election was stopped ${when}`);
+function stoppedBefore() {
+  return new EtcdError('EL_STOPPED', 'the election was stopped before we led');
 }
 
 module.exports = Lead;

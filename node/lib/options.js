@@ -42,8 +42,8 @@ function pace(numbers) {
     if (!Number.isInteger(value) || value < 0) throw mistake(`${name} is ${shown(value)}; give whole ${UNITS[name]}, or 0 for the default`);
     if (value > MAX_U32) throw mistake(`${name} is ${value}, which is too large; give whole ${UNITS[name]}, or 0 for the default`);
   }
-  const { ttl: ttlS = DEFAULT_TTL_S, stopTimeoutMs, ...rest } = numbers;
-  return { ...rest, ttlS, stopTimeoutMs: stopTimeoutMs || (ttlS || DEFAULT_TTL_S) * 1000 };
+  const { ttl: ttlS, ...rest } = numbers;
+  return { ...rest, ttlS };
 }
 
 /**

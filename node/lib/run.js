@@ -1,13 +1,13 @@
 'use strict';
 
 // One run of an election, from a start to its end: it takes what is due from the addon and tells it in order. After a
-// stop a leader's place is kept until the listeners of `unelected` have returned, and what `holdFor` was given is
-// settled.
+// stop a leader's entry is kept until the listeners of `unelected` have returned; if there is work of lead(), until that
+// has ended. The core says at the end whether it was.
 
 const alive = require('./alive');
 const native = require('./binding');
 const { EtcdError } = require('./errors');
-const { setTimeout, clearTimeout, nextTick } = require('./timers');
+const { nextTick } = require('./timers');
 
 const NOTHING_LEFT = { released: true };
 
@@ -16,16 +16,14 @@ class Run {
   /** The run before this one, as long as this one has not begun. */
   #before;
   #inOurWords;
-  #stopTimeoutMs = 0;
   #handle = null;
   #isStopped = false;
   #isOver = false;
   #isTelling = false;
-  #held = null;
-  #isHolding = false;
+  #works = false;
   #settle;
-  /** Whether the place was given up before what it was held for was settled. */
-  isOverdue = false;
+  /** After the end: why the entry was not held until the work had ended, an EtcdError. Nothing: it was. */
+  reason = undefined;
   /** The token of the term in which its listeners believe to lead. */
   toldToken = undefined;
 
@@ -63,7 +61,6 @@ class Run {
     try {
       const { config, inOurWords } = read();
       this.#inOurWords = inOurWords;
-      this.#stopTimeoutMs = config.stopTimeoutMs;
       this.#handle = native.start(config, () => this.#deliver());
     } catch (error) {
       this.#fail(new EtcdError(error.code ?? 'EL_INTERNAL', error.message));
@@ -85,9 +82,15 @@ class Run {
     }
   }
 
-  /** Keeps the place of a leader that was stopped until `promise` is settled, but no longer than stopTimeoutMs. */
-  holdFor(promise) {
-    this.#held = promise;
+  /** Work begins that may end after the listeners of `unelected` have returned. */
+  beginWork() {
+    this.#works = true;
+  }
+
+  /** That work has ended. */
+  endWork() {
+    this.#works = false;
+    this.#handle?.release();
   }
 
   ref() {
@@ -128,19 +131,15 @@ class Run {
     return { ttl: ttlMs / 1000, grantedTtl: grantedTtlMs === undefined ? undefined : grantedTtlMs / 1000, ...others };
   }
 
-  /** Tells all that is due. Each look says that what was told before has been heard. */
+  /** Tells all that is due. */
   #deliver() {
-    if (this.#isTelling || this.#isHolding) return;
+    if (this.#isTelling) return;
     this.#isTelling = true;
     let hasReturned = false;
     try {
       for (let event = this.#next(); event; event = this.#next()) {
-        // Whatever the listeners do: the next look is for later.
-        if (event.type === 'unelected' && this.#isStopped && this.#held) this.#hold();
-        if (event.type === 'ended') this.#end({ released: event.released });
-        else if (event.type === 'error') this.#fail(new EtcdError(event.code, event.message));
+        if (event.type === 'ended') this.#finish(event);
         else this.#hear(event);
-        if (this.#isHolding) break;
       }
       hasReturned = true;
     } finally {
@@ -159,25 +158,16 @@ class Run {
   }
 
   #next() {
-    const event = this.#handle?.next();
+    const event = this.#handle?.next(!this.#works);
     if (event?.message) event.message = this.#inOurWords(event.message);
     return event;
   }
 
-  #hold() {
-    this.#isHolding = true;
-    const release = () => {
-      clearTimeout(timer);
-      this.#isHolding = false;
-      this.#deliver();
-    };
-    const giveUp = () => {
-      this.isOverdue = true;
-      release();
-    };
-    const timer = setTimeout(giveUp, this.#stopTimeoutMs).unref();
-    this.#held.then(release, release);
-    this.#held = null;
+  #finish({ code, message, released }) {
+    const why = code && new EtcdError(code, message);
+    if (!this.#isStopped) return this.#fail(why);
+    this.reason = why;
+    this.#end(why ? { released, reason: why } : { released });
   }
 
   #end(outcome) {

@@ -3,8 +3,7 @@
 // The functions of time as they were when this module was loaded: tests with fake timers (Jest, vitest, node:test) put others
 // in their place, and an election does not wait for a test's clock.
 
-const { setTimeout, clearTimeout } = require('node:timers');
 const { nextTick } = process;
 const { queueMicrotask } = globalThis;
 
-module.exports = { setTimeout, clearTimeout, nextTick: nextTick.bind(process), queueMicrotask };
+module.exports = { nextTick: nextTick.bind(process), queueMicrotask };

@@ -73,18 +73,25 @@ impl Handle {
         self.running.as_ref().map(|running| &*running.election)
     }
 
-    /// What is due; nothing if nothing is. Each call says that what the one before gave has been heard.
+    /// What is due; nothing if nothing is. `in_turn`: the leading work has ended when the listeners of what this gives have
+    /// returned, which the next call says. Otherwise [`Handle::release`] says when it has.
     #[napi(catch_unwind)]
-    pub fn next(&self) -> Result<Option<Told>> {
+    pub fn next(&self, in_turn: bool) -> Result<Option<Told>> {
         let Some(election) = self.election() else { return Ok(None) };
         loop {
-            let next = election.try_next().map_err(thrown)?;
-            let is_nothing = next == Next::Nothing;
+            let next = if in_turn { election.try_next() } else { election.take() }.map_err(thrown)?;
+            let is_nothing = matches!(next, Next::Nothing | Next::Ended);
             let told = Told::new(next, election);
             if told.is_some() || is_nothing {
                 return Ok(told);
             }
         }
+    }
+
+    /// The leading work has ended: after a stop the entry goes.
+    #[napi(catch_unwind)]
+    pub fn release(&self) {
+        self.election().inspect(|election| election.release());
     }
 
     /// Asks for the end.

@@ -1,13 +1,13 @@
 //! What is due, as JavaScript is told.
 
-use etcd_leader::{Election, Error, Event, Next};
+use etcd_leader::{Election, Ended, Error, Event, Next};
 use napi_derive::napi;
 
 /// One of these is due. `type` says which of the others are there.
 #[napi(object, object_from_js = false)]
 #[derive(Default)]
 pub struct Told {
-    /// "elected", "unelected", "leader", "leaderless", "retrying", "recovered", "error" or "ended".
+    /// "elected", "unelected", "leader", "leaderless", "retrying", "recovered" or "ended".
     #[napi(js_name = "type")]
     pub kind: &'static str,
     /// Ours, or the leader's. A number holds revisions up to 2^53 exactly.
@@ -17,7 +17,7 @@ pub struct Told {
     pub code: Option<&'static str>,
     pub message: Option<String>,
     pub endpoint: Option<String>,
-    /// At the end: our key is known to be gone.
+    /// At the end, of which `code` and `message` say why, unless our work had ended by then: our key is known to be gone.
     pub released: Option<bool>,
 }
 
@@ -31,7 +31,6 @@ impl Told {
             ..of(kind)
         };
         Some(match next {
-            Next::Ended => Told { released: Some(election.has_released()), ..of("ended") },
             Next::Event(Event::Elected { token }) => Told { token: number(token), ..of("elected") },
             Next::Event(Event::Unelected { why }) => because("unelected", &why),
             Next::Event(Event::Leader(None)) => of("leaderless"),
@@ -43,8 +42,11 @@ impl Told {
                 Told { endpoint, ..because("retrying", &trouble.error) }
             }
             Next::Event(Event::Retrying(None)) => of("recovered"),
-            Next::Event(Event::Failed(error)) => because("error", &error),
-            Next::Event(_) | Next::Nothing => return None,
+            Next::Event(Event::Ended(Ended { why, released })) => {
+                let ended = why.as_ref().map_or_else(|| of("ended"), |why| because("ended", why));
+                Told { released: Some(released), ..ended }
+            }
+            Next::Event(_) | Next::Nothing | Next::Ended => return None,
         })
     }
 }

@@ -96,7 +96,7 @@ for (const api of ['v2', 'v3']) {
         one.stop();
         await elected;
       });
-      await assert.rejects(result, { code: 'EL_STOPPED', message: /stopTimeoutMs/ });
+      await assert.rejects(result, { code: 'EL_OVERRUN', message: /stopTimeoutMs/ });
     });
 
     it('aborts the signal when the lead is lost, and rejects with the reason when the work has ended', async (t) => {
@@ -200,6 +200,27 @@ it('rejects with the error that ends the election, and emits it only for those w
   assert.deepEqual(names(loud), ['error']);
 });
 
+it('rejects with the reason if the entry is lost while the work ends after a stop', async (t) => {
+  const cluster = await Cluster.start();
+  t.after(() => cluster.end());
+  const fleet = new Fleet(t);
+  const one = fleet.candidate(cluster.url, '/ends', 'one', 5);
+  const two = fleet.candidate(cluster.url, '/ends', 'two', 5);
+  const result = one.lead(async () => {
+    two.start();
+    await heard(two, 'leader');
+    const elected = heard(two, 'elected');
+    one.stop();
+    const [node] = await cluster.nodes('/ends', 'v3');
+    await cluster.remove(node.key, 'v3');
+    await elected;
+    // Its own watch says so as well, and a renewal at the latest.
+    await sleep(3000);
+  });
+  await assert.rejects(result, { code: 'EL_KEY_LOST' });
+  assert.equal((await one.stopped()).reason.code, 'EL_KEY_LOST');
+});
+
 it('does not take for timely what ended after the place was given up and before etcd said so', async (t) => {
   const cluster = await Cluster.start();
   t.after(() => cluster.end());
@@ -211,7 +232,7 @@ it('does not take for timely what ended after the place was given up and before 
     // The place is given up after 500 ms, and etcd's word waited for as long again.
     await sleep(750);
   });
-  await assert.rejects(late, { code: 'EL_STOPPED', message: /stopTimeoutMs/ });
+  await assert.rejects(late, { code: 'EL_OVERRUN', message: /stopTimeoutMs/ });
 });
 
 it('ends the work when etcd is gone, by our own clock', async (t) => {

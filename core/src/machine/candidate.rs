@@ -31,8 +31,8 @@ use watching::Watching;
 enum Wish {
     /// To lead.
     Campaign,
-    /// To stop, but the user believes to lead and must hear first; `None`: is just hearing it.
-    Hold(Option<Time>),
+    /// To end, but not before the user's work has ended: what we hold stays.
+    Hold,
     /// To be gone.
     Leave,
 }
@@ -216,18 +216,31 @@ impl Candidate {
     }
 
     pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
-        // While the user has still to hear, what stands there stays (law 6).
-        if !matches!(self.wish, Wish::Hold(_)) {
+        // Until the user's work has ended, what stands there stays (law 6).
+        if self.wish != Wish::Hold {
             self.pleas.extend(self.haunted.drain(..).map(Plea::InDoubt));
         }
         std::mem::take(&mut self.pleas)
     }
 
-    pub(super) fn stop(&mut self, led: bool, now: Time) {
-        if self.wish == Wish::Campaign {
-            self.wish = if led { Wish::Hold(Some(now + self.pace.stop_timeout)) } else { Wish::Leave };
-            self.why.get_or_insert(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
+    pub(super) fn stop(&mut self, holds: bool) {
+        match (self.wish, holds) {
+            (Wish::Campaign, true) => self.wish = Wish::Hold,
+            (Wish::Campaign, false) => self.leave(),
+            (Wish::Hold | Wish::Leave, _) => {}
         }
+    }
+
+    /// After a stop: the user's work has ended.
+    pub(super) fn release(&mut self) {
+        if self.wish == Wish::Hold {
+            self.leave();
+        }
+    }
+
+    fn leave(&mut self) {
+        self.wish = Wish::Leave;
+        self.why.get_or_insert(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
     }
 
     /// The election cannot go on.
@@ -242,18 +255,6 @@ impl Candidate {
     pub(super) fn refuse(&mut self, error: Error) {
         self.report.fatal = Some(error.clone());
         self.fail(error);
-    }
-
-    pub(super) fn entered(&mut self) {
-        if let Wish::Hold(until) = &mut self.wish {
-            *until = None;
-        }
-    }
-
-    pub(super) fn acknowledged(&mut self) {
-        if matches!(self.wish, Wish::Hold(_)) {
-            self.wish = Wish::Leave;
-        }
     }
 
     /// Notices what the session says now, lets times pass, and does what is missing.
@@ -301,9 +302,6 @@ impl Candidate {
     fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         let facts = &self.as_of_our_entry(facts);
         self.drop_old_proof(facts, now);
-        if matches!(self.wish, Wish::Hold(Some(until)) if now >= until) {
-            self.wish = Wish::Leave;
-        }
         self.must_look |= now >= self.look_at;
         self.listen(out);
         self.publish(facts, now);
@@ -322,13 +320,12 @@ impl Candidate {
             _ => Time::NEVER,
         };
         let leave_by = self.leave_by.unwrap_or(Time::NEVER);
-        let told_by = if let Wish::Hold(Some(until)) = self.wish { until } else { Time::NEVER };
         let facts = self.as_of_our_entry(facts);
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
         let (lapse, quiet, retry) =
             (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
         let look = if self.must_look { Time::NEVER } else { self.look_at };
-        [agree_by, leave_by, told_by, lapse, quiet, retry, look, self.hearing.next_time()]
+        [agree_by, leave_by, lapse, quiet, retry, look, self.hearing.next_time()]
             .into_iter()
             .min()
             .unwrap_or(Time::NEVER)
@@ -356,16 +353,18 @@ impl Candidate {
     fn publish(&mut self, facts: &Facts, now: Time) {
         let is_certain = now < facts.until;
         let led = matches!(self.report.standing, Standing::Leading { .. });
+        let may_begin = self.wish == Wish::Campaign && !facts.is_suspect;
         let standing = match (&self.place, self.proof) {
-            _ if self.wish != Wish::Campaign || !is_certain => Standing::Out,
+            _ if self.wish == Wish::Leave || !is_certain => Standing::Out,
             (None, _) => Standing::Out,
-            (Some(place), Some(proof)) if !self.is_spent && now >= facts.quiet_until && (led || !facts.is_suspect) => {
+            (Some(place), Some(proof)) if !self.is_spent && now >= facts.quiet_until && (led || may_begin) => {
                 let until = match proof {
                     Proof::Looked => facts.until,
                     Proof::Unconfirmed { agree_by } => facts.until.min(agree_by),
                 };
                 Standing::Leading { token: place.revision, until }
             }
+            _ if self.wish == Wish::Hold => Standing::Out,
             (Some(_), _) => Standing::Following(self.leader()),
         };
         let leads = matches!(standing, Standing::Leading { .. });

@@ -63,7 +63,7 @@ impl Crew {
     }
 
     /// Adds an election on `key`; see [`Crew::accepts`].
-    pub fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId {
+    pub fn add(&mut self, key: &str, name: &str, now: Time) -> CandidateId {
         self.out.now = now;
         let id = CandidateId(self.out.fresh());
         let pace = Pace {
@@ -71,7 +71,6 @@ impl Crew {
             ttl_s: self.settings.ttl_s,
             certain: self.settings.ttl().saturating_sub(self.settings.margin),
             backoff_cap: super::session::backoff_cap(&self.settings),
-            stop_timeout,
             checks_passwords: checks_passwords(&self.settings),
             few: self.settings.few,
         };
@@ -131,10 +130,9 @@ impl Crew {
                     }
                 }
             }
-            Input::Stop { candidate, led } => self.call(candidate, &mut touched, |one, _| one.stop(led, now)),
+            Input::Stop { candidate, holds } => self.call(candidate, &mut touched, |one, _| one.stop(holds)),
+            Input::Release { candidate } => self.call(candidate, &mut touched, |one, _| one.release()),
             Input::Expired { candidate, token } => self.call(candidate, &mut touched, |one, _| one.expired(token)),
-            Input::Entered { candidate } => self.call(candidate, &mut touched, |one, _| one.entered()),
-            Input::Acknowledged { candidate } => self.call(candidate, &mut touched, |one, _| one.acknowledged()),
         }
         self.settle(touched, now);
     }

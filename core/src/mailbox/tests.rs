@@ -38,7 +38,9 @@ fn told(mailbox: &mut Mailbox, now: u32) -> Vec<String> {
             Next::Event(Event::Retrying(trouble)) => {
                 trouble.map_or("fine".into(), |one| format!("retrying {}", one.error.detail()))
             }
-            Next::Event(Event::Failed(error)) => format!("failed {:?}", error.kind()),
+            Next::Event(Event::Ended(Ended { why, .. })) => {
+                why.map_or("held to the end".into(), |why| format!("ended by {:?}", why.kind()))
+            }
         });
         if words.last().is_some_and(|word| word == "ended") {
             return words;
@@ -47,7 +49,7 @@ fn told(mailbox: &mut Mailbox, now: u32) -> Vec<String> {
 }
 
 fn mailbox() -> Mailbox {
-    Mailbox::new("me", SECOND * 10)
+    Mailbox::new("me", SECOND * 10, SECOND * 10)
 }
 
 #[test]
@@ -140,15 +142,14 @@ fn after_stop_only_unelected_and_the_end() {
     mailbox.stop(at(1));
     assert_eq!(mailbox.leads(at(1)), None);
     mailbox.set(Report { trouble: trouble("x"), ..following("you", 9) }, at(1));
-    assert_eq!(told(&mut mailbox, 1), ["unelected Stopped"]);
-    assert!(mailbox.has_entered_farewell() && !mailbox.has_acknowledged());
-    assert!(!mailbox.is_due(at(1)), "when its work has ended is for the user to say");
-    assert_eq!(mailbox.let_go_at(), None, "the work of the user is waited for");
-    mailbox.acknowledge(at(3));
-    assert_eq!(mailbox.let_go_at(), Some(at(3)));
-    assert!(mailbox.has_acknowledged() && !mailbox.is_due(at(1)));
-    mailbox.end();
-    assert_eq!(told(&mut mailbox, 1), ["ended"]);
+    assert!(matches!(mailbox.take_in_turn(at(1)), Next::Event(Event::Unelected { .. })));
+    assert!(mailbox.is_working() && !mailbox.is_due(at(1)), "when its work has ended is for the user to say");
+    assert_eq!(mailbox.released_at(), None, "the work of the user is waited for");
+    assert_eq!(mailbox.take_in_turn(at(3)), Next::Nothing);
+    assert_eq!(mailbox.released_at(), Some(at(3)));
+    assert!(!mailbox.is_working() && !mailbox.is_due(at(3)));
+    mailbox.set(Report { ended: true, ..Report::default() }, at(4));
+    assert_eq!(told(&mut mailbox, 4), ["ended by Deadline", "ended"], "it followed another when the work ended");
 }
 
 #[test]
@@ -213,8 +214,8 @@ fn a_stop_before_elected_was_told_tells_nothing() {
     mailbox.set(leading(7, 5), at(0));
     mailbox.stop(at(1));
     assert_eq!(told(&mut mailbox, 1), [""; 0]);
-    assert!(!mailbox.has_entered_farewell());
-    assert_eq!(mailbox.let_go_at(), Some(at(1)), "nobody works");
+    assert!(!mailbox.holds());
+    assert_eq!(mailbox.released_at(), Some(at(1)), "nobody works");
 }
 
 #[test]
@@ -243,11 +244,11 @@ fn a_store_reset_is_told_at_once_whatever_was_told_before() {
 }
 
 #[test]
-fn failed_comes_after_unelected_and_is_the_end() {
+fn what_ends_an_election_comes_after_unelected() {
     let mut mailbox = mailbox();
     mailbox.set(leading(7, 5), at(0));
     told(&mut mailbox, 1);
     let fatal = Some(Error::new(ErrorKind::StoreReset, "gone back"));
     mailbox.set(Report { fatal, ..out(ErrorKind::StoreReset) }, at(2));
-    assert_eq!(told(&mut mailbox, 2), ["unelected StoreReset", "failed StoreReset", "ended"]);
+    assert_eq!(told(&mut mailbox, 2), ["unelected StoreReset", "ended by StoreReset", "ended"]);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etcd_leader::config::Secret;
-use etcd_leader::{Api, Config, Election, Event, Next, clock};
+use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -295,7 +295,11 @@ fn process() {
                 say(&format!("retrying {:?} {endpoint} {}", trouble.error.kind(), trouble.error));
             }
             Next::Event(Event::Retrying(None)) => say("fine"),
-            Next::Event(Event::Failed(error)) => say(&format!("failed {:?} {error}", error.kind())),
+            Next::Event(Event::Ended(Ended { why, released })) => match why {
+                None => say(&format!("ended Held {released}")),
+                Some(why) if is_of_a_term(why.kind()) => say(&format!("ended {:?} {released}", why.kind())),
+                Some(why) => say(&format!("failed {:?} {why}", why.kind())),
+            },
             Next::Event(other) => panic!("{other:?}"),
         }
     }
@@ -306,4 +310,10 @@ fn process() {
         std::thread::yield_now();
     }
     say("ended");
+}
+
+/// Whether it says how a term ended, and not why the election cannot go on.
+fn is_of_a_term(kind: ErrorKind) -> bool {
+    use ErrorKind::*;
+    matches!(kind, Stopped | Overrun | Deadline | KeyLost | LeaseLost)
 }

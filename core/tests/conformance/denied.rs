@@ -102,8 +102,7 @@ fn a_denied_newcomer_fails_alone() {
     let connections = guarded.proxy.connections();
     for _ in 0..3 {
         let denied = guarded.start("/denied");
-        let error = until(&denied, |event| if let Event::Failed(error) = event { Some(error.clone()) } else { None });
-        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert_eq!(failure(&denied), ErrorKind::Denied);
     }
     leads_undisturbed(&one, tokens.0, Duration::from_secs(u64::from(TTL_S) * 2));
     leads_undisturbed(&two, tokens.1, Duration::ZERO);
@@ -112,7 +111,10 @@ fn a_denied_newcomer_fails_alone() {
 
 /// Its end: why it failed.
 fn failure(election: &Election) -> ErrorKind {
-    until(election, |event| if let Event::Failed(error) = event { Some(error.kind()) } else { None })
+    until(
+        election,
+        |event| if let Event::Ended(ended) = event { ended.why.as_ref().map(|why| why.kind()) } else { None },
+    )
 }
 
 #[test]

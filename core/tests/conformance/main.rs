@@ -17,6 +17,7 @@ mod crowds;
 mod denied;
 mod discovery;
 mod failover;
+mod handover;
 mod keys;
 mod one_of_three;
 mod outages;

@@ -1,8 +1,6 @@
 //! Who leads after whom.
 
-use std::time::Duration;
-
-use etcd_leader::{Api, Config, Election, Event, Next};
+use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms, millis, now_ms, waits};
 use super::store::{Store, on_v2_and_v3, single};
@@ -78,62 +76,4 @@ fn frozen_past_the_ttl_the_first_word_on_waking_is_no(api: Api) {
     line[0].hears("leader two");
     line[1].stop();
     line[0].elected();
-}
-
-/// The next that it is told, but for troubles: a busy machine has some.
-fn next_of(election: &Election) -> Next {
-    loop {
-        match election.next(Some(Duration::from_secs(40))).expect("no fork") {
-            Next::Event(Event::Retrying(_)) => {}
-            next => return next,
-        }
-    }
-}
-
-on_v2_and_v3!(a_place_is_kept_until_the_user_has_heard);
-fn a_place_is_kept_until_the_user_has_heard(api: Api) {
-    let cluster = single();
-    let urls = cluster.urls();
-    let config = |stop_timeout_ms| Config {
-        endpoints: urls.clone(),
-        key: "/heard".into(),
-        name: "polite".into(),
-        ttl_s: TTL_S,
-        stop_timeout_ms,
-        api,
-        ..Config::default()
-    };
-    let election = Election::start(&config(60_000)).expect("started");
-    assert!(matches!(next_of(&election), Next::Event(Event::Elected { .. })));
-    assert!(matches!(next_of(&election), Next::Event(Event::Leader(Some(_)))));
-    let mut next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
-    next.hears("leader");
-
-    election.stop();
-    assert!(!election.is_leader() && election.token().is_none());
-    assert!(matches!(next_of(&election), Next::Event(Event::Unelected { .. })));
-    // The user cleans up for longer than a ttl; the place is renewed meanwhile.
-    std::thread::sleep(Duration::from_millis(TTL_MS * 3 / 2));
-    assert_eq!(next.claims(), "no", "nobody leads while the user has not come back");
-    assert!(!election.is_due(), "when the work has ended is for the user to say");
-    let busy = waits(&cluster, std::slice::from_ref(&next));
-    let back = now_ms();
-    assert_eq!(next_of(&election), Next::Ended);
-    let (elected, _) = next.hears_at("elected");
-    let bound = back + 1000 + millis(busy.so_far());
-    assert!((back..bound).contains(&elected), "at once after the user came back, not {} ms later", elected - back);
-    next.stop();
-
-    // Who never takes Unelected keeps the place for the stop's time, no longer.
-    let election = Election::start(&config(500)).expect("started");
-    assert!(matches!(next_of(&election), Next::Event(Event::Elected { .. })));
-    let next = Setup::new(&urls, "/heard", TTL_S).on(api).start("next");
-    next.hears("leader");
-    let busy = waits(&cluster, std::slice::from_ref(&next));
-    let stopped = now_ms();
-    election.stop();
-    let (elected, _) = next.hears_at("elected");
-    let bound = stopped + 1500 + millis(busy.so_far());
-    assert!((stopped + 500..bound).contains(&elected), "after {} ms", elected - stopped);
-    assert!(matches!(next_of(&election), Next::Event(Event::Unelected { .. })), "late, but told");
 }

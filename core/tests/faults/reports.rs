@@ -4,7 +4,8 @@
 //! to standard output, a line each; times are nanoseconds on CLOCK_MONOTONIC, which all processes share
 //!   S before after token          every 20 ms: stamped before and after asking; 0: "I do not lead"
 //!   E at elected token            what it was told: also `unelected CODE`, `leader NAME` (empty: nobody is known to
-//!                                 lead), `retrying CODE message`, `error CODE message`
+//!                                 lead), `retrying CODE message`, `error CODE message`; after a stop
+//!                                 `ended CODE message`
 //! to the register, a socket: first a line with the name, then as fast as the answers come, while it claims to lead
 //!   before after token            stamped before and after asking, then written; the answer is a byte: taken, or too old
 //! ```
@@ -33,6 +34,8 @@ pub(crate) enum Told {
     Leader(String),
     Retrying(String),
     Error(String),
+    /// Its end, after a stop.
+    Ended,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +74,7 @@ pub(crate) fn parse(who: usize, line: &str) -> Option<Report> {
                 "leader" => Told::Leader(rest.into()),
                 "retrying" => Told::Retrying(rest.into()),
                 "error" => Told::Error(rest.into()),
+                "ended" => Told::Ended,
                 _ => return None,
             };
             Some(Report::Event(Event { who, at: at.parse().ok()?, told }))

@@ -59,7 +59,7 @@ impl Timeline {
                     Told::Elected(_) => standing.is_elected = true,
                     Told::Unelected(_) => standing.is_elected = false,
                     Told::Leader(name) => standing.leader = Some(name.clone()).filter(|name| !name.is_empty()),
-                    Told::Retrying(_) | Told::Error(_) => {}
+                    Told::Retrying(_) | Told::Error(_) | Told::Ended => {}
                 }
                 records.events.push(event);
             }

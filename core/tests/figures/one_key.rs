@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use etcd_leader::{Api, Config, Election, Event, Next};
+use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next};
 
 use super::counts::Counts;
 use super::crowd::{Crowd, Kind, REST, SETTLED, Times, now};
@@ -131,7 +131,9 @@ fn process() {
                             println!("@ elected {} {}", now(), one.name);
                         }
                         Event::Leader(Some(leader)) => one.leader = Some((leader.name, now())),
-                        Event::Failed(error) => panic!("{error}"),
+                        Event::Ended(Ended { why: Some(why), .. }) if why.kind() != ErrorKind::Stopped => {
+                            panic!("{why}")
+                        }
                         _ => {}
                     }
                 }

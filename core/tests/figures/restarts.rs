@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use etcd_leader::{Config, Election, Event, Next, clock};
+use etcd_leader::{Config, Election, Ended, Event, Next, clock};
 
 use super::counts::Counts;
 use super::support::Cluster;
@@ -150,7 +150,7 @@ fn serve(all: &mut [One], start: &dyn Fn(usize) -> Election) {
                         one.is_served = true;
                     }
                     Next::Event(Event::Retrying(Some(_))) => println!("@ {} retrying", now_ms()),
-                    Next::Event(Event::Failed(error)) => panic!("{error}"),
+                    Next::Event(Event::Ended(Ended { why: Some(why), .. })) if !one.is_stopping => panic!("{why}"),
                     Next::Event(_) => {}
                     Next::Nothing => break,
                     Next::Ended => {

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use etcd_leader::config::Secret;
-use etcd_leader::{Api, Config, Election, Event, Next};
+use etcd_leader::{Api, Config, Election, Ended, Event, Next};
 
 use super::spawn::spawn;
 
@@ -177,7 +177,7 @@ impl Heard {
                 }
                 Next::Event(Event::Unelected { why }) => why,
                 Next::Event(Event::Retrying(Some(trouble))) => trouble.error.clone(),
-                Next::Event(Event::Failed(error)) => error,
+                Next::Event(Event::Ended(Ended { why: Some(why), .. })) => why,
                 Next::Event(_) => continue,
             };
             self.messages.push(format!("{error}"));

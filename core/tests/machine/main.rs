@@ -70,7 +70,7 @@ impl Stage {
 
     fn of(settings: SessionSettings) -> Stage {
         let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
-        let id = crew.add("/a", "me", Duration::from_secs(10), Time::ZERO);
+        let id = crew.add("/a", "me", Time::ZERO);
         let mut stage = Stage {
             crew,
             id,
@@ -397,9 +397,8 @@ impl Stage {
                 self.handle(Input::Broken { link, failure });
             }
             Jump => self.handle(Input::Jumped),
-            Stop(led) => self.handle(Input::Stop { candidate: self.id, led: *led }),
-            Entered => self.handle(Input::Entered { candidate: self.id }),
-            Acknowledged => self.handle(Input::Acknowledged { candidate: self.id }),
+            Stop(holds) => self.handle(Input::Stop { candidate: self.id, holds: *holds }),
+            Released => self.handle(Input::Release { candidate: self.id }),
             Expired(token) => self.handle(Input::Expired { candidate: self.id, token: *token }),
         }
     }

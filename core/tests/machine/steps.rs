@@ -83,8 +83,8 @@ pub(crate) enum Do {
     LinkBreaks,
     Jump,
     Stop(bool),
-    Entered,
-    Acknowledged,
+    /// The user's work has ended.
+    Released,
     /// The user has seen the end of the term with this token.
     Expired(u64),
 }

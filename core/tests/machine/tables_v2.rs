@@ -274,24 +274,19 @@ fn stopping() {
         ("a waiter leaves at once", with(&[WAITING, &[Stop(false)]]), "unwatch unwatch leave20", "out"),
         ("then all is over", with(&[WAITING, &[Stop(false), Left]]), "close", "released"),
         (
-            "a leader's place is refreshed until the user has heard",
+            "a leader's entry is refreshed until the work has ended",
             with(&[LEADING, &[Stop(true), At(5000)]]),
             "show",
-            "out",
+            "leading 20 until 8000",
         ),
-        ("the user has heard", with(&[LEADING, &[Stop(true), Entered, Acknowledged]]), "unwatch leave20", "out"),
+        ("the work has ended", with(&[LEADING, &[Stop(true), Released]]), "unwatch leave20", "out"),
         (
             "what is left of it stays until then, whoever has written it",
             with(&[LEADING, &[Stop(true), Overwritten(25)]]),
             "unwatch",
             "out",
         ),
-        (
-            "and goes afterwards",
-            with(&[LEADING, &[Stop(true), Overwritten(25), Entered, Acknowledged]]),
-            "leave20",
-            "out",
-        ),
+        ("and goes afterwards", with(&[LEADING, &[Stop(true), Overwritten(25), Released]]), "leave20", "out"),
         ("a post under way is waited for", vec![Opened(0), Stop(false), Posted], "leave20", "out"),
         (
             "another name has our key and number after a wipe: it is spared, and so may be an entry of ours",

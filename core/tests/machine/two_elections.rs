@@ -18,8 +18,7 @@ impl Pair {
     fn new() -> Pair {
         let settings = settings(1, Api::V3, OnStoreReset::Continue);
         let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
-        let ten = Duration::from_secs(10);
-        let candidates = ["/a", "/b"].map(|key| crew.add(key, "me", ten, Time::ZERO));
+        let candidates = ["/a", "/b"].map(|key| crew.add(key, "me", Time::ZERO));
         let mut pair = Pair { crew, candidates, now: Time::ZERO, open: Vec::new(), reports: Vec::new() };
         pair.handle(Input::Tick);
         pair.answer(|op| matches!(op, Op::Open { .. }), |_| Answer::Opened);

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use etcd_leader::config::Secret;
-use etcd_leader::{Config, Election, Event, Next};
+use etcd_leader::{Config, Election, Ended, ErrorKind, Event, Next};
 
 use super::support::wait_for;
 
@@ -136,7 +136,10 @@ fn listen(election: &Election, log: &Mutex<Vec<String>>, sender: &Sender<String>
                 format!("retrying {:?} {}", trouble.error.kind(), trouble.error)
             }
             Next::Event(Event::Retrying(None)) => "fine".to_string(),
-            Next::Event(Event::Failed(error)) => format!("failed {:?} {error}", error.kind()),
+            Next::Event(Event::Ended(Ended { why: Some(why), .. })) if why.kind() == ErrorKind::Denied => {
+                format!("failed {:?} {why}", why.kind())
+            }
+            Next::Event(Event::Ended(ended)) => format!("ended {:?}", ended.why),
             Next::Event(other) => panic!("{other:?}"),
         };
         check_silence(&said);

@@ -2,6 +2,7 @@
 
 use etcd_leader::machine::{Input, Report};
 use etcd_leader::member::Standing;
+use etcd_leader::time::Time;
 
 use crate::books::Books;
 use crate::net::Route;
@@ -22,12 +23,16 @@ pub(crate) enum Chore {
     Stop {
         cand: usize,
     },
-    /// The user is told, and is back from that after a while.
-    Entered {
+    /// After a stop the user takes Unelected, and its work ends after a while.
+    Take {
         cand: usize,
-        heard: Ns,
+        works: Ns,
     },
-    Acknowledge {
+    Release {
+        cand: usize,
+    },
+    /// A timeout of the hand-over may be over.
+    HandOver {
         cand: usize,
     },
     /// An ended election is started again.
@@ -50,8 +55,9 @@ impl World {
             Chore::Thaw => self.thaw(proc),
             Chore::Poll { cand } => self.poll_user(proc, cand),
             Chore::Stop { cand } => self.stop(proc, cand),
-            Chore::Entered { cand, heard } => self.enter(proc, cand, heard),
-            Chore::Acknowledge { cand } => self.acknowledge(proc, cand),
+            Chore::Take { cand, works } => self.take(proc, cand, works),
+            Chore::Release { cand } => self.release(proc, cand),
+            Chore::HandOver { cand } => self.hand_over(proc, cand),
             Chore::Again { election } => self.again(proc, election),
         }
     }
@@ -93,12 +99,12 @@ impl World {
 
     fn add(&mut self, proc: usize, election: usize) {
         let now = self.local(proc);
-        let (inc, stop_timeout) = (self.procs[proc].inc, self.settings.ttl());
+        let inc = self.procs[proc].inc;
         let cand = self.procs[proc].cands.len();
         let name = if self.plan.v2.one_name { "one".into() } else { format!("p{proc}.{inc}.{cand}") };
         let Some(crew) = &mut self.procs[proc].crew else { return };
-        let id = crew.add(ELECTIONS[election], &name, stop_timeout, now);
-        let user = User::new(&name, self.settings.ttl());
+        let id = crew.add(ELECTIONS[election], &name, now);
+        let user = User::new(&name, self.settings.ttl(), self.rng.permille(500));
         let (report, stopped, has_joined, last_token) = (Report::default(), false, false, None);
         let (looked_at, lost_at) = (0, 0);
         let one = Cand { id, election, name, report, user, stopped, has_joined, last_token, looked_at, lost_at };
@@ -138,24 +144,23 @@ impl World {
         }
         one.stopped = true;
         let led = one.user.stop(local);
-        let candidate = one.id;
         let leads = matches!(one.report.standing, Standing::Leading { .. });
         note!(self, "p{proc} user stops {cand}, led={led}");
         self.referee.stopping(proc, inc, cand, led && leads, now, self.ttl());
         if led {
             self.stats.stops_held += 1;
-            // The user's handler: entered at once or late, done soon or late, or never.
-            let entered = if self.rng.permille(800) { self.rng.below(5 * MS) } else { self.rng.below(2 * self.ttl()) };
-            let heard = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
+            // The user takes Unelected at once or late, or never; its work ends soon or late.
+            let taken = if self.rng.permille(800) { self.rng.below(5 * MS) } else { self.rng.below(2 * self.ttl()) };
+            let works = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
             if self.ending || self.rng.permille(900) {
-                let entered = if self.ending { entered.min(20 * MS) } else { entered };
-                let heard = if self.ending { heard.min(50 * MS) } else { heard };
-                self.after(entered, Ev::Chore { proc, inc, chore: Chore::Entered { cand, heard } });
+                let taken = if self.ending { taken.min(20 * MS) } else { taken };
+                let works = if self.ending { works.min(50 * MS) } else { works };
+                self.after(taken, Ev::Chore { proc, inc, chore: Chore::Take { cand, works } });
             } else {
                 self.stats.stops_timed_out += 1;
             }
         }
-        self.give(proc, None, Input::Stop { candidate, led });
+        self.hand_over(proc, cand);
         if !self.ending && self.rng.permille(700) {
             let wait = self.rng.below(2 * self.ttl());
             let election = self.procs[proc].cands[cand].election;
@@ -163,50 +168,69 @@ impl World {
         }
     }
 
-    /// After a stop: the user hears that it is over.
-    fn enter(&mut self, proc: usize, cand: usize, heard: Ns) {
-        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+    /// After a stop: the user takes Unelected.
+    fn take(&mut self, proc: usize, cand: usize, works: Ns) {
+        let inc = self.procs[proc].inc;
+        if self.procs[proc].crew.is_none() {
+            return;
+        }
+        self.ask(proc, cand);
+        if self.procs[proc].cands[cand].user.is_working() {
+            note!(self, "p{proc} user of {cand} ends its work");
+            if self.procs[proc].cands[cand].user.is_in_turn() {
+                self.referee.taken(proc, inc, cand, self.now);
+            }
+            self.after(works, Ev::Chore { proc, inc, chore: Chore::Release { cand } });
+        }
+    }
+
+    fn release(&mut self, proc: usize, cand: usize) {
+        let (inc, now) = (self.procs[proc].inc, self.local(proc));
+        if !self.procs[proc].cands[cand].user.is_working() || self.procs[proc].crew.is_none() {
+            return;
+        }
+        note!(self, "p{proc} work of {cand} has ended");
+        self.stats.stops_released += 1;
+        let term = self.procs[proc].cands[cand].user.term();
+        let held = self.referee.released(proc, inc, cand, term, self.now);
+        self.procs[proc].cands[cand].user.release(held, now);
+        self.hand_over(proc, cand);
+    }
+
+    /// As the driver does after a stop.
+    fn hand_over(&mut self, proc: usize, cand: usize) {
+        let (inc, now) = (self.procs[proc].inc, self.local(proc));
         if self.procs[proc].crew.is_none() {
             return;
         }
         let one = &mut self.procs[proc].cands[cand];
-        let candidate = one.id;
-        match one.user.enter(now) {
-            Err(text) => self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}")),
-            Ok(false) => {}
-            Ok(true) => {
-                note!(self, "p{proc} user of {cand} is being told");
-                self.referee.entered(proc, inc, cand, self.now);
-                self.after(heard, Ev::Chore { proc, inc, chore: Chore::Acknowledge { cand } });
-                self.give(proc, None, Input::Entered { candidate });
-            }
+        let (candidate, commands) = (one.id, one.user.commands(now));
+        let timeout = one.user.timeout();
+        for command in commands {
+            self.give(proc, None, command.input(candidate));
+        }
+        if timeout < Time::NEVER {
+            let wait = (timeout.since(now).as_nanos() as Ns).max(MS);
+            self.after(wait, Ev::Chore { proc, inc, chore: Chore::HandOver { cand } });
+        } else if self.procs[proc].cands.get(cand).is_some_and(|one| !one.user.is_working()) {
+            self.ask(proc, cand);
         }
     }
 
-    fn acknowledge(&mut self, proc: usize, cand: usize) {
-        let (inc, now) = (self.procs[proc].inc, self.local(proc));
-        let one = &mut self.procs[proc].cands[cand];
-        let candidate = one.id;
-        if one.user.acknowledge(now) && self.procs[proc].crew.is_some() {
-            note!(self, "p{proc} user of {cand} has heard");
-            self.stats.stops_acknowledged += 1;
-            self.referee.acknowledged(proc, inc, cand);
-            self.give(proc, None, Input::Acknowledged { candidate });
+    /// The user asks for events.
+    pub(crate) fn ask(&mut self, proc: usize, cand: usize) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        if let Err(text) = self.procs[proc].cands[cand].user.poll(now) {
+            self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}"));
         }
     }
 
     fn poll_user(&mut self, proc: usize, cand: usize) {
-        let (now, inc) = (self.local(proc), self.procs[proc].inc);
-        if self.procs[proc].crew.is_none() {
+        let inc = self.procs[proc].inc;
+        if self.procs[proc].crew.is_none() || self.procs[proc].cands[cand].stopped {
             return;
         }
-        let one = &mut self.procs[proc].cands[cand];
-        if let Err(text) = one.user.poll(now) {
-            self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}"));
-        }
-        if one.stopped {
-            return;
-        }
+        self.ask(proc, cand);
         let lazy = if self.mood == Mood::Storm && self.rng.permille(50) { self.ttl() } else { 40 * MS };
         let wait = self.rng.range(MS, lazy * 2);
         self.after(wait, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });

@@ -157,7 +157,12 @@ impl World {
         let cand = self.procs[proc].cands.iter().position(|cand| cand.id == id)?;
         let now = self.local(proc);
         let revived = self.procs[proc].cands[cand].user.set(report.clone(), now);
+        let has_ended = report.ended;
         self.judge_report(proc, cand, report, cause);
+        let one = &self.procs[proc].cands[cand];
+        if has_ended && one.stopped && !one.user.holds() {
+            self.ask(proc, cand);
+        }
         revived.map(|token| Input::Expired { candidate: id, token })
     }
 
@@ -240,7 +245,8 @@ impl World {
             }
             return;
         };
-        if stopped {
+        let holds = !stopped || self.procs[proc].cands[cand].user.holds();
+        if !holds {
             self.referee.accuse(5, format!("p{proc} claims {} after its stop", ELECTIONS[election]));
         }
         let prefix = members_of(ELECTIONS[election]);
@@ -307,7 +313,7 @@ impl World {
         let truth = key.is_some_and(|key| store.first(&prefix).is_some_and(|first| first.key == key))
             && store.leads(&prefix, token, (proc, inc));
         let history = self.clusters[0].history;
-        if !stopped {
+        if holds {
             self.referee.claims(claim, truth, history, self.now);
         }
         if agree {

@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::time::Duration;
 
 use etcd_leader::ErrorKind;
 use etcd_leader::config::{Config, SessionSettings};
@@ -126,7 +125,7 @@ impl Crowd {
             crowd.now = at as Ns * STARTING;
             let now = Time::from_nanos(crowd.now);
             let mut crew = Crew::new(settings.clone(), Entropy::new(at as u64 + 1, 0), now);
-            crew.add("/e", &format!("c{at}"), Duration::from_secs(10), now);
+            crew.add("/e", &format!("c{at}"), now);
             let standing = Standing::Out;
             crowd.procs.push(Proc {
                 crew,

@@ -50,8 +50,8 @@ fn fake<L: Lie>(settings: SessionSettings, seed: u64, epoch_ms: u64, now: Time) 
 }
 
 impl<L: Lie> Actor for Fake<L> {
-    fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId {
-        self.crew.add(key, name, stop_timeout, now)
+    fn add(&mut self, key: &str, name: &str, now: Time) -> CandidateId {
+        self.crew.add(key, name, now)
     }
     fn handle(&mut self, input: Input, now: Time) {
         if let Some(input) = self.lie.hear(input) {
@@ -163,7 +163,7 @@ impl Lie for Impatient {
         Impatient
     }
     fn hear(&mut self, input: Input) -> Option<Input> {
-        Some(if let Input::Stop { candidate, .. } = input { Input::Stop { candidate, led: false } } else { input })
+        Some(if let Input::Stop { candidate, .. } = input { Input::Stop { candidate, holds: false } } else { input })
     }
 }
 

@@ -1,7 +1,5 @@
 //! Processes: a crew each, with a clock of their own, and users who listen to it.
 
-use std::time::Duration;
-
 use etcd_leader::config::SessionSettings;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request, Watched};
@@ -17,7 +15,7 @@ use crate::world::{Ev, Mood, World};
 
 /// What is under test; a trait, so that the referee itself can be tested with candidates that break the laws.
 pub(crate) trait Actor {
-    fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId;
+    fn add(&mut self, key: &str, name: &str, now: Time) -> CandidateId;
     fn handle(&mut self, input: Input, now: Time);
     fn poll_request(&mut self) -> Option<Request>;
     fn poll_timeout(&self) -> Option<Time>;
@@ -27,8 +25,8 @@ pub(crate) trait Actor {
 }
 
 impl Actor for Crew {
-    fn add(&mut self, key: &str, name: &str, stop_timeout: Duration, now: Time) -> CandidateId {
-        Crew::add(self, key, name, stop_timeout, now)
+    fn add(&mut self, key: &str, name: &str, now: Time) -> CandidateId {
+        Crew::add(self, key, name, now)
     }
     fn handle(&mut self, input: Input, now: Time) {
         Crew::handle(self, input, now);

@@ -63,8 +63,8 @@ struct Hold {
     election: usize,
     token: Revision,
     deadline: Ns,
-    entered: bool,
-    heard: bool,
+    taken: bool,
+    released: bool,
 }
 
 impl Hold {
@@ -310,15 +310,20 @@ impl Referee {
         }
     }
 
-    /// A user asks to stop; the claim ends with this very call.
+    /// A user asks to stop. Who does not believe to lead claims nothing from this very call on; the others claim to lead until
+    /// their work has ended.
     pub(crate) fn stopping(&mut self, proc: usize, inc: u32, cand: usize, led: bool, now: Ns, timeout: Ns) {
         let same = |claim: &Claim| (claim.proc, claim.inc, claim.cand) == (proc, inc, cand);
         if let Some(at) = self.claims.iter().position(same) {
-            let claim = self.claims.swap_remove(at);
-            if led && now < claim.until && claim.broken.is_none() {
+            if !led {
+                self.claims.swap_remove(at);
+                return;
+            }
+            let claim = &self.claims[at];
+            if now < claim.until && claim.broken.is_none() {
                 let (election, token) = (claim.election, claim.token);
                 let deadline = now + timeout;
-                self.holds.push(Hold { proc, inc, cand, election, token, deadline, entered: false, heard: false });
+                self.holds.push(Hold { proc, inc, cand, election, token, deadline, taken: false, released: false });
             }
         }
     }
@@ -332,21 +337,26 @@ impl Referee {
         self.holds.iter_mut().find(|hold| (hold.proc, hold.inc, hold.cand) == (proc, inc, cand))
     }
 
-    pub(crate) fn entered(&mut self, proc: usize, inc: u32, cand: usize, now: Ns) {
+    pub(crate) fn taken(&mut self, proc: usize, inc: u32, cand: usize, now: Ns) {
         if let Some(hold) = self.hold(proc, inc, cand)
             && hold.may_wait(now)
         {
-            hold.entered = true;
+            hold.taken = true;
         }
     }
 
-    pub(crate) fn acknowledged(&mut self, proc: usize, inc: u32, cand: usize) {
+    /// The work of a user has ended, and with it the claim. Whether there was one of this term at this moment.
+    pub(crate) fn released(&mut self, proc: usize, inc: u32, cand: usize, term: Option<Revision>, now: Ns) -> bool {
         if let Some(hold) = self.hold(proc, inc, cand) {
-            hold.heard = true;
+            hold.released = true;
         }
+        let same = |claim: &&Claim| (claim.proc, claim.inc, claim.cand) == (proc, inc, cand);
+        let held = self.claims.iter().find(same).is_some_and(|claim| now < claim.until && Some(claim.token) == term);
+        self.renounced(proc, inc, cand);
+        held
     }
 
-    /// A crew sends a leave or a revoke: not while a user has still to hear of it (law 6).
+    /// A crew sends a leave or a revoke: not while a user still works (law 6).
     pub(crate) fn leaving(&mut self, proc: usize, op: &Op, is_certain: bool, store: &Store, now: Ns) {
         let (Op::Leave { .. } | Op::Withdraw { .. } | Op::Revoke { .. }) = op else { return };
         let mut accused = None;
@@ -373,7 +383,7 @@ impl Referee {
                 Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
                 _ => false,
             };
-            let may_wait = !hold.heard && (hold.entered || hold.may_wait(now));
+            let may_wait = !hold.released && (hold.taken || hold.may_wait(now));
             // A lease that has run out, though its entry is still there, cannot be held.
             let lives = |entry: &&Member| match store.lives.get(&entry.key) {
                 Some(life) if life.is_tampered || life.is_doubled => false,
@@ -381,13 +391,11 @@ impl Referee {
                 None => store.leases.get(&entry.lease).is_some_and(|lease| now < lease.expires),
             };
             if hits && may_wait && is_certain && entry.filter(lives).is_some() {
-                accused.get_or_insert(format!("p{proc} gives up token {} before its user has heard", hold.token));
+                accused
+                    .get_or_insert(format!("p{proc} gives up token {} before its user's work has ended", hold.token));
             }
             if hits && entry.is_none() && mood == Mood::Quiet {
-                accused.get_or_insert(format!(
-                    "p{proc} let token {} run out while its user had still to hear",
-                    hold.token
-                ));
+                accused.get_or_insert(format!("p{proc} let token {} run out while its user still worked", hold.token));
             }
             !hits
         });

@@ -45,7 +45,7 @@ stats! {
     looks 0 0, checks 5_000 0, joins 0 0, renewals 0 0, leaves 0 0, revokes 0 0,
     // How leaders come and go.
     takeovers_by_watch 10_000 0, takeovers_by_look 10_000 30_000, losses 20_000 25_000, lost_by_deadline 10_000 10_000,
-    led_again 4_000 5_000, rejoins 10_000 35_000, stops_held 10_000 10_000, stops_acknowledged 10_000 9_000,
+    led_again 4_000 5_000, rejoins 10_000 35_000, stops_held 10_000 10_000, stops_released 10_000 9_000,
     stops_timed_out 200 300, again 1_000 0,
     // Looks that were overtaken by the news of a watch.
     stale_looks 100 8_000,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use etcd_leader::ErrorKind;
 use etcd_leader::machine::Report;
-use etcd_leader::mailbox::{Event, Mailbox, Next};
+use etcd_leader::machine::handover::Command;
+use etcd_leader::mailbox::{Ended, Event, Mailbox, Next};
 use etcd_leader::member::{Revision, Standing};
 use etcd_leader::time::Time;
 
@@ -14,12 +16,30 @@ pub(crate) struct User {
     /// The token we were told to lead with.
     told: Option<u64>,
     stopped: bool,
-    failed: bool,
+    /// It ends its work before it comes for the next event; otherwise it says when the work has ended.
+    in_turn: bool,
+    /// After a stop it has taken Unelected.
+    has_taken: bool,
+    /// The token of the last term that we were told of.
+    term: Option<u64>,
+    /// After a stop: whether it still claimed to lead when its work had ended.
+    held: Option<bool>,
+    has_ended: bool,
 }
 
 impl User {
-    pub(crate) fn new(name: &str, ttl: Duration) -> User {
-        User { mailbox: Mailbox::new(name, ttl), is: Report::default(), told: None, stopped: false, failed: false }
+    pub(crate) fn new(name: &str, ttl: Duration, in_turn: bool) -> User {
+        User {
+            mailbox: Mailbox::new(name, ttl, ttl),
+            is: Report::default(),
+            told: None,
+            stopped: false,
+            in_turn,
+            has_taken: false,
+            term: None,
+            held: None,
+            has_ended: false,
+        }
     }
 
     /// Gives the term that the report prolongs although it has ended.
@@ -36,10 +56,13 @@ impl User {
             if self.told.is_some() && seen.is_some() && seen != self.told {
                 return Err(format!("works for {:?}, and is shown {seen:?}", self.told));
             }
-            match self.mailbox.take(now) {
+            if self.in_turn && self.is_working() {
+                return Ok(());
+            }
+            match if self.in_turn { self.mailbox.take_in_turn(now) } else { self.mailbox.take(now) } {
                 Next::Nothing | Next::Ended => {
                     let leads = self.leads(now);
-                    return if leads.is_some() && self.told != leads && !self.failed {
+                    return if leads.is_some() && self.told != leads && !self.has_ended {
                         Err(format!("leads with {leads:?}, but the user was told {:?} and nothing more", self.told))
                     } else if leads.is_none() && self.told.is_some() {
                         Err("does not lead, and the user is not told".into())
@@ -61,43 +84,84 @@ impl User {
     }
 
     fn judge(&mut self, event: &Event, now: Time) -> Result<(), &'static str> {
-        if self.stopped && !matches!(event, Event::Unelected { .. }) {
+        if self.stopped && !matches!(event, Event::Unelected { .. } | Event::Ended(_)) {
             return Err("after a stop");
         }
-        if self.failed {
+        if self.has_ended {
             return Err("after the end");
         }
         match event {
             Event::Elected { .. } if self.told.is_some() => return Err("twice in a row"),
             Event::Elected { token } if self.leads(now) != Some(*token) => return Err("told to one who does not lead"),
-            Event::Elected { token } => self.told = Some(*token),
+            Event::Elected { token } => (self.told, self.term) = (Some(*token), Some(*token)),
             Event::Unelected { .. } if self.told.is_none() => return Err("without an Elected before it"),
-            Event::Unelected { .. } => self.told = None,
+            Event::Unelected { .. } => (self.told, self.has_taken) = (None, self.stopped),
             Event::Leader(Some(leader)) if self.told.is_some() && Some(leader.token) != self.told => {
                 return Err("names another while we were told that we lead");
             }
-            Event::Failed(_) if self.told.is_some() => return Err("without an Unelected before it"),
-            Event::Failed(_) => self.failed = true,
+            Event::Ended(_) if self.told.is_some() => return Err("without an Unelected before it"),
+            Event::Ended(ended) => {
+                self.has_ended = true;
+                return self.judge_verdict(ended);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The last event says whether the entry was held until the work had ended (law 6).
+    fn judge_verdict(&self, ended: &Ended) -> Result<(), &'static str> {
+        let why = ended.why.as_ref().map(|why| why.kind());
+        match (self.stopped, self.held, why) {
+            (true, Some(true), Some(_)) => Err("although the entry was held until the work had ended"),
+            (_, None | Some(false), None) => Err("although the entry was not held until the work had ended"),
+            (true, ..) if self.term.is_none() && why != Some(ErrorKind::Stopped) => Err("and it never led"),
+            (true, ..) if self.term.is_some() && why == Some(ErrorKind::Stopped) => Err("as if it had never led"),
+            _ => Ok(()),
+        }
     }
 
     /// Stops; says whether the user believes to lead.
     pub(crate) fn stop(&mut self, now: Time) -> bool {
         self.stopped = true;
         self.mailbox.stop(now);
-        self.mailbox.believes_to_lead()
+        self.told.is_some()
     }
 
-    /// After a stop: hears Unelected. True if there was something to hear.
-    pub(crate) fn enter(&mut self, now: Time) -> Result<bool, String> {
-        self.poll(now)?;
-        Ok(self.mailbox.has_entered_farewell())
+    /// After a stop: what the candidate must do. A timeout may be over.
+    pub(crate) fn commands(&mut self, now: Time) -> Vec<Command> {
+        self.mailbox.let_time_pass(now);
+        std::iter::from_fn(|| self.mailbox.poll_command()).collect()
     }
 
-    pub(crate) fn acknowledge(&mut self, now: Time) -> bool {
-        self.mailbox.acknowledge(now);
-        self.mailbox.has_acknowledged()
+    /// When [`User::commands`] may have more.
+    pub(crate) fn timeout(&self) -> Time {
+        self.mailbox.timeout()
+    }
+
+    /// Whether it counts on the entry after a stop.
+    pub(crate) fn holds(&self) -> bool {
+        self.mailbox.holds()
+    }
+
+    /// The token of the last term that it was told of.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.term
+    }
+
+    /// Whether it may take as long as it needs to end its work.
+    pub(crate) fn is_in_turn(&self) -> bool {
+        self.in_turn
+    }
+
+    /// Whether the user ends its work after a stop.
+    pub(crate) fn is_working(&self) -> bool {
+        self.has_taken && self.held.is_none() && self.mailbox.holds()
+    }
+
+    /// The work has ended. `held`: the candidate claims to lead at this moment.
+    pub(crate) fn release(&mut self, held: bool, now: Time) {
+        self.held = Some(held);
+        self.mailbox.release(now);
     }
 }

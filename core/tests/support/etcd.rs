@@ -280,9 +280,9 @@ impl Cluster {
     /// What etcdctl says to this; the members are named. Panics if it fails.
     pub fn etcdctl(&self, arguments: &[&str]) -> String {
         let mut output = self.try_etcdctl(arguments);
-        // It gives up after five seconds, and etcd after seven, which a busy machine may need: a read may be asked for again, and
-        // so may what can be there only once.
-        for _ in 0..3 {
+        // It gives up after five seconds, and etcd after seven, which a busy machine may need more than once where a password is
+        // long to check: a read may be asked for again, and so may what can be there only once.
+        for _ in 0..10 {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             if output.status.success() || !(arguments.first() == Some(&"get") || said.contains("request timed out")) {
                 break;

@@ -55,8 +55,9 @@ void on_event(const el_event *event, void *user_data) {
         else
             say(USUALLY, "retrying: %s (%s)", event->message, el_status_name(event->status));
         break;
-    case EL_EVENT_ERROR:
-        say(ALWAYS, "the election cannot go on: %s (%s)", event->message, el_status_name(event->status));
+    case EL_EVENT_ENDED:
+        if (self->stage != LEAVING)
+            say(ALWAYS, "the election cannot go on: %s (%s)", event->message, el_status_name(event->status));
         break;
     }
 }

@@ -87,7 +87,6 @@ static void numbers_are_checked(void) {
     REFUSED(api = 1, "api", "1", "EL_API_V3");
     REFUSED(api = -1, "api", "-1", "EL_API_V3");
     REFUSED(on_store_reset = 3, "on_store_reset", "3", "EL_ON_STORE_RESET_STOP");
-    REFUSED(on_event = NULL, "on_event", "NULL", "give a function");
 }
 
 static void the_size_is_checked(void) {
@@ -110,6 +109,13 @@ static void the_size_is_checked(void) {
 }
 
 static void no_election_is_no_crash(void) {
+    el_event event;
+    CHECK(el_next(NULL, 0, &event, sizeof event) == EL_INVALID && strstr(el_last_error(), "election is NULL") != NULL);
+    CHECK(el_queue_next(NULL, 0, &event, sizeof event) == EL_INVALID && strstr(el_last_error(), "queue is NULL") != NULL);
+    CHECK(el_queue_new(NULL) == EL_INVALID && strstr(el_last_error(), "give a place for the new queue") != NULL);
+    CHECK(el_queue_fd(NULL) == EL_INVALID && el_queue_free(NULL) == EL_OK);
+    el_release(NULL);
+    el_hold(NULL);
     CHECK(el_poll(NULL, 0) == EL_INVALID && strstr(el_last_error(), "election is NULL") != NULL);
     CHECK(el_leader(NULL, NULL, 0, NULL) == EL_INVALID && el_fd(NULL) == EL_INVALID);
     CHECK(!el_is_leader(NULL) && el_token(NULL) == 0 && el_time_left_ms(NULL) == 0 && el_free(NULL) == EL_OK);
@@ -139,12 +145,40 @@ static void access_is_checked(void) {
     REFUSED(endpoints = &https; config.key_pem = "\xff", "key_pem", "byte 0", "UTF-8");
 }
 
+static void queues_are_checked(void) {
+    el_queue *queue = NULL;
+    CHECK(el_queue_new(&queue) == EL_OK && queue != NULL);
+    REFUSED(queue = queue, "on_event is set, and so is queue", "calls nothing", "leave one of them NULL");
+    el_config config = good();
+    config.key = "/queued";
+    config.on_event = NULL;
+    config.queue = queue;
+    el_election *election = NULL;
+    el_event event;
+    CHECK(el_start(&config, sizeof config, &election) == EL_OK);
+    CHECK(el_next(election, 0, &event, sizeof event) == EL_INVALID && strstr(el_last_error(), "el_queue_next") != NULL);
+    CHECK(el_poll(election, 0) == EL_INVALID && el_fd(election) == EL_INVALID);
+    CHECK(el_queue_next(queue, -2, &event, sizeof event) == EL_INVALID && strstr(el_last_error(), "timeout_ms is -2"));
+    CHECK(el_queue_next(queue, 0, NULL, sizeof event) == EL_INVALID && strstr(el_last_error(), "event is NULL"));
+    CHECK(el_queue_free(queue) == EL_BUSY && strstr(el_last_error(), "1 elections use the queue") != NULL);
+    CHECK(el_free(election) == EL_OK && el_queue_free(queue) == EL_OK);
+    config.queue = NULL;
+    CHECK(el_start(&config, sizeof config, &election) == EL_OK);
+    CHECK(el_poll(election, 0) == EL_INVALID && strstr(el_last_error(), "on_event is NULL") != NULL);
+    CHECK(el_free(election) == EL_OK);
+}
+
 /* With an election that runs: its network is touched from here on. */
 static void later_calls_are_checked(void) {
     told told = {0};
     el_election *election = start("/arguments/a", "one", &told);
     CHECK(el_poll(election, -2) == EL_INVALID && strstr(el_last_error(), "timeout_ms is -2") != NULL);
     CHECK(el_leader(election, NULL, 5, NULL) == EL_INVALID && strstr(el_last_error(), "buffer is NULL") != NULL);
+    el_event event;
+    CHECK(el_next(election, -2, &event, sizeof event) == EL_INVALID && strstr(el_last_error(), "timeout_ms is -2") != NULL);
+    CHECK(el_next(election, 0, NULL, sizeof event) == EL_INVALID && strstr(el_last_error(), "event is NULL") != NULL);
+    CHECK(el_next(election, 0, &event, 3) == EL_INVALID && strstr(el_last_error(), "event_size is 3; give sizeof(el_event)"));
+    queues_are_checked();
     REFUSED(key = "/arguments/a/b", "key", "/arguments/a/b", "rename");
     REFUSED(key = "/arguments", "key", "/arguments/a", "rename");
     CHECK(el_free(election) == EL_OK);

@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
     CHECK(two.token > one.token);
     poll_to_the_end(first);
     CHECK(el_poll(first, -1) == EL_STOPPED && el_poll(first, 0) == EL_STOPPED && is_readable(doorbell, 0));
-    CHECK(one.elected == 1 && one.unelected == 1 && one.error == 0);
+    CHECK(one.elected == 1 && one.unelected == 1 && one.ended == 1 && one.verdict == EL_OK);
     CHECK(el_free(first) == EL_OK);
 
     CHECK(el_is_leader(second) == 1);

@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
         for (int at = 0; at < CANDIDATES; at++) {
             if (asked[at].revents != 0)
                 CHECK(el_poll(elections[at], 0) >= 0);
-            CHECK(tolds[at].error == 0);
+            CHECK(tolds[at].ended == 0);
             leaders += el_is_leader(elections[at]);
         }
         CHECK(leaders <= 1);

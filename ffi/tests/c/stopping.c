@@ -18,6 +18,7 @@ static void from_the_callback(void) {
     el_election *election = start("/stop/callback", "one", &told);
     poll_to_the_end(election);
     CHECK(told.elected == 1 && told.unelected == 1 && told.leader == 0 && told.why == EL_STOPPED);
+    CHECK(told.ended == 1 && told.verdict == EL_OK && told.released == 1);
     CHECK(el_free(election) == EL_OK);
 }
 
@@ -128,7 +129,8 @@ static void never_polled_again(void) {
     poll_until(second, &two.elected, 1);
     CHECK(now_ms() >= begun + 1000);
     poll_to_the_end(first);
-    CHECK(one.unelected == 1 && el_free(first) == EL_OK && el_free(second) == EL_OK);
+    CHECK(one.unelected == 1 && one.why == EL_OVERRUN && one.ended == 1 && one.verdict == EL_OVERRUN);
+    CHECK(el_free(first) == EL_OK && el_free(second) == EL_OK);
 }
 
 /* A callback that was entered is waited for: told, and not polled again, the place is kept until el_free. */
@@ -147,6 +149,43 @@ static void told_and_not_polled_again(void) {
     CHECK(el_free(second) == EL_OK);
 }
 
+static void *release(void *election) {
+    el_release(election);
+    return NULL;
+}
+
+/* The work ends on another thread, while this one takes nothing. */
+static void released_by_another_thread(void) {
+    told one = {0}, two = {0};
+    el_election *first = start_slow("/stop/released", "one", &one, 0), *second = NULL;
+    poll_until(first, &one.leader, 1);
+    second = start_slow("/stop/released", "two", &two, 0);
+    poll_until(second, &two.leader, 1);
+    el_release(first);
+    CHECK(el_is_leader(first)); /* Before a stop it means nothing. */
+    el_stop(first);
+    CHECK(el_poll(first, 10000) == 1 && one.unelected == 1 && one.why == EL_STOPPED);
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, release, first) == 0);
+    poll_until(second, &two.elected, 1);
+    pthread_join(thread, NULL);
+    poll_to_the_end(first);
+    CHECK(one.ended == 1 && one.verdict == EL_OK && el_free(first) == EL_OK && el_free(second) == EL_OK);
+}
+
+/* Stopped in line: it never led. */
+static void stopped_in_line(void) {
+    told one = {0}, two = {0};
+    el_election *first = start_slow("/stop/line", "one", &one, 0), *second = NULL;
+    poll_until(first, &one.leader, 1);
+    second = start_slow("/stop/line", "two", &two, 0);
+    poll_until(second, &two.leader, 1);
+    el_stop(second);
+    poll_to_the_end(second);
+    CHECK(two.elected == 0 && two.unelected == 0 && two.ended == 1 && two.verdict == EL_STOPPED && two.released == 1);
+    CHECK(el_free(first) == EL_OK && el_free(second) == EL_OK);
+}
+
 int main(int argc, char **argv) {
     begin(argc, argv);
     struct sigaction action;
@@ -160,6 +199,8 @@ int main(int argc, char **argv) {
     by_free_alone();
     never_polled_again();
     told_and_not_polled_again();
+    released_by_another_thread();
+    stopped_in_line();
     nothing_is_left();
     return 0;
 }

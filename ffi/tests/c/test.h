@@ -28,9 +28,10 @@ static void check(int line, int holds, const char *condition) {
 
 /* What an election has told so far. */
 typedef struct told {
-    int elected, unelected, leader, retrying, well, error;
+    int elected, unelected, leader, retrying, well, ended;
     uint64_t token, leader_token;
-    int32_t why;
+    int32_t why, verdict;
+    uint32_t released;
     char name[64], endpoint[128], message[512];
     /* Does more with each event. */
     void (*also)(const el_event *event, struct told *told);
@@ -40,6 +41,7 @@ static void on_event(const el_event *event, void *user_data) {
     told *told = user_data;
     CHECK(event->size == sizeof *event && event->election != NULL);
     CHECK(event->name != NULL && event->endpoint != NULL && event->message != NULL);
+    CHECK(told->ended == 0);
     if (event->type == EL_EVENT_ELECTED) {
         told->elected++;
         told->token = event->token;
@@ -60,9 +62,10 @@ static void on_event(const el_event *event, void *user_data) {
         snprintf(told->endpoint, sizeof told->endpoint, "%s", event->endpoint);
         snprintf(told->message, sizeof told->message, "%s", event->message);
     } else {
-        CHECK(event->type == EL_EVENT_ERROR);
-        told->error++;
-        told->why = event->status;
+        CHECK(event->type == EL_EVENT_ENDED && (event->status == EL_OK) == (*event->message == '\0'));
+        told->ended++;
+        told->verdict = event->status;
+        told->released = event->released;
     }
     if (told->also != NULL)
         told->also(event, told);

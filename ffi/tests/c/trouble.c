@@ -17,7 +17,7 @@ static void is_told(const char *endpoint) {
         CHECK(el_poll(election, 1000) >= 0);
     CHECK(told.why == EL_UNREACHABLE && strcmp(told.endpoint, endpoint) == 0);
     CHECK(strstr(told.message, endpoint) != NULL);
-    CHECK(!el_is_leader(election) && told.elected == 0 && told.error == 0);
+    CHECK(!el_is_leader(election) && told.elected == 0 && told.ended == 0);
     begun = now_ms();
     el_stop(election);
     poll_to_the_end(election);

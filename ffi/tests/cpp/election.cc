@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <limits>
+#include <poll.h>
 #include <sys/wait.h>
 
 static_assert(!std::is_copy_constructible_v<election> && !std::is_copy_assignable_v<election>);
@@ -36,13 +37,13 @@ static void events_in_order() {
     me.emplace(long_config_of("/order", "one"), on);
     CHECK(*me && !me->is_leader() && !me->leader() && me->fd() >= 0);
     me->run();
-    CHECK(one.is({"elected", "leader one", "unelected EL_STOPPED"}));
+    CHECK(one.is({"elected", "leader one", "unelected EL_STOPPED", "ended EL_OK"}) && one.is_released);
     CHECK(!me->poll() && !me->poll(0ms) && !me->poll(-1ms) && !me->poll(std::chrono::milliseconds::max()));
     CHECK(!me->poll(std::chrono::hours::max()) && !me->poll(std::chrono::hours::min()));
     me->run();
     std::error_code code = errc::invalid;
     CHECK(!me->poll(1s, code) && !code);
-    CHECK(*me && one.events.size() == 3);
+    CHECK(*me && one.events.size() == 4);
 }
 
 // As in C, although the library had told who leads in the same call.
@@ -53,7 +54,7 @@ static void after_a_stop_nothing_but_unelected_is_told() {
     on.on_elected = [&](std::uint64_t) { me->stop(); };
     me.emplace(config_of("/stops", "one"), on);
     me->run();
-    CHECK(one.is({"unelected EL_STOPPED"}));
+    CHECK(one.is({"unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 static void timeouts_and_no_handlers() {
@@ -141,7 +142,7 @@ static void a_handler_throws() {
     CHECK(me.poll(0ms));
     me.stop();
     me.run();
-    CHECK(one.is({"elected", "leader", "unelected EL_STOPPED"}));
+    CHECK(one.is({"elected", "leader", "unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 // Loses its place and gets it again, so that unelected is followed by elected, and throws.
@@ -166,8 +167,7 @@ static void what_came_behind_an_exception(bool is_stopped_meanwhile) {
     if (is_stopped_meanwhile) {
         me.stop();
         me.run();
-        CHECK(std::count(one.events.begin(), one.events.end(), "elected") == 0);
-        CHECK(!one.has("unelected EL_STOPPED"));
+        CHECK(one.is({"unelected EL_KEY_LOST", "ended EL_KEY_LOST"}));
     } else {
         poll_until(me, one, "leader one");
         // The engine may not have known of its entry before.
@@ -175,7 +175,7 @@ static void what_came_behind_an_exception(bool is_stopped_meanwhile) {
         CHECK(one.is({"unelected EL_KEY_LOST", "elected", "leader one"}) && one.token > before);
         me.stop();
         me.run();
-        CHECK(one.events.back() == "unelected EL_STOPPED");
+        CHECK(one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
     }
 }
 
@@ -192,7 +192,7 @@ static void elected_is_told_to_one_who_leads() {
     poll_until(*me, one, "leader one");
     lose("/late");
     me->run();
-    CHECK(one.is({"elected", "leader one", "unelected EL_KEY_LOST"}));
+    CHECK(one.is({"elected", "leader one", "unelected EL_KEY_LOST", "ended EL_KEY_LOST"}));
 }
 
 // The same, when the term that came behind is lost as well: neither its begin nor its end is told.
@@ -235,7 +235,7 @@ static void moved_while_it_runs() {
     };
     first = election(config_of("/moved", "one"), on);
     first.run();
-    CHECK(one.is({"elected", "leader one", "unelected EL_STOPPED"}) && second && !second.poll());
+    CHECK(one.is({"elected", "leader one", "unelected EL_STOPPED", "ended EL_OK"}) && second && !second.poll());
 
     CHECK(!first && first.token() == 0 && first.time_left() == 0ms);
     first.stop();
@@ -331,7 +331,7 @@ static void one_at_a_time() {
     may_leave = true;
     me->stop();
     thread.join();
-    CHECK(one.is({"unelected EL_STOPPED"}));
+    CHECK(one.is({"unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 static void stopped_by_another_thread() {
@@ -348,7 +348,7 @@ static void stopped_by_another_thread() {
     });
     me.run();
     thread.join();
-    CHECK(one.events.back() == "unelected EL_STOPPED");
+    CHECK(one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 static election *interrupted;
@@ -373,7 +373,7 @@ static void stopped_by_a_signal() {
     me.run();
     thread.join();
     std::signal(SIGINT, SIG_DFL);
-    CHECK(one.is({"elected", "unelected EL_STOPPED"}));
+    CHECK(one.is({"elected", "unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 // A child has its parent's elections, but they run in the parent only.
@@ -398,7 +398,7 @@ static void forked() {
     CHECK(me->is_leader() && me->poll(0ms));
     me->stop();
     me->run();
-    CHECK(one.events.back() == "unelected EL_STOPPED");
+    CHECK(one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
 }
 
 #if __cplusplus >= 202002L
@@ -412,18 +412,149 @@ static void as_one_writes_it_in_cpp_20() {
 }
 #endif
 
-// A running election's place is kept until poll() is called again.
-static void the_place_is_kept_until_the_next_poll() {
+// An election that leads, and another one that waits.
+struct pair {
+    explicit pair(const std::string &key, std::chrono::milliseconds stop_timeout = 0ms) {
+        auto config = long_config_of(key, "one");
+        config.stop_timeout = stop_timeout;
+        first.emplace(config, one.handlers());
+        poll_until(*first, one, "leader one");
+        second.emplace(long_config_of(key, "two"), two.handlers());
+        poll_until(*second, two, "leader one");
+    }
+
     told one, two;
-    election first(long_config_of("/kept", "one"), one.handlers());
+    std::optional<election> first, second;
+};
+
+static void the_place_is_kept_until_the_next_poll() {
+    pair of("/kept");
+    of.first->stop();
+    CHECK(of.first->poll() && of.one.is({"elected", "leader one", "unelected EL_STOPPED"}));
+    CHECK(of.second->poll(300ms) && !of.two.has("elected"));
+    of.first->run();
+    CHECK(of.one.ends({"unelected EL_STOPPED", "ended EL_OK"}) && of.one.is_released);
+    poll_until(*of.second, of.two, "elected");
+}
+
+// The same, when on_unelected throws.
+static void the_place_is_kept_until_the_poll_after_an_exception() {
+    told one;
+    auto on = one.handlers();
+    std::optional<election> second;
+    on.on_unelected = [](const etcd_leader::error &) { throw 7; };
+    election first(long_config_of("/kept", "one"), on);
     poll_until(first, one, "leader one");
-    election second(long_config_of("/kept", "two"), two.handlers());
-    poll_until(second, two, "leader one");
+    told two;
+    second.emplace(long_config_of("/kept", "two"), two.handlers());
+    poll_until(*second, two, "leader one");
     first.stop();
-    poll_until(first, one, "unelected EL_STOPPED");
-    CHECK(second.poll(300ms) && !two.has("elected"));
+    try {
+        first.poll();
+        check(__LINE__, false, "it throws");
+    } catch (int) {
+    }
+    CHECK(second->poll(300ms) && !two.has("elected"));
     first.run();
-    poll_until(second, two, "elected");
+    CHECK(one.events.back() == "ended EL_OK");
+    poll_until(*second, two, "elected");
+}
+
+static bool is_readable(const election &one, std::chrono::milliseconds timeout) {
+    pollfd asked = {one.fd(), POLLIN, 0};
+    const int found = ::poll(&asked, 1, static_cast<int>(timeout.count()));
+    CHECK(found >= 0 || errno == EINTR);
+    return found > 0;
+}
+
+// In an event loop, with the work on a thread of its own.
+static void the_place_is_kept_until_release() {
+    pair of("/loop");
+    of.first->release(); // Before a stop it does nothing.
+    CHECK(of.first->is_leader() && !is_readable(*of.first, 0ms));
+    std::thread([&] { of.first->stop(); }).join();
+    while (!of.one.has("unelected EL_STOPPED"))
+        CHECK(is_readable(*of.first, 60s) && of.first->poll(0ms));
+    CHECK(!is_readable(*of.first, 300ms) && of.second->poll(0ms) && !of.two.has("elected"));
+    std::thread([&] { of.first->release(); }).join();
+    CHECK(is_readable(*of.first, 60s) && !of.first->poll(0ms));
+    CHECK(of.one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
+    poll_until(*of.second, of.two, "elected");
+}
+
+// Until it has heard of what happened on etcd before.
+static void waits_for_the_engine(const std::string &key) {
+    told other;
+    election me(long_config_of(key, "other"), other.handlers());
+    poll_until(me, other, "elected");
+}
+
+static void lost_while_the_work_ends() {
+    pair of("/ends");
+    of.first->stop();
+    poll_until(*of.first, of.one, "unelected EL_STOPPED");
+    etcdctl("del --prefix /ends/");
+    poll_until(*of.second, of.two, "elected");
+    waits_for_the_engine("/other");
+    of.first->run();
+    CHECK(of.one.ends({"unelected EL_STOPPED", "ended EL_KEY_LOST"}));
+    CHECK(of.one.reason.find("deleted") != std::string::npos);
+}
+
+// Once on_unelected was told, the work takes as long as it needs.
+static void the_place_is_kept_beyond_stop_timeout() {
+    pair of("/patience", 300ms);
+    of.first->stop();
+    poll_until(*of.first, of.one, "unelected EL_STOPPED");
+    CHECK(of.second->poll(900ms) && !of.two.has("elected"));
+    of.first->run();
+    CHECK(of.one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
+    poll_until(*of.second, of.two, "elected");
+}
+
+static void not_polled_within_stop_timeout() {
+    pair of("/overrun", 500ms);
+    of.first->stop();
+    poll_until(*of.second, of.two, "elected");
+    of.first->run();
+    CHECK(of.one.ends({"unelected EL_OVERRUN", "ended EL_OVERRUN"}));
+}
+
+static void stopped_before_it_led() {
+    pair of("/never");
+    of.second->stop();
+    of.second->run();
+    CHECK(of.two.is({"leader one", "ended EL_STOPPED"}) && of.two.is_released && of.first->is_leader());
+}
+
+static void the_last_handler_throws() {
+    told one;
+    auto on = one.handlers();
+    on.on_ended = [](const etcd_leader::ended &) { throw 7; };
+    election me(long_config_of("/last", "one"), on);
+    me.stop();
+    std::string caught;
+    try {
+        me.run();
+    } catch (int) {
+        caught = "7";
+    }
+    CHECK(caught == "7" && !me.poll());
+}
+
+static void destroyed_in_its_last_handler() {
+    std::optional<election> me;
+    etcd_leader::handlers on;
+    std::error_code why;
+    on.on_ended = [&](const etcd_leader::ended &how) {
+        me.reset();
+        why = how.why;
+        CHECK(!how.message.empty());
+    };
+    me.emplace(long_config_of("/last", "one"), on);
+    me->stop();
+    me->run();
+    CHECK(!me && why == errc::stopped);
 }
 
 static void what_cannot_go_on() {
@@ -432,7 +563,7 @@ static void what_cannot_go_on() {
     told one;
     election heard(config, one.handlers());
     heard.run();
-    CHECK(one.has("error EL_UNSUPPORTED") && one.reason.find("enable-v2") != std::string::npos);
+    CHECK(one.is({"ended EL_UNSUPPORTED"}) && one.reason.find("enable-v2") != std::string::npos);
 
     election unheard(config);
     REFUSES(errc::unsupported, unheard.run());
@@ -553,6 +684,14 @@ int main(int, char **argv) {
     as_one_writes_it_in_cpp_20();
 #endif
     the_place_is_kept_until_the_next_poll();
+    the_place_is_kept_until_the_poll_after_an_exception();
+    the_place_is_kept_until_release();
+    lost_while_the_work_ends();
+    the_place_is_kept_beyond_stop_timeout();
+    not_polled_within_stop_timeout();
+    stopped_before_it_led();
+    the_last_handler_throws();
+    destroyed_in_its_last_handler();
     what_cannot_go_on();
     nothing_is_left();
     return 0;

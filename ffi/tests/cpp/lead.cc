@@ -61,7 +61,7 @@ static void handlers_are_told_as_ever() {
         while (now.token() != me.token())
             std::this_thread::yield();
     }));
-    CHECK(one.events.front() == "elected" && one.events.back() == "unelected EL_STOPPED");
+    CHECK(one.events.front() == "elected" && one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
     // That was its only term.
     CHECK(!me.is_leader() && !me.poll());
     REFUSES(errc::stopped, me.lead(never));
@@ -100,7 +100,7 @@ static void throws_what_the_work_threw() {
     } catch (const std::runtime_error &error) {
         caught = error.what();
     }
-    CHECK(caught == "a mishap" && one.events.back() == "unelected EL_STOPPED");
+    CHECK(caught == "a mishap" && one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
     poll_until(second, two, "elected");
 }
 
@@ -124,8 +124,25 @@ static void is_lost_while_the_work_is_done(bool throws) {
     } catch (const std::logic_error &) {
         CHECK(throws);
     }
-    CHECK(has_ended && one.has("unelected EL_KEY_LOST") && !me.poll());
+    CHECK(has_ended && one.ends({"unelected EL_KEY_LOST", "ended EL_KEY_LOST"}) && !me.poll());
     is_free("/lost");
+}
+
+// The same after a stop, which the work hears of first.
+static void is_lost_while_the_work_ends() {
+    told one;
+    bool has_ended = false;
+    election me(long_config_of("/ends", "one"), one.handlers());
+    REFUSES(errc::key_lost, me.lead(answer([&](const term &now) {
+        me.stop();
+        CHECK(now.wait() && now.reason() == errc::stopped);
+        etcdctl("del --prefix /ends");
+        // What another candidate hears of etcd after that, the library has heard of it too.
+        is_free("/ends");
+        has_ended = true;
+        return 8;
+    })));
+    CHECK(has_ended && one.ends({"unelected EL_STOPPED", "ended EL_KEY_LOST"}));
 }
 
 // Frozen past its ttl, the work hears the truth from its first question on, though nobody was told yet.
@@ -168,7 +185,7 @@ static void the_successor_leads_when_the_work_has_ended() {
             CHECK(second.poll(50ms) && !two.has("elected"));
         return 6;
     }));
-    CHECK(given == 6 && one.events.back() == "unelected EL_STOPPED");
+    CHECK(given == 6 && one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
     poll_until(second, two, "elected");
 }
 
@@ -200,6 +217,26 @@ static void what_is_local_to_the_thread_of_the_work_ends_before_the_place_goes()
     CHECK(was_gone);
 }
 
+// The place goes when the work has ended, although nobody hears of that yet.
+static void a_handler_takes_longer_than_the_work() {
+    told one, two;
+    election second;
+    std::atomic<bool> waits{false};
+    auto on = one.handlers();
+    on.on_leader = [&](const std::string &, std::uint64_t) {
+        while (!waits)
+            std::this_thread::yield();
+        poll_until(second, two, "elected");
+    };
+    const auto given = election(config_of("/handler", "one"), on).lead(answer([&](const term &) {
+        second = election(config_of("/handler", "two"), two.handlers());
+        poll_until(second, two, "leader one");
+        waits = true;
+        return 9;
+    }));
+    CHECK(given == 9 && one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
+}
+
 static void the_work_is_waited_for_no_longer_than_stop_timeout() {
     told two;
     auto config = long_config_of("/hangs", "one");
@@ -217,7 +254,7 @@ static void the_work_is_waited_for_no_longer_than_stop_timeout() {
         }));
         check(__LINE__, false, "it was late");
     } catch (const etcd_leader::error &error) {
-        CHECK(error.code() == errc::stopped && std::strstr(error.what(), "stop_timeout") != nullptr);
+        CHECK(error.code() == errc::overrun && std::strstr(error.what(), "stop_timeout") != nullptr);
     }
     CHECK(has_ended);
 }
@@ -257,6 +294,13 @@ static void stopped_while_it_waits() {
 #endif
     second.reset();
     CHECK(first.is_leader());
+
+    // It led once, and was stopped before there was any work.
+    first.stop();
+    poll_until(first, one, "unelected EL_STOPPED");
+    REFUSES(errc::stopped, first.lead(never));
+    CHECK(one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
+    is_free("/waits");
 }
 
 static void stopped_while_it_leads() {
@@ -326,7 +370,7 @@ static void a_handler_throws() {
     } catch (const std::logic_error &error) {
         caught = error.what();
     }
-    CHECK(caught == "elected" && one.events.back() == "unelected EL_STOPPED");
+    CHECK(caught == "elected" && one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
 
     // When the work has ended.
     on = one.handlers();
@@ -339,25 +383,38 @@ static void a_handler_throws() {
     CHECK(caught == "unelected");
     is_free("/mishap");
 
-    // While the work is done: it is stopped, and waited for. The first that was thrown comes out.
-    bool has_ended = false;
+    // While the work is done: it is stopped, and waited for. What it throws comes out, else what a handler throws.
     std::atomic<bool> may_throw{false};
     on.on_unelected = [&](const etcd_leader::error &reason) {
         while (!may_throw)
             std::this_thread::yield();
         throw std::logic_error(reason.code().message());
     };
-    try {
-        election(long_config_of("/mishap", "one"), on).lead(work([&](const term &now) {
-            etcdctl("del --prefix /mishap");
-            CHECK(now.wait());
-            may_throw = true;
-            has_ended = true;
-        }));
-    } catch (const etcd_leader::error &error) {
-        caught = error.code().message();
+    for (const bool throws : {false, true}) {
+        bool has_ended = false;
+        may_throw = false;
+        try {
+            election(long_config_of("/mishap", "one"), on).lead(work([&](const term &now) {
+                etcdctl("del --prefix /mishap");
+                CHECK(now.wait());
+                may_throw = true;
+                has_ended = true;
+                if (throws)
+                    throw std::logic_error("the work");
+            }));
+        } catch (const std::logic_error &error) {
+            caught = error.what();
+        }
+        CHECK(caught == (throws ? "the work" : "EL_KEY_LOST") && has_ended);
     }
-    CHECK(caught == "EL_KEY_LOST" && has_ended);
+    on = one.handlers();
+    on.on_ended = [](const etcd_leader::ended &) { throw std::logic_error("ended"); };
+    try {
+        election(long_config_of("/mishap", "one"), on).lead(nothing);
+    } catch (const std::logic_error &error) {
+        caught = error.what();
+    }
+    CHECK(caught == "ended");
 }
 
 static void it_cannot_go_on() {
@@ -365,7 +422,7 @@ static void it_cannot_go_on() {
     config.api = etcd_leader::api::v2; // Which this etcd has not.
     told one;
     REFUSES(errc::unsupported, election(config, one.handlers()).lead(never));
-    CHECK(one.has("error EL_UNSUPPORTED"));
+    CHECK(one.is({"ended EL_UNSUPPORTED"}));
     REFUSES(errc::unsupported, election(config).lead(never));
 }
 
@@ -441,8 +498,10 @@ int main(int, char **argv) {
     throws_what_the_work_threw();
     is_lost_while_the_work_is_done(false);
     is_lost_while_the_work_is_done(true);
+    is_lost_while_the_work_ends();
     the_successor_leads_when_the_work_has_ended();
     what_is_local_to_the_thread_of_the_work_ends_before_the_place_goes();
+    a_handler_takes_longer_than_the_work();
     the_work_is_waited_for_no_longer_than_stop_timeout();
     stopped_while_it_waits();
     stopped_while_it_leads();

@@ -14,7 +14,7 @@ int main(int, char **argv) {
     poll_until(me, mine, "leader one");
     const auto token = mine.token;
     CHECK(part_leads(std::move(me), [](const etcd_leader::term &now) { return now.stop_requested(); }) == token);
-    CHECK(mine.events.back() == "unelected EL_STOPPED");
+    CHECK(mine.ends({"unelected EL_STOPPED", "ended EL_OK"}));
 
     REFUSES(errc::key_lost, part_leads(election(config_of("/parts", "one")), [](const etcd_leader::term &now) {
         etcdctl("del --prefix /parts");

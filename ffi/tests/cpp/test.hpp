@@ -101,6 +101,7 @@ struct told {
     std::vector<std::string> events;
     std::uint64_t token = 0;
     std::string reason;
+    bool is_released = false;
 
     etcd_leader::handlers handlers() {
         etcd_leader::handlers on;
@@ -116,7 +117,12 @@ struct told {
             events.back() += " " + at;
         };
         on.on_retried = [this] { events.emplace_back("retried"); };
-        on.on_error = [this](const etcd_leader::error &why) { note("error", why); };
+        on.on_ended = [this](const etcd_leader::ended &how) {
+            events.push_back("ended " + how.why.message());
+            reason = how.message;
+            CHECK(how.why.category() == etcd_leader::category() && reason.empty() == !how.why);
+            is_released = how.released;
+        };
         return on;
     }
 
@@ -127,6 +133,9 @@ struct told {
 
     bool has(const std::string &event) const { return std::find(events.begin(), events.end(), event) != events.end(); }
     bool is(const std::vector<std::string> &expected) const { return events == expected; }
+    bool ends(const std::vector<std::string> &expected) const {
+        return events.size() >= expected.size() && std::equal(expected.rbegin(), expected.rend(), events.rbegin());
+    }
 };
 
 // Polls until it has told this.

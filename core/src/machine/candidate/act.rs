@@ -34,8 +34,8 @@ impl Candidate {
             return;
         }
         let leave = if self.wish == Wish::Leave { self.place.as_ref().map(|place| place.revision) } else { None };
-        // The rest of our entry keeps others from leading. It has to, until the user has heard (law 6).
-        let burn = self.burn.filter(|_| !matches!(self.wish, Wish::Hold(_)));
+        // The rest of our entry keeps others from leading. It has to, until the user's work has ended (law 6).
+        let burn = self.burn.filter(|_| self.wish != Wish::Hold);
         let (verb, op) = if let Some(revision) = burn.or(leave) {
             if leave == Some(revision) {
                 self.forget_place(out);
@@ -61,7 +61,7 @@ impl Candidate {
                 Api::V3 => Op::Join { prefix, own, name, lease },
             };
             (Verb::Join, op)
-        } else if let (Some(old), false) = (self.left_behind.first().cloned(), matches!(self.wish, Wish::Hold(_))) {
+        } else if let (Some(old), false) = (self.left_behind.first().cloned(), self.wish == Wish::Hold) {
             (Verb::Clear, Op::Leave { key: old.key, revision: old.revision })
         } else if let (true, Some(place)) = (self.must_look, &self.place) {
             (self.must_look, self.look_at) = (false, Time::NEVER);

@@ -29,8 +29,6 @@ pub(in crate::machine) struct Pace {
     pub(in crate::machine) certain: Duration,
     /// The longest wait between retries.
     pub(in crate::machine) backoff_cap: Duration,
-    /// How long a stop waits for the user.
-    pub(in crate::machine) stop_timeout: Duration,
     /// v2: each request costs etcd the check of our password, some 70 ms of a processor.
     pub(in crate::machine) checks_passwords: bool,
     /// Among so many candidates each watches the leader's end.

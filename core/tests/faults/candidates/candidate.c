@@ -29,6 +29,7 @@ static struct timespec work;
 /* The token that the naive one goes by, and the last one that the shameless one has heard of. */
 static _Atomic uint64_t believed, heard = 1;
 static _Atomic int is_over;
+static volatile sig_atomic_t is_stopped;
 static int line;
 
 static int64_t now_ns(void) {
@@ -107,14 +108,15 @@ static void on_event(const el_event *event, void *user_data) {
     case EL_EVENT_RETRYING:
         dprintf(1, "E %" PRId64 " retrying %s %s\n", now, el_status_name(event->status), event->message);
         break;
-    case EL_EVENT_ERROR:
-        dprintf(1, "E %" PRId64 " error %s %s\n", now, el_status_name(event->status), event->message);
+    case EL_EVENT_ENDED:
+        dprintf(1, "E %" PRId64 " %s %s %s\n", now, is_stopped ? "ended" : "error", el_status_name(event->status), event->message);
         break;
     }
 }
 
 static void on_signal(int number) {
     (void)number;
+    is_stopped = 1;
     el_stop(election);
 }
 

@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 
-from etcd_leader import Elected, Election, Failed, Leader, Retrying, Unelected
+from etcd_leader import Elected, Election, Ended, Leader, Retrying, Unelected
 
 PACE_S = 0.02
 now = time.monotonic_ns
+is_stopped = threading.Event()
 
 
 def say(words):
@@ -30,8 +31,8 @@ def tell(event):
         words = f"leader {event.name or ''}"
     elif isinstance(event, Retrying):
         words = f"retrying {event.code} {event.message}"
-    elif isinstance(event, Failed):
-        words = f"error {event.code} {event.message}"
+    elif isinstance(event, Ended):
+        words = f"{'ended' if is_stopped.is_set() else 'error'} {event.code} {event.message}"
     else:
         words = "retrying EL_OK"
     say(f"E {now()} {words}")
@@ -76,7 +77,11 @@ def main(judge, register, api, endpoints, key, name, ttl):
     threads = [threading.Thread(target=work) for work in (sample, write)]
     for thread in threads:
         thread.start()
-    signal.signal(signal.SIGTERM, lambda number, frame: election.stop())
+    def stop(number, frame):
+        is_stopped.set()
+        election.stop()
+
+    signal.signal(signal.SIGTERM, stop)
     while election.poll():
         pass
     is_over.set()

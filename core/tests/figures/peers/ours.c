@@ -47,7 +47,7 @@ static void on_event(const el_event *event, void *user_data) {
         printf("@ elected %" PRIu64 " %s\n", one->since, one->name);
     } else if (event->type == EL_EVENT_LEADER && event->token != 0) {
         knows(one, event->name);
-    } else if (event->type == EL_EVENT_ERROR) {
+    } else if (event->type == EL_EVENT_ENDED && event->status != EL_OK && event->status != EL_STOPPED) {
         fail("failed");
     }
 }
