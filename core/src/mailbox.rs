@@ -148,6 +148,10 @@ impl Mailbox {
     /// The user asked to stop at this time: from then on only Unelected and Ended are told.
     pub fn stop(&mut self, at: Time) {
         if self.stopped_at.is_none() {
+            if self.led.is_some() && self.led != self.term(at) {
+                // Though nobody has taken it yet, the term was over before.
+                self.handover.lose(self.why_lost());
+            }
             self.stopped_at = Some(at);
             self.handover.stop(at, self.led.is_some());
         }

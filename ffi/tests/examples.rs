@@ -234,7 +234,8 @@ fn epoll() {
     running.says("one leads");
     input.write_all(b"stop\n").expect("written");
     assert!(running.ends().success(), "{}", running.said());
-    assert!(running.said().ends_with("unelected: the election was asked to stop\n"), "{}", running.said());
+    let end = "unelected: the election was asked to stop\nthe end (EL_OK)\n";
+    assert!(running.said().ends_with(end), "{}", running.said());
 
     // The end of the input is the end of the election too.
     let mut running = workshop.start(&program, Way::Plain, &[&cluster.urls()[0], "/epoll", "two"]);

@@ -153,6 +153,24 @@ fn after_stop_only_unelected_and_the_end() {
 }
 
 #[test]
+fn what_was_lost_before_the_stop_is_the_verdict_though_the_work_ended_before_it_was_told() {
+    for (report, over, why) in
+        [(Some(out(ErrorKind::KeyLost)), None, "KeyLost"), (None, Some(7), "Deadline"), (None, None, "held to the end")]
+    {
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 5), at(0));
+        told(&mut mailbox, 1);
+        report.map(|report| mailbox.set(report, at(2)));
+        over.map(|token| mailbox.end_term(token));
+        mailbox.stop(at(3));
+        mailbox.release(at(3));
+        mailbox.set(Report { ended: true, ..out(ErrorKind::Stopped) }, at(4));
+        let said = told(&mut mailbox, 4);
+        assert!(said[1].ends_with(why), "{said:?}");
+    }
+}
+
+#[test]
 fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
     for (lost, report, why) in
         [("by the clock", None, "Deadline"), ("by a fact", Some(out(ErrorKind::KeyLost)), "KeyLost")]

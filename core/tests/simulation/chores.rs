@@ -152,6 +152,11 @@ impl World {
             // The user takes Unelected at once or late, or never; its work ends soon or late.
             let taken = if self.rng.permille(800) { self.rng.below(5 * MS) } else { self.rng.below(2 * self.ttl()) };
             let works = if self.rng.permille(700) { self.rng.below(20 * MS) } else { self.rng.below(2 * self.ttl()) };
+            if self.rng.permille(100) {
+                // The work ends elsewhere, perhaps before Unelected is taken.
+                let ends = self.rng.below(20 * MS);
+                self.after(ends, Ev::Chore { proc, inc, chore: Chore::Release { cand } });
+            }
             if self.ending || self.rng.permille(900) {
                 let taken = if self.ending { taken.min(20 * MS) } else { taken };
                 let works = if self.ending { works.min(50 * MS) } else { works };
@@ -186,7 +191,7 @@ impl World {
 
     fn release(&mut self, proc: usize, cand: usize) {
         let (inc, now) = (self.procs[proc].inc, self.local(proc));
-        if !self.procs[proc].cands[cand].user.is_working() || self.procs[proc].crew.is_none() {
+        if !self.procs[proc].cands[cand].user.may_release() || self.procs[proc].crew.is_none() {
             return;
         }
         note!(self, "p{proc} work of {cand} has ended");

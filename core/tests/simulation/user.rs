@@ -159,6 +159,11 @@ impl User {
         self.has_taken && self.held.is_none() && self.mailbox.holds()
     }
 
+    /// Whether it can say that the work has ended: otherwise it comes for the next event.
+    pub(crate) fn may_release(&self) -> bool {
+        self.is_working() || (!self.in_turn && self.held.is_none() && self.mailbox.holds())
+    }
+
     /// The work has ended. `held`: the candidate claims to lead at this moment.
     pub(crate) fn release(&mut self, held: bool, now: Time) {
         self.held = Some(held);

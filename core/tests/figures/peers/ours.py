@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Dict
 
-from etcd_leader import Elected, Election, Event, Failed, Leader
+from etcd_leader import Elected, Election, Ended, Event, Leader
 
 url, key, number, count = sys.argv[1:]
 selector = selectors.DefaultSelector()
@@ -32,7 +32,7 @@ class One:
             say("elected", self.since, self.name)
         elif isinstance(event, Leader) and event.name:
             self.leader, self.since = event.name, now()
-        elif isinstance(event, Failed):
+        elif isinstance(event, Ended) and event.code not in ("EL_OK", "EL_STOPPED"):
             raise SystemExit(event.message)
 
     def stop(self) -> None:
