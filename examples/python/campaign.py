@@ -14,7 +14,7 @@ import sys
 from types import FrameType
 from typing import List, Optional
 
-from etcd_leader import Elected, Election, EtcdLeaderError, Event, Failed, Leader, Recovered, Retrying, Unelected
+from etcd_leader import Elected, Election, EtcdLeaderError, Event, Leader, Recovered, Retrying, Unelected
 
 
 def words(event: Event) -> str:
@@ -28,7 +28,7 @@ def words(event: Event) -> str:
         return f"retrying ({event.code}): {event.message}"
     if isinstance(event, Recovered):
         return "all is well again"
-    return f"the end ({event.code}): {event.message}"
+    return f"the end ({event.code}) {event.message}".rstrip()  # EL_OK: nobody else led before the work had ended.
 
 
 def main(program: str, arguments: List[str]) -> int:
@@ -40,13 +40,10 @@ def main(program: str, arguments: List[str]) -> int:
         print(f"usage: {program} [--v2] endpoint[,endpoint...] key name [ttl in seconds]", file=sys.stderr)
         return 2
     endpoints, key, name = arguments[:3]
-    status = 0
+    is_stopped = False
 
     def on_event(event: Event) -> None:
-        nonlocal status
         print(f"{name}: {words(event)}", flush=True)
-        if isinstance(event, Failed):
-            status = 1
 
     try:
         ttl = int(arguments[3]) if len(arguments) > 3 else 0
@@ -56,6 +53,8 @@ def main(program: str, arguments: List[str]) -> int:
         return 2
 
     def on_signal(number: int, frame: Optional[FrameType]) -> None:
+        nonlocal is_stopped
+        is_stopped = True
         election.stop()
 
     signal.signal(signal.SIGINT, on_signal)
@@ -63,7 +62,8 @@ def main(program: str, arguments: List[str]) -> int:
     while election.poll():
         pass
     election.close()
-    return status
+    # Nothing but a stop ends an election that can go on.
+    return 0 if is_stopped else 1
 
 
 if __name__ == "__main__":

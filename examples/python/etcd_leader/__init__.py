@@ -19,9 +19,10 @@ from ._errors import (
     InvalidTypeError,
     LibraryError,
     LostError,
+    OverrunError,
     StoppedError,
 )
-from ._events import Elected, Event, Failed, Leader, Recovered, Retrying, Unelected
+from ._events import Elected, Ended, Event, Leader, Recovered, Retrying, Unelected
 from ._lead import Lead
 from ._library import load as load_library
 from ._settings import Effective
@@ -37,9 +38,9 @@ __all__ = [
     "Effective",
     "Elected",
     "Election",
+    "Ended",
     "EtcdLeaderError",
     "Event",
-    "Failed",
     "ForkedError",
     "InvalidError",
     "InvalidTypeError",
@@ -48,6 +49,7 @@ __all__ = [
     "LibraryError",
     "Loss",
     "LostError",
+    "OverrunError",
     "Recovered",
     "Retrying",
     "StoppedError",

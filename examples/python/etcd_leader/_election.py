@@ -18,6 +18,7 @@ from ._library import StrPath
 from ._run import Run
 from ._settings import Effective, OnEvent, Pem, Settings, callback, places, seconds, secret
 from ._term import AsyncTerm, Term
+from ._turn import Claim
 
 T = TypeVar("T")
 
@@ -55,8 +56,8 @@ class Election:
     step_down_ms        How long before the certain end of the lease leading ends by itself; 0: a fifth of the ttl.
     request_timeout_ms  How long a server may be silent before another one is asked too, from 20. Twice that must fit between a
                         renewal and stepping down; 0: as much as fits, at most 5,000.
-    stop_timeout_ms     How long a stop waits for the work to end, and for etcd to take the place away, up to an hour; 0: the
-                        ttl.
+    stop_timeout_ms     How long a stop waits for you to hear of it (in `lead()`: for the work to end), and then for etcd to take
+                        the place away, up to an hour; 0: the ttl.
     on_store_reset      When the store has gone back in time (wiped, or restored from a backup): "continue" reports it, lets
                         nobody of ours lead for a ttl and the margin, and goes on; "stop" ends with `EL_STORE_RESET`.
     username, password  A user of etcd's. The password appears in no message, repr or traceback of ours.
@@ -150,22 +151,24 @@ class Election:
     def poll(self, timeout: Optional[float] = None) -> bool:
         """Tells the callback what is due; if that is nothing, waits for it, for `timeout` seconds at most, or for ever.
 
-        False once the election has ended and all was told; so loop while it is true. After a `stop()` a leader is told
-        `Unelected`, and the call returns; calling it AGAIN says "I have ended the leading work", and gives the place up.
+        False once `Ended` was told; so loop while it is true. After a `stop()` a leader is told `Unelected`, and the call
+        returns; calling it AGAIN says "I have ended the leading work", and gives the place up.
         Polling late costs freshness, never safety: nobody is told `Elected` who does not lead at that moment. Ctrl-C, and
         what else a signal handler raises, ends the wait.
         """
         limit = seconds("timeout", timeout)
-        return self._started().poll(None if limit is None else time.monotonic() + limit)
+        run = self._started()
+        # The callback may have started it again.
+        return run.poll(None if limit is None else time.monotonic() + limit) or self._run is not run
 
     def stop(self) -> None:
         """Asks for the end. From its return on `is_leader` is false on every thread. Never blocks and never calls back; for
         any thread, the callback and signal handlers. The place is given up when you come back for the next event after
         `Unelected`, or when `stop_timeout_ms` has passed without anybody having come for that; if we did not lead, at once.
-        """
+        `Unelected` and `Ended` are all that is told from then on."""
         run = self._run
         if run is not None:
-            run.stop()
+            run.handle.stop()
 
     def close(self) -> None:
         """Ends it, if that is left to do, and frees it. Tells nothing, and is itself the word that the leading work has ended.
@@ -205,7 +208,7 @@ class Election:
     # Events, one by one.
 
     def __iter__(self) -> Iterator[Event]:
-        """The events, until the end. After `Unelected` with `EL_STOPPED` the place is given up when the loop comes back."""
+        """The events, up to `Ended`. After `Unelected` with `EL_STOPPED` the place is given up when the loop comes back."""
         event = self._started().wait_next()
         while event is not None:
             yield event
@@ -216,10 +219,9 @@ class Election:
         return _Events(self)
 
     def fileno(self) -> int:
-        """A descriptor that is readable while `poll(0)` has something to tell, and once the election has ended, for your own
-        select, poll or epoll. After a `stop()` it is not readable while your leading work ends: call `poll(0)` by yourself
-        when it has. It stays the library's: never read from it or close it, and take it out of your loop before the election
-        is closed."""
+        """A descriptor that is readable while `poll(0)` has something to tell, for your own select, poll or epoll. It is not
+        readable after `Ended`, nor, after a `stop()`, while your leading work ends: call `poll(0)` by yourself when it has. It
+        stays the library's: never read from it or close it, and take it out of your loop before the election is closed."""
         return self._started().handle.fd()
 
     # One term.
@@ -236,8 +238,8 @@ class Election:
     def lead(self, work: Optional[Callable[[Any], Any]] = None) -> Any:
         """Leads once: starts if it does not run, waits until we lead, does the work, and stops; the place is given up only when
         the work has ended (or `stop_timeout_ms` after a `stop()` from elsewhere). A place that is lost after a stop, since
-        etcd is out of reach or its key was deleted, is lost without a word: tidy up quickly, and send the token along to
-        the last write.
+        etcd is out of reach or its key was deleted, is lost without a word to the work; what leaves the block says so. Tidy
+        up quickly, and send the token along to the last write.
 
             with election.lead() as term:               or    election.lead(work)
             async with election.lead() as term:         or    await election.lead(work)    where `async def work(term)`
@@ -248,8 +250,9 @@ class Election:
 
         * what the work raised, if it is something else;
         * a `LostError`, also if the work ended well, if the lead was lost meanwhile; another may lead since;
-        * a `StoppedError` if the election was stopped before we led, or if the work was cancelled because of a stop (while
-          it cleans up the place is still kept), or if it ended later than `stop_timeout_ms` after one;
+        * a `StoppedError` if the election was stopped before the work began, or if the work was cancelled because of a stop
+          (while it cleans up the place is still kept);
+        * an `OverrunError`, which is a `StoppedError`, if the work ended later than `stop_timeout_ms` after a stop;
         * another `EtcdLeaderError` if the election cannot go on; `BusyError` while another call is under way.
 
         Before Python 3.11 nobody can tell who has cancelled a task: one that you cancel while it cleans up after a loss gets
@@ -274,7 +277,7 @@ class Election:
         async with self.lead() as term:
             return await work(term)
 
-    def _begin_lead(self) -> Tuple[Run, threading.Lock]:
+    def _begin_lead(self) -> Tuple[Run, Claim]:
         run = self.start()._started()
         claim = run.turn.take()
         if claim is None:
@@ -298,23 +301,21 @@ class Election:
     @property
     def token(self) -> Optional[int]:
         """The token of our term if we lead at this moment, else `None`. `election.token == t` asks: still in that term?"""
-        run = self._here
-        token = run.handle.token() if run is not None else 0
-        return token if run is not None and run.sees(token) else None
+        run = self._run
+        return (run.handle.token() if run is not None else 0) or None
 
     @property
     def time_left(self) -> float:
         """For how many seconds from now leading is certain even if nothing more is heard of etcd; 0.0 if we do not lead."""
-        run = self._here
-        return run.handle.time_left_ms() / 1000 if run is not None and run.sees(run.handle.token()) else 0.0
+        run = self._run
+        return run.handle.time_left_ms() / 1000 if run is not None else 0.0
 
     @property
     def leader(self) -> Optional[str]:
         """Who leads, as far as is known: our own name while we do. `None`: nobody is known to."""
-        run = self._here
+        run = self._run
         name, token = run.handle.leader() if run is not None else ("", 0)
-        is_hidden = run is not None and token == run.handle.token() and not run.sees(token)
-        return name if token and not is_hidden else None
+        return name if token else None
 
     @property
     def settings(self) -> Effective:

@@ -30,6 +30,7 @@ CODES: Dict[str, str] = {
     "EL_NOT_A_DIRECTORY": "on API v2 the election's key holds a value, so that no members can live under it",
     "EL_UNTRUSTED": "the member's certificate is not trusted, or it does not trust ours; the message says which and why",
     "EL_CLOCK_SKEW": "the clocks of etcd's members differ so much that entries of API v2 expire early; set the clocks",
+    "EL_OVERRUN": "stop_timeout_ms passed after a stop before the leading work had ended: the place was given up meanwhile",
 }
 
 
@@ -65,8 +66,13 @@ class ForkedError(EtcdLeaderError, RuntimeError):
     """`EL_FORKED`: the election was started before a fork, and this is the child; `start()` begins a new one."""
 
 
+class OverrunError(StoppedError):
+    """`EL_OVERRUN`, from `lead()`: the election was stopped, and the work ended later than `stop_timeout_ms` after that. The
+    place was given up meanwhile, so another may lead since."""
+
+
 class LostError(EtcdLeaderError):
-    """From `lead()`: the lead was lost before the work had ended. `code` and `message` say why."""
+    """From `lead()`: the lead was lost before the work had ended. `code` and `message` say why; another may lead since."""
 
 
 class LibraryError(EtcdLeaderError, ImportError):
@@ -78,6 +84,7 @@ _CLASSES: Dict[str, Type[EtcdLeaderError]] = {
     "EL_BUSY": BusyError,
     "EL_STOPPED": StoppedError,
     "EL_FORKED": ForkedError,
+    "EL_OVERRUN": OverrunError,
 }
 
 

@@ -52,11 +52,19 @@ class Recovered:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """The election cannot go on: etcd refused before we ever joined, or it was told to stop there. Nothing follows."""
+class Ended:
+    """The last event. The code and the message say how the last term ended, or why the election cannot go on.
+
+    `EL_OK`: the place was held until the leading work had ended, so that nobody else led before. `EL_STOPPED`: it was stopped
+    before it ever led. `EL_OVERRUN`: `stop_timeout_ms` passed after a stop before that was told, or, in `lead()`, before the
+    work had ended. `EL_DEADLINE`, `EL_KEY_LOST`,
+    `EL_LEASE_LOST`, `EL_STORE_RESET`: the lead was lost before the work had ended. Any other: the election cannot go on.
+    """
 
     code: str
     message: str
+    #: Our entry is known to be gone. Otherwise it runs out with its lease, or the library deletes it as soon as it can.
+    released: bool
 
 
-Event = Union[Elected, Unelected, Leader, Retrying, Recovered, Failed]
+Event = Union[Elected, Unelected, Leader, Retrying, Recovered, Ended]

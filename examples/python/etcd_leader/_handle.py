@@ -1,4 +1,4 @@
-"""One `el_election`: the only file that calls the library."""
+"""One `el_election`, alone in an `el_queue`: the only file that calls the library."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import os
 import select
 import threading
 import time
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 from . import _exit
-from ._aside import SLICE_S, aside, in_background
-from ._errors import EtcdLeaderError, StoppedError, error_of, forked
-from ._events import Elected
-from ._inbox import Inbox
-from ._library import EL_OK, EL_STOPPED, ON_EVENT, ElConfig, ElEffective, load
+from ._aside import aside
+from ._errors import StoppedError, error_of, forked
+from ._events import Elected, Event
+from ._library import EL_EVENT_ENDED, ElConfig, ElEffective, ElEvent, load
 from ._settings import Settings, in_our_words
 
+#: A signal that another thread catches is handled when the wait is over. So no wait is long.
+SLICE_S = 0.5
 #: Many times what it takes for the library's thread to end.
 _MOMENT_S = 0.05
+#: How long one sleeps between two looks at whether it is freed.
+_GLANCE_S = 0.0005
 
 
 def _is_readable(fd: int, timeout_ms: float) -> bool:
@@ -31,74 +34,54 @@ def _is_readable(fd: int, timeout_ms: float) -> bool:
 
 
 class Handle:
-    """From `el_start` to `el_free`. Any thread may ask and stop; what waits and delivers is for one at a time."""
+    """From `el_start` to `el_free`. Any thread may ask, stop and release; one at a time takes events.
+
+    A signal handler may raise after any call of C's. So each call writes into a place that is kept here: the election, the
+    queue, and the event that was taken last, until it is dropped.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._library = load(settings.library)
         self._dll = self._library.dll
         self._settings = settings
-        self.stop_timeout = settings.stop_timeout
-        self.inbox = Inbox()
-        #: The election has ended, and the inbox has all that is left to tell.
+        #: In seconds.
+        self.stop_timeout = 0.0
+        #: The last event was taken.
         self.has_ended = False
         self.is_stopped = False
-        #: Whoever takes events has been given the end of a term after a stop: to come again says that the work has ended.
-        self.comes_back = False
-        #: With which we led when it was stopped; 0 if we did not.
-        self.token_at_stop = 0
         #: It is freed, or about to be.
         self.is_freed = False
-        self._is_abandoned = False
+        #: And that is done.
+        self._is_gone = False
         self._process = os.getpid()
         # Held while something is asked, so that nothing is asked of what was freed. A signal handler may ask as well.
         self._asking = threading.RLock()
-        # Held in el_poll and el_free.
+        # Held while an event is taken and copied, and in el_free.
         self._inside = threading.Lock()
-        self._pointer: Optional[int] = None
-        self._fd = -1
-        self._mishaps: List[BaseException] = []
-        # Kept as long as this is, and this is kept until el_free has returned.
-        self._on_event = self._trampoline()
-
-    def _trampoline(self) -> Any:
-        """What C calls: it copies the event, and nothing else. It knows nothing of the handle, so that it keeps nobody."""
-        read, add, mishaps = self._library.read, self.inbox.add, self._mishaps
-
-        def on_event(event: Any, user_data: Any) -> None:
-            try:
-                copy = read(event.contents)
-                if copy is not None:
-                    add(copy)
-            except BaseException as mishap:
-                mishaps.append(mishap)
-
-        return ON_EVENT(on_event)
+        self._queue, self._election = ctypes.c_void_p(), ctypes.c_void_p()
+        #: Its type is 0 if there is none.
+        self._event = ElEvent()
+        self._copy: Optional[Event] = None
 
     def start(self) -> None:
-        # At once: whoever waits here may be interrupted, and end the process.
         _exit.enter(self)
-        aside(self._start)
-
-    def _start(self) -> None:
         with self._inside:
-            # Whoever waited may have been interrupted, and have ended this before it began.
-            if self.is_freed:
-                return
             if _exit.is_over():
                 raise StoppedError("EL_STOPPED", "the process ends")
-            pointer = ctypes.c_void_p()
-            config = self._settings.config(self._on_event)
-            status = self._dll.el_start(ctypes.byref(config), ctypes.sizeof(ElConfig), ctypes.byref(pointer))
-            if status != EL_OK:
-                _exit.left(self)
-                raise self._error(status)
-            self._pointer = pointer.value
-        if self.is_stopped:
-            self.stop()
+            try:
+                self._check(self._dll.el_queue_new(ctypes.byref(self._queue)))
+                config = self._settings.config(self._queue.value)
+                self._check(self._dll.el_start(ctypes.byref(config), ctypes.sizeof(ElConfig), ctypes.byref(self._election)))
+            finally:
+                if not self._election:
+                    self._free_inside()
+        self.stop_timeout = self.effective().stop_timeout_ms / 1000
 
-    def _error(self, status: int) -> EtcdLeaderError:
-        """What the last call on this thread failed with."""
-        return error_of(self._library.code(status), in_our_words(self._library.last_error()))
+    def _check(self, status: int) -> int:
+        """Raises what the last call on this thread failed with."""
+        if status < 0:
+            raise error_of(self._library.code(status), in_our_words(self._library.last_error()))
+        return status
 
     @property
     def is_inherited(self) -> bool:
@@ -109,7 +92,7 @@ class Handle:
         if self.is_inherited:
             raise forked()
 
-    # What is asked. NULL is refused by the library, and answered with "no".
+    # Questions. The library refuses NULL, and answers it with "no".
 
     def token(self) -> int:
         """0: we do not lead."""
@@ -118,9 +101,9 @@ class Handle:
     def time_left_ms(self) -> int:
         return 0 if self.is_inherited else self._ask(self._dll.el_time_left_ms)
 
-    def _ask(self, question: Callable[[Optional[int]], int]) -> int:
+    def _ask(self, question: Callable[[ctypes.c_void_p], int]) -> int:
         with self._asking:
-            return question(self._pointer)
+            return question(self._election)
 
     def leader(self) -> Tuple[str, int]:
         """The leader's name and token; 0: nobody is known to lead."""
@@ -130,7 +113,7 @@ class Handle:
         while True:
             name = ctypes.create_string_buffer(size)
             with self._asking:
-                length: int = self._dll.el_leader(self._pointer, name, size, ctypes.byref(token))
+                length: int = self._dll.el_leader(self._election, name, size, ctypes.byref(token))
             if length < size:
                 return (name.value.decode("utf-8", "replace"), token.value) if length >= 0 else ("", 0)
             size = length + 1
@@ -139,42 +122,52 @@ class Handle:
         self.check_fork()
         found = ElEffective()
         with self._asking:
-            status = self._dll.el_settings(self._pointer, ctypes.byref(found), ctypes.sizeof(found))
-            if status != EL_OK:
-                raise self._error(status)
+            self._check(self._dll.el_settings(self._election, ctypes.byref(found), ctypes.sizeof(found)))
         return found
+
+    # Orders.
 
     def stop(self) -> None:
         """Asks for the end; also in a signal handler."""
         if not self.is_inherited:
-            if not self.is_stopped:
-                self.token_at_stop = self.token()
             self.is_stopped = True
             with self._asking:
-                self._dll.el_stop(self._pointer)
+                self._dll.el_stop(self._election)
 
-    # What waits and delivers.
+    def hold(self) -> None:
+        """After a stop: the place is kept until the release, and not for `stop_timeout` only."""
+        if not self.is_inherited:
+            with self._asking:
+                self._dll.el_hold(self._election)
+
+    def release(self) -> None:
+        """The leading work has ended: after a stop the place goes."""
+        if not self.is_inherited:
+            with self._asking:
+                self._dll.el_release(self._election)
+
+    # Events.
 
     def fd(self) -> int:
-        """Is readable while there is something to collect."""
+        """Is readable while there may be an event to take."""
         self.check_fork()
         if self.is_freed:
             # Its number may be another's by now.
             raise StoppedError("EL_STOPPED", "the election was closed")
-        if self._fd < 0:
-            with self._asking:
-                found: int = self._dll.el_fd(self._pointer)
-                if found < 0:
-                    raise self._error(found)
-            self._fd = found
-        return self._fd
+        with self._asking:
+            return self._check(self._dll.el_queue_fd(self._queue))
+
+    @property
+    def is_holding(self) -> bool:
+        """An event was taken and not dropped."""
+        return bool(self._event.type)
 
     def wait(self, until: Optional[float] = None) -> bool:
-        """Waits until there is something to collect; until then (`time.monotonic`) at most, or for ever. False: it was in vain."""
+        """Waits until there may be an event; until then (`time.monotonic`) at most, or for ever. False: it was in vain."""
         while True:
             # A signal handler may have forked, and this be the child; or have freed it.
             self.check_fork()
-            if self.is_freed or self.comes_back:
+            if self.is_freed or self.is_holding:
                 return True
             left_ms = float("inf") if until is None else (until - time.monotonic()) * 1000
             # Rounded up: no spinning through the last millisecond.
@@ -183,75 +176,84 @@ class Handle:
             if left_ms <= 0:
                 return False
 
-    def collect(self) -> None:
-        """Takes what is due into the inbox. To come here says: what was collected before has been heard, and if it was the
-        end of a term after a stop, the place may go."""
+    def peek(self) -> Optional[Event]:
+        """The next event, if there is one; the same until it is dropped. No term is told that is over by now."""
         self.check_fork()
-        aside(self._collect)
+        while not self.is_freed:
+            with self._inside:
+                if not self._event.type:
+                    self._copy = None
+                    if not self._take(0):
+                        return None
+                if self._copy is None:
+                    self._copy = self._library.read(self._event)
+                if self._event.type == EL_EVENT_ENDED:
+                    self.has_ended = True
+            if self._copy is not None and not (isinstance(self._copy, Elected) and self.token() != self._copy.token):
+                return self._copy
+            self.drop()
+        return None
 
-    def collect_if_due(self) -> None:
-        if not self.has_ended and self.wait(0):
-            self.collect()
+    def drop(self) -> None:
+        """The event that was peeked at is told."""
+        self._event.type = 0
 
-    def _collect(self) -> None:
-        with self._inside:
-            if self._pointer is None:
-                self.has_ended = True
-                return
-            before = self.inbox.ends
-            status = self._dll.el_poll(self._pointer, 0)
-            self.comes_back = self.is_stopped and self.inbox.ends > before
-            if status < 0 and status != EL_STOPPED:
-                raise self._error(status)
-        self.has_ended = self.is_freed or status == EL_STOPPED or self.inbox.has_failed
-        if self._mishaps:
-            raise self._mishaps.pop()
-
-    def look_again(self, event: Elected) -> None:
-        """Collects the end of a term, if it may have come."""
-        if self.token() != event.token:
-            self.collect()
+    def _take(self, timeout_ms: int) -> int:
+        return self._check(self._dll.el_queue_next(self._queue, timeout_ms, ctypes.byref(self._event), ctypes.sizeof(ElEvent)))
 
     # The end.
 
     def free(self) -> None:
-        """`el_free`, after the end. With the last election the library's thread ends, too; should that take longer than a
-        moment, since a place of another one is in doubt, nobody is held up. One that was abandoned is waited for."""
-        if not self.is_inherited:
-            self.is_freed = True
-            aside(self._free, None if self._is_abandoned else _MOMENT_S)
+        """Frees it after its end. The library's thread ends with the last election. Should that take longer than a moment, since a
+        place of another one is in doubt, nobody is held up. One that was abandoned is waited for."""
+        if self.is_inherited:
+            return
+        until = time.monotonic() + _MOMENT_S + (self.stop_timeout if self.is_freed else 0)
+        if not self._is_gone:
+            self._free_aside()
+        while not self._is_gone and time.monotonic() < until:
+            time.sleep(_GLANCE_S)
+
+    def abandon(self) -> None:
+        """The same without waiting, also before its end. A finalizer does this."""
+        if not self.is_inherited and not _exit.is_over():
+            self.stop()
+            self._free_aside()
+
+    def _free_aside(self) -> None:
+        # In this order: nobody waits for news of it any more, and then its descriptor may go. A second call frees nothing twice:
+        # a signal handler may have raised in the first one, before the thread began.
+        self.has_ended = self.is_freed = True
+        if not aside(self._free):
+            self._free()
 
     def _free(self) -> None:
         with self._inside:
-            with self._asking:
-                pointer, self._pointer = self._pointer, None
-            self._dll.el_free(pointer)
-            self.has_ended = True
+            self._free_inside()
+
+    def _free_inside(self) -> None:
+        self.is_freed = True
+        with self._asking:
+            election, self._election = self._election, ctypes.c_void_p()
+        self._dll.el_free(election)
+        with self._asking:
+            queue, self._queue = self._queue, ctypes.c_void_p()
+        self._dll.el_queue_free(queue)
+        self._is_gone = True
         _exit.left(self)
 
-    def abandon(self, first: Callable[[], None] = lambda: None) -> None:
-        """The same without waiting, after `first`. What a finalizer does."""
-
-        def end() -> None:
-            first()
-            aside(self._free)
-
-        if not self.is_inherited and not _exit.is_over():
-            self.stop()
-            # In this order: nobody waits for news of it any more, and then its descriptor may go.
-            self.has_ended = self._is_abandoned = self.is_freed = True
-            in_background(end)
-
     def leave(self, until: float) -> None:
-        """At the end of the process: tells nobody, and leaves the rest to it."""
-        while True:
+        """At the end of the process, after a stop: tells nobody, and leaves the rest to it."""
+        self.release()
+        # The library waits, not this thread's loop: that may have ended, or wait for the same descriptor.
+        while not self.is_inherited and (self.is_freed or not self.has_ended):
             left = until - time.monotonic()
-            if self.is_inherited or left <= 0 or not self._inside.acquire(timeout=left):
+            if left <= 0 or not self._inside.acquire(timeout=left):
                 return
             try:
-                # The library waits, not this thread's loop: that may have ended, or wait for the same descriptor.
-                left_ms = max(0, int((until - time.monotonic()) * 1000))
-                if self._pointer is None or self._dll.el_poll(self._pointer, left_ms) < 0:
+                # It is refused if it was freed meanwhile.
+                self._take(max(0, int((until - time.monotonic()) * 1000)))
+                if self._event.type == EL_EVENT_ENDED:
                     return
             finally:
                 self._inside.release()

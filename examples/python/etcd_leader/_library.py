@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Dict, Iterator, Optional, Tuple, Union
 
 from ._errors import LibraryError
-from ._events import Elected, Event, Failed, Leader, Recovered, Retrying, Unelected
+from ._events import Elected, Ended, Event, Leader, Recovered, Retrying, Unelected
 
 #: The interface that include/etcd_leader.h describes. A library with a larger number has all of it, too.
 ABI_VERSION = 1
@@ -19,8 +19,7 @@ BUILT = "target/release/libetcd_leader.so"
 
 # As in the header.
 EL_OK = 0
-EL_STOPPED = -3
-EL_EVENT_ELECTED, EL_EVENT_UNELECTED, EL_EVENT_LEADER, EL_EVENT_RETRYING, EL_EVENT_ERROR = 1, 2, 3, 4, 5
+EL_EVENT_ELECTED, EL_EVENT_UNELECTED, EL_EVENT_LEADER, EL_EVENT_RETRYING, EL_EVENT_ENDED = 1, 2, 3, 4, 5
 EL_API = {"v2": 2, "v3": 3}
 EL_ON_STORE_RESET = {"continue": 1, "stop": 2}
 
@@ -34,16 +33,13 @@ class ElEvent(ctypes.Structure):
         ("size", c_uint32),
         ("type", c_int32),
         ("status", c_int32),
-        ("reserved", c_uint32),
+        ("released", c_uint32),
         ("token", c_uint64),
         ("election", c_void_p),
         ("name", c_char_p),
         ("endpoint", c_char_p),
         ("message", c_char_p),
     ]
-
-
-ON_EVENT = ctypes.CFUNCTYPE(None, POINTER(ElEvent), c_void_p)
 
 
 class ElConfig(ctypes.Structure):
@@ -53,7 +49,7 @@ class ElConfig(ctypes.Structure):
         ("endpoints", POINTER(c_char_p)),
         ("key", c_char_p),
         ("name", c_char_p),
-        ("on_event", ON_EVENT),
+        ("on_event", CFUNCTYPE(None, POINTER(ElEvent), c_void_p)),
         ("user_data", c_void_p),
         ("endpoint_count", c_uint32),
         ("api", c_int32),
@@ -72,6 +68,7 @@ class ElConfig(ctypes.Structure):
         ("key_file", c_char_p),
         ("key_pem", c_char_p),
         ("tls_server_name", c_char_p),
+        ("queue", c_void_p),
     ]
 
 
@@ -89,16 +86,23 @@ class ElEffective(ctypes.Structure):
 
 
 #: What the header's structures measure where a pointer has 8 bytes: (size, the offset of the last field).
-_LAYOUT = {ElEvent: (56, ElEvent.message.offset, 48), ElConfig: (144, ElConfig.tls_server_name.offset, 136), ElEffective: (24, ElEffective.stop_timeout_ms.offset, 20)}
+_LAYOUT = {
+    ElEvent: (56, ElEvent.message.offset, 48),
+    ElConfig: (152, ElConfig.queue.offset, 144),
+    ElEffective: (24, ElEffective.stop_timeout_ms.offset, 20),
+}
 
 #: Each function's result and arguments.
 _FUNCTIONS: Dict[str, Tuple[object, Tuple[object, ...]]] = {
     "el_start": (c_int32, (POINTER(ElConfig), c_size_t, POINTER(c_void_p))),
-    "el_poll": (c_int32, (c_void_p, c_int32)),
     "el_stop": (None, (c_void_p,)),
+    "el_hold": (None, (c_void_p,)),
+    "el_release": (None, (c_void_p,)),
     "el_free": (c_int32, (c_void_p,)),
-    "el_fd": (c_int32, (c_void_p,)),
-    "el_is_leader": (c_int32, (c_void_p,)),
+    "el_queue_new": (c_int32, (POINTER(c_void_p),)),
+    "el_queue_next": (c_int32, (c_void_p, c_int32, POINTER(ElEvent), c_size_t)),
+    "el_queue_fd": (c_int32, (c_void_p,)),
+    "el_queue_free": (c_int32, (c_void_p,)),
     "el_token": (c_uint64, (c_void_p,)),
     "el_time_left_ms": (c_int64, (c_void_p,)),
     "el_leader": (c_int32, (c_void_p, c_char_p, c_size_t, POINTER(c_uint64))),
@@ -146,7 +150,7 @@ class Library:
         return _text(self.dll.el_last_error())
 
     def read(self, event: ElEvent) -> Optional[Event]:
-        """Copies an event, of which nothing stays valid when the callback returns. `None`: one of a later version."""
+        """Copies an event, whose texts go with the next one. `None`: one of a later version."""
         if event.size < ctypes.sizeof(ElEvent):
             raise _unusable(self.path, f"has events of {event.size} bytes, and this package needs {ctypes.sizeof(ElEvent)}")
         code, message = self.code(event.status), _text(event.message)
@@ -158,8 +162,8 @@ class Library:
             return Leader(_text(event.name), event.token) if event.token else Leader(None, None)
         if event.type == EL_EVENT_RETRYING:
             return Retrying(code, message, _text(event.endpoint) or None) if event.status != EL_OK else Recovered()
-        if event.type == EL_EVENT_ERROR:
-            return Failed(code, message)
+        if event.type == EL_EVENT_ENDED:
+            return Ended(code, message, bool(event.released))
         return None
 
 

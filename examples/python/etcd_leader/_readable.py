@@ -8,8 +8,8 @@ from ._handle import Handle
 
 
 async def readable(handle: Handle) -> None:
-    """Waits until there is something to collect."""
-    if handle.comes_back:
+    """Waits until there may be an event."""
+    if handle.is_holding:
         return
     loop = asyncio.get_running_loop()
     fd = handle.fd()

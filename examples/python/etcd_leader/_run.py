@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional
+import asyncio
+import time
+from typing import Callable, Optional
 
-from ._aside import aside_of_loop
-from ._events import Event, Unelected
+from ._events import Elected, Ended, Event, Unelected
 from ._handle import Handle
 from ._readable import readable
 from ._settings import OnEvent, Settings
-from ._turn import Turn
+from ._turn import Turn, busy
+
+#: How long one sleeps between two looks at whose turn it is.
+_GLANCE_S = 0.005
+
+Hear = Callable[[Event], None]
 
 
 class Run:
-    """`next`, `wait_until`, `tell_rest` and `leave` are for the one whose turn it is."""
+    """`look`, `took`, `listen` and `leave` are for the one whose turn it is."""
 
     def __init__(self, settings: Settings, on_event: Optional[OnEvent]) -> None:
         self.handle = Handle(settings)
         self.turn = Turn()
-        #: The only term there is to be, in lead().
-        self.term: Optional[int] = None
-        self._is_losing = False
-        self._is_stop_asked = False
+        #: With which the user leads, as far as was told.
+        self.token: Optional[int] = None
+        self._told: Optional[Event] = None
+        #: The event that the callback has heard last.
+        self._heard: Optional[Event] = None
         self._on_event = on_event
         self._mishap: Optional[Exception] = None
 
@@ -31,35 +38,39 @@ class Run:
         if handle is not None and not handle.is_freed:
             handle.abandon()
 
-    def stop(self) -> None:
-        """What the user asks for: from now on only the end of a term is told."""
-        self._is_stop_asked = True
-        self.handle.stop()
+    def look(self, holds: bool = False) -> Optional[Event]:
+        """The next event, if there is one; the callback has heard it. It is the same until it `took` it.
 
-    def next(self) -> Optional[Event]:
-        """The next event of those that were collected, told to the callback. What that raises is kept."""
-        self._is_losing = False
-        event = self.handle.inbox.take(self.handle.look_again)
-        while self._is_stop_asked and event is not None and not isinstance(event, Unelected):
-            event = self.handle.inbox.take(self.handle.look_again)
-        self._is_losing = isinstance(event, Unelected)
-        if event is not None and self._on_event is not None:
-            try:
-                self._on_event(event)
-            except Exception as mishap:
-                self._keep(mishap)
+        To come here after the end of a term was told says that the work has ended. If it `holds`, that is waited for.
+        """
+        # With an event that was not taken yet, the callback may have begun the next work.
+        if isinstance(self._told, Unelected) and not self.handle.is_holding:
+            self.handle.release()
+        event = self.handle.peek()
+        if holds and isinstance(event, Unelected):
+            self.handle.hold()
+        if event is not None and event is not self._heard:
+            self._heard = event
+            self.tell(event)
         return event
 
-    def sees(self, token: int) -> bool:
-        """Whether we lead as far as the user may see. Who is just being told that a term is over, or has work to do in one
-        term only, is not to see the next one."""
-        return token != 0 and not self._is_losing and self.term in (None, token)
+    def took(self, event: Event) -> None:
+        """It is told. From the drop on there are only stores: a signal handler raises after none of them."""
+        is_of_term = isinstance(event, (Elected, Unelected, Ended))
+        token = event.token if isinstance(event, Elected) else None if is_of_term else self.token
+        self.handle.drop()
+        self._told, self.token = event, token
 
-    def _keep(self, mishap: Exception) -> None:
-        """Of several the last is raised, and shows those before it."""
-        if self._mishap is not None and self._mishap.__context__ is None and mishap.__context__ is None:
-            mishap.__context__ = self._mishap if mishap is not self._mishap else None
-        self._mishap = mishap
+    def tell(self, event: Event) -> None:
+        """Tells the callback. Its exceptions are kept: the last one is raised, and shows those before it."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception as mishap:
+            if self._mishap is not None and self._mishap.__context__ is None and mishap.__context__ is None:
+                mishap.__context__ = self._mishap if mishap is not self._mishap else None
+            self._mishap = mishap
 
     def raise_mishap(self) -> None:
         """Raises what the callback has raised."""
@@ -67,17 +78,41 @@ class Run:
         if mishap is not None:
             raise mishap
 
+    def listen(self, hear: Hear = lambda event: None) -> bool:
+        """Tells the events that are due, also to `hear`. True: nothing can follow."""
+        while True:
+            event = self.look()
+            if event is None:
+                return self.handle.has_ended
+            self.took(event)
+            hear(event)
+
     # What is refused if another has the turn.
 
     def poll(self, until: Optional[float]) -> bool:
-        """Tells what is due, and waits for it. False: the election has ended, and all was told."""
+        """Tells the events that are due, and waits for one. False: the election has ended, and all was told."""
         claim = self.turn.take()
         if claim is None:
             return False
         try:
             return self._poll(until)
         finally:
-            claim.release()
+            claim.is_over = True
+
+    def _poll(self, until: Optional[float]) -> bool:
+        has_told = False
+        while True:
+            event = self.look(holds=True)
+            if event is not None:
+                has_told = True
+                self.took(event)
+            # After the end of a term by a stop it is for the user to come back.
+            if event is None or isinstance(event, Ended) or (isinstance(event, Unelected) and event.code == "EL_STOPPED"):
+                self.raise_mishap()
+                if has_told or self.handle.has_ended:
+                    return not self.handle.has_ended
+                if not self.handle.wait(until):
+                    return True
 
     def wait_next(self) -> Optional[Event]:
         """The next event. `None`: there is none any more."""
@@ -85,11 +120,13 @@ class Run:
         if claim is None:
             return None
         try:
-            found: List[Event] = []
-            self.wait_until(lambda: self._find(found))
-            return found[0] if found else None
+            event = self.look(holds=True)
+            while event is None and not self.handle.has_ended:
+                self.handle.wait()
+                event = self.look(holds=True)
+            return self._give(event)
         finally:
-            claim.release()
+            claim.is_over = True
 
     async def wait_next_async(self) -> Optional[Event]:
         """The same in an event loop."""
@@ -97,107 +134,88 @@ class Run:
         if claim is None:
             return None
         try:
-            found: List[Event] = []
-            await self.wait_until_async(lambda: self._find(found))
-            return found[0] if found else None
+            event = self.look(holds=True)
+            while event is None and not self.handle.has_ended:
+                await readable(self.handle)
+                event = self.look(holds=True)
+            return self._give(event)
         finally:
-            claim.release()
+            claim.is_over = True
 
-    def _find(self, found: List[Event]) -> bool:
-        event = self.next()
-        self.raise_mishap()
+    def _give(self, event: Optional[Event]) -> Optional[Event]:
         if event is not None:
-            found.append(event)
-        return event is not None or self.handle.has_ended
+            self.took(event)
+            if self._mishap is not None:
+                self.raise_mishap()
+        return event
 
-    # What is for the one whose turn it is.
+    # The end.
 
-    def _poll(self, until: Optional[float]) -> bool:
-        while True:
-            self.handle.collect_if_due()
-            told: List[Event] = []
-            has_ended = self.tell_rest(told.append)
-            self.raise_mishap()
-            if told or has_ended:
-                return bool(told)
-            if not self.handle.wait(until):
-                return True
+    def leave(self, hear: Hear = lambda event: None, is_told: bool = True) -> None:
+        """The work has ended: stops, tells the rest, and frees. Interrupted, it does this without waiting."""
+        try:
+            self._let_go()
+            while not (self.listen(hear) if is_told else self._skip()):
+                self.handle.wait()
+            self.handle.free()
+        except BaseException:
+            self.handle.abandon()
+            raise
+        self.raise_mishap()
 
-    def wait_until(self, is_done: Callable[[], bool]) -> None:
-        """Collects until `is_done`, which is to tell what was collected."""
-        while not is_done():
-            self.handle.wait()
-            self.handle.collect()
-
-    async def wait_until_async(self, is_done: Callable[[], bool]) -> None:
+    async def leave_async(self, hear: Hear = lambda event: None) -> None:
         """The same in an event loop."""
-        while not is_done():
-            await readable(self.handle)
-            self.handle.collect()
+        try:
+            self._let_go()
+            while not self.listen(hear):
+                await readable(self.handle)
+            self.handle.free()
+        except BaseException:
+            self.handle.abandon()
+            raise
+        self.raise_mishap()
 
-    def tell_rest(self, hear: Callable[[Event], None] = lambda event: None) -> bool:
-        """Tells what was collected, also to `hear`. Whether nothing can follow."""
-        event = self.next()
-        while event is not None:
-            hear(event)
-            event = self.next()
+    def _let_go(self) -> None:
+        self.handle.stop()
+        self.handle.release()
+
+    def _skip(self) -> bool:
+        while self.handle.peek() is not None:
+            self.handle.drop()
         return self.handle.has_ended
 
-    def leave(self, hear: Callable[[Event], None] = lambda event: None) -> None:
-        """Stops, tells what is left, and frees. Interrupted, it does the rest without waiting."""
-        try:
-            self.handle.stop()
-            self.wait_until(lambda: self.tell_rest(hear))
-            self.handle.free()
-        except BaseException:
-            self.handle.abandon()
-            raise
-        self.raise_mishap()
-
-    async def leave_async(self, hear: Callable[[Event], None] = lambda event: None) -> None:
-        """The same in an event loop."""
-        try:
-            self.handle.stop()
-            await self.wait_until_async(lambda: self.tell_rest(hear))
-            await aside_of_loop(self.handle.free)
-        except BaseException:
-            self.handle.abandon()
-            raise
-        self.raise_mishap()
-
-    def _leave_silently(self) -> None:
-        try:
-            self.wait_until(lambda: self.handle.has_ended)
-            self.handle.free()
-        except BaseException:
-            self.handle.abandon()
-            raise
-        finally:
-            self.handle.inbox.clear()
-
-    # The last turn.
-
     def end(self, is_told: bool = True) -> None:
-        """Stops, waits for the one who polls, tells what is left if `is_told`, and frees."""
+        """Waits for the one who polls, and leaves."""
         self.turn.check_foreign()
         self.handle.stop()
-        claim = self.turn.take_last(self._patience)
+        until, claim = self._patience(), self.turn.take_last()
+        while claim is None:
+            _check(until)
+            time.sleep(_GLANCE_S)
+            claim = self.turn.take_last()
         try:
-            self.leave() if is_told else self._leave_silently()
+            self.leave(is_told=is_told)
         finally:
-            claim.release()
+            claim.is_over = True
 
     async def end_async(self) -> None:
         """The same in an event loop."""
         self.handle.stop()
-        claims = []
-        await aside_of_loop(lambda: claims.append(self.turn.take_last(self._patience)))
+        until, claim = self._patience(), self.turn.take_last()
+        while claim is None:
+            _check(until)
+            await asyncio.sleep(_GLANCE_S)
+            claim = self.turn.take_last()
         try:
             await self.leave_async()
         finally:
-            claims[0].release()
+            claim.is_over = True
 
-    @property
     def _patience(self) -> float:
-        """For how many seconds the one who polls is waited for: it is told, and then etcd is waited for."""
-        return 2 * self.handle.stop_timeout + 1
+        """Until when the one who polls is waited for: it is told, and then etcd is waited for."""
+        return time.monotonic() + 2 * self.handle.stop_timeout + 1
+
+
+def _check(until: float) -> None:
+    if time.monotonic() >= until:
+        raise busy()

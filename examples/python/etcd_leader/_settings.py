@@ -19,7 +19,6 @@ OnEvent = Callable[[Event], object]
 Pem = Union[str, bytes]
 
 _MAX_U32 = 0xFFFFFFFF
-_DEFAULT_TTL_S = 10
 _SHOWN = 80
 #: What is quoted is the user's; the rest of a message of the library's may name fields by the names that C has for them.
 _WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|\bttl_s\b|\bendpoint_count is\b')
@@ -110,14 +109,9 @@ class Settings:
         for field, given in self._secrets.items():
             _unless_wrong(field, given)
 
-    @property
-    def stop_timeout(self) -> float:
-        """In seconds."""
-        return (self._numbers["stop_timeout_ms"] or (self._numbers["ttl_s"] or _DEFAULT_TTL_S) * 1000) / 1000
-
-    def config(self, on_event: Any) -> ElConfig:
-        """For `el_start`. It holds all that it points to."""
-        config = ElConfig(on_event=on_event, **self._texts, **self._numbers)
+    def config(self, queue: Optional[int]) -> ElConfig:
+        """For `el_start`. It holds all that it points to, but for the queue."""
+        config = ElConfig(queue=queue, **self._texts, **self._numbers)
         for field, given in self._secrets.items():
             setattr(config, field, given.reveal())
         count = len(self._endpoints)

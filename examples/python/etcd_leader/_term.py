@@ -7,15 +7,15 @@ import threading
 import time
 from typing import Generator, Generic, Optional, TypeVar, Union
 
-from ._aside import SLICE_S
-from ._errors import EtcdLeaderError, LostError, StoppedError
-from ._events import Unelected
-from ._handle import Handle
+from ._errors import EtcdLeaderError, LostError, StoppedError, error_of
+from ._events import Ended, Unelected
+from ._handle import SLICE_S, Handle
 
 
-def reason_of(loss: Unelected) -> EtcdLeaderError:
+def reason_of(end: Union[Unelected, Ended]) -> EtcdLeaderError:
     """Why a term is over, as it is raised."""
-    return (StoppedError if loss.code == "EL_STOPPED" else LostError)(loss.code, loss.message)
+    error = error_of(end.code, end.message)
+    return error if isinstance(error, StoppedError) else LostError(end.code, end.message)
 
 
 class _End:
@@ -83,8 +83,8 @@ class _Term(Generic[AnyLoss]):
 
     @property
     def reason(self) -> Optional[EtcdLeaderError]:
-        """Why the term is over: a `StoppedError` (the place is kept until the work has ended), or a `LostError` (it is gone,
-        and another may lead soon). `None` while it is not, and until it is known."""
+        """Why the term is over: a `StoppedError` (the place is kept while the work ends), or a `LostError` (it is gone, and
+        another may lead soon). `None` while it is not, and until it is known."""
         return self.lost._why
 
     def __repr__(self) -> str:

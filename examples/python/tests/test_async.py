@@ -28,7 +28,7 @@ class OnAsyncio(Loops):
                         self.assertEqual(self.entries(), ["one", "two"])
                 await heard(two, Elected)
             two.election.close()
-            self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Unelected"])
+            self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Unelected", "Ended"])
             self.assertEqual([entry.event for entry in one.log], events)
 
         self.run_in_loop(main())
@@ -46,7 +46,7 @@ class OnAsyncio(Loops):
                 await until(lambda: one.heard(Leader))
             events = await asyncio.wait_for(task, PROMPTLY)
             self.assertEqual([type(event).__name__ for event in events][:2], ["Elected", "Leader"])
-            self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+            self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
 
         self.run_in_loop(main())
         self.assertEqual(self.entries(), [])

@@ -10,7 +10,7 @@ from typing import List, Optional
 from unittest import mock
 
 import support  # noqa: F401
-from etcd_leader import AsyncTerm, BusyError, Elected, EtcdLeaderError, Event, Leader, LostError, StoppedError
+from etcd_leader import AsyncTerm, BusyError, Elected, Ended, EtcdLeaderError, Event, Leader, LostError, OverrunError, StoppedError
 from support.case import Candidate, Case
 from support.loops import Loops, heard, leads, until
 from support.wait import PATIENCE, wait_for
@@ -89,7 +89,7 @@ class OnAsyncio(Loops):
     def test_work_that_ends_well_after_a_stop_is_fine_if_it_is_in_time(self) -> None:
         async def main() -> None:
             one = self.candidate("one", stop_timeout_ms=1000)
-            for seconds, outcome in ((0.01, None), (1.5, StoppedError)):
+            for seconds, outcome in ((0.01, None), (1.5, OverrunError)):
                 raised: Optional[BaseException] = None
                 try:
                     async with one.election.lead():
@@ -102,7 +102,7 @@ class OnAsyncio(Loops):
                     raised = error
                 self.assertEqual(type(raised), outcome or type(None))
                 self.assert_not_cancelled()
-            self.assertIn("stop_timeout_ms passed", str(raised))
+            self.assertEqual([event.code for event in one.heard(Ended)], ["EL_OK", "EL_OVERRUN"])
 
         self.run_in_loop(main())
 
@@ -117,6 +117,35 @@ class OnAsyncio(Loops):
                     except asyncio.CancelledError:
                         pass
             self.assert_not_cancelled()
+
+        self.run_in_loop(main())
+
+    def test_what_is_lost_while_the_work_ends_after_a_stop_is_raised(self) -> None:
+        async def main() -> None:
+            one, two = self.candidate("one", stop_timeout_ms=20000), self.candidate("two")
+            with self.assertRaises(LostError) as caught:
+                async with one.election.lead() as term:
+                    one.election.stop()
+                    try:
+                        await asyncio.sleep(PATIENCE)
+                    finally:
+                        self.assertIsInstance(term.reason, StoppedError)
+                        self.etcd.remove_leader(self.key)
+                        # It is led by the next one, who was told that our key is gone, as we were.
+                        await heard(two.start(), Elected)
+            self.assertEqual(caught.exception.code, "EL_KEY_LOST")
+            self.assert_not_cancelled()
+
+        self.run_in_loop(main())
+
+    def test_a_stop_before_it_led_is_told(self) -> None:
+        async def main() -> None:
+            self.leader("one")
+            two = self.candidate("two")
+            two.also = lambda event: two.election.stop()
+            with self.assertRaisesRegex(StoppedError, "before the work began"):
+                async with two.election.lead():
+                    self.fail("it does not lead")
 
         self.run_in_loop(main())
 

@@ -3,14 +3,16 @@
 import signal
 import unittest
 from time import monotonic
-from typing import List
+from typing import Any, Callable, List, Optional, TypeVar
+from unittest import mock
 
 import support  # noqa: F401
-from etcd_leader import Effective, Elected, Event, Failed, Leader, Recovered, Retrying, StoppedError, Unelected
-from etcd_leader._inbox import Inbox
+from etcd_leader import Effective, Elected, Ended, Event, Leader, Recovered, Retrying, StoppedError, Unelected, load_library
 from support.case import Case
 from support.etcd import Ports
 from support.wait import wait_for
+
+T = TypeVar("T")
 
 
 class OnV3(Case):
@@ -38,8 +40,9 @@ class OnV3(Case):
         self.assertFalse(one.election.is_leader or one.election.is_running)
         self.assertEqual((one.election.token, one.election.time_left), (None, 0.0))
         one.ends()
-        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
         self.assertEqual(one.heard(Unelected)[0].code, "EL_STOPPED")
+        self.assertEqual(one.heard(Ended), [Ended("EL_OK", "", True)])
         second = two.hears(Elected)
         self.assertGreater(second.token, first.token)
         self.assertFalse(one.election.poll())
@@ -58,13 +61,38 @@ class OnV3(Case):
         two.hears(Elected)
         self.assertEqual(self.entries(), ["two"])
 
+    def test_the_place_is_kept_for_stop_timeout_ms_if_nobody_comes_and_the_end_tells(self) -> None:
+        one = self.leader("one", stop_timeout_ms=300)
+        two = self.candidate("two").start()
+        two.hears(Leader)
+        begun = monotonic()
+        one.election.stop()
+        two.hears(Elected)
+        self.assertGreaterEqual(monotonic() - begun, 0.3)
+        one.ends()
+        self.assertEqual([event.code for event in one.heard(Unelected)], ["EL_OVERRUN"])
+        self.assertEqual([(event.code, event.released) for event in one.heard(Ended)], [("EL_OVERRUN", True)])
+
+    def test_what_is_lost_while_the_work_ends_is_told_by_the_end(self) -> None:
+        one = self.leader("one")
+        one.election.stop()
+        while not one.heard(Unelected):
+            self.assertTrue(one.election.poll())
+        self.assertEqual(one.heard(Unelected)[0].code, "EL_STOPPED")
+        self.etcd.remove_leader(self.key, self.api)
+        # The next one was told that our key is gone, as we were.
+        self.leader("two")
+        one.ends()
+        self.assertEqual([event.code for event in one.heard(Ended)], ["EL_KEY_LOST"])
+
     def test_who_waits_and_stops_gives_its_place_up_at_once(self) -> None:
         self.leader("one")
         two = self.candidate("two").start()
         two.hears(Leader)
         two.election.stop()
         two.ends()
-        self.assertEqual((two.names(), self.entries()), (["Leader"], ["one"]))
+        self.assertEqual((two.names(), self.entries()), (["Leader", "Ended"], ["one"]))
+        self.assertEqual((two.heard(Ended)[0].code, two.heard(Ended)[0].released), ("EL_STOPPED", True))
 
     def test_a_lost_key_is_told_and_it_joins_again(self) -> None:
         one = self.leader("one", ttl=2)
@@ -104,7 +132,7 @@ class OnV3(Case):
             self.assertIs(election, one.election)
             one.hears(Elected)
             self.assertEqual(self.entries(), ["one"])
-        self.assertEqual(one.names()[-1], "Unelected")
+        self.assertEqual(one.names()[-2:], ["Unelected", "Ended"])
         self.assertEqual(self.entries(), [])
         with self.assertRaisesRegex(KeyError, "mine"), one.election:
             raise KeyError("mine")
@@ -120,7 +148,7 @@ class OnV3(Case):
                 if isinstance(event, Unelected):
                     # The loop has not come back yet.
                     self.assertEqual(self.entries(), ["one"])
-        self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Unelected"])
+        self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Unelected", "Ended"])
         self.assertEqual([entry.event for entry in one.log], events)
         self.assertEqual(list(one.election), [])
 
@@ -157,8 +185,73 @@ class OnV3(Case):
         with self.assertRaisesRegex(KeyError, "Unelected"):
             one.ends()
         self.assertEqual(self.entries(), ["one"])
-        one.ends()
+        with self.assertRaisesRegex(KeyError, "Ended"):
+            one.ends()
+        self.assertFalse(one.election.poll())
         self.assertEqual(self.entries(), [])
+
+    def test_an_event_is_not_lost_if_a_signal_handler_raises_when_it_was_taken(self) -> None:
+        dll = load_library().dll
+        take, raised = dll.el_queue_next, [0]
+
+        def el_queue_next(*arguments: Any) -> Any:
+            status = take(*arguments)
+            if status == 1:
+                raised[0] += 1
+                raise KeyboardInterrupt
+            return status
+
+        def until_it_is_told(do: Callable[[], T]) -> T:
+            while True:
+                try:
+                    return do()
+                except KeyboardInterrupt:
+                    pass
+
+        one = self.candidate("one")
+        with mock.patch.object(dll, "el_queue_next", el_queue_next):
+            one.start()
+            events: List[Optional[Event]] = []
+            while not one.heard(Ended):
+                events.append(until_it_is_told(lambda: next(iter(one.election))))
+                if len(events) == 2:
+                    one.election.stop()
+                    # It has not come back from the end of its term: the place is kept.
+                    until_it_is_told(lambda: one.election.poll())
+                    self.assertEqual((one.names()[2:], self.entries()), (["Unelected"], ["one"]))
+        self.assertEqual((one.names(), raised), (["Elected", "Leader", "Unelected", "Ended"], [4]))
+        self.assertEqual([type(event).__name__ for event in events], ["Elected", "Leader", "Ended"])
+
+    def test_who_was_interrupted_in_the_callback_has_not_ended_the_work_that_it_began(self) -> None:
+        def also(event: Event) -> None:
+            if isinstance(event, Elected):
+                raise KeyboardInterrupt
+
+        one = self.leader("one", ttl=2)
+        one.also = also
+        self.etcd.remove_leader(self.key, self.api)
+        with self.assertRaises(KeyboardInterrupt):
+            one.ends()
+        one.election.stop()
+        self.assertTrue(one.election.poll())
+        self.assertEqual((one.names()[-1], self.entries()), ("Unelected", ["one"]))
+        one.ends()
+        self.assertEqual([event.code for event in one.heard(Ended)], ["EL_OK"])
+        self.assertEqual(self.entries(), [])
+
+    def test_a_term_that_was_taken_and_is_over_is_not_told(self) -> None:
+        one = self.candidate("one", ttl=2).start()
+        run = one.election._run
+        assert run is not None
+        while not isinstance(run.handle.peek(), Elected):
+            run.handle.drop()
+            run.handle.wait()
+        # As if a signal handler had raised when it was taken.
+        self.etcd.remove_leader(self.key, self.api)
+        wait_for("its end", lambda: not one.election.is_leader)
+        one.election.stop()
+        one.ends()
+        self.assertEqual(one.names(), ["Unelected", "Ended"])
 
     def test_nobody_polls_what_was_not_started(self) -> None:
         one = self.candidate("one")
@@ -186,7 +279,7 @@ class Trouble(Case):
         etcd.restart()
         one.hears(Recovered)
         one.hears(Elected)
-        self.assertNotIn("Failed", one.names())
+        self.assertNotIn("Ended", one.names())
 
     def test_a_frozen_etcd_ends_the_lead_by_our_own_clock(self) -> None:
         etcd = self.own_etcd()
@@ -197,19 +290,19 @@ class Trouble(Case):
         etcd.thaw()
         one.hears(Elected, 2)
 
-    def test_what_cannot_go_on_fails_once_and_is_over(self) -> None:
+    def test_what_cannot_go_on_is_told_once_and_is_over(self) -> None:
         etcd = self.own_etcd("--enable-v2=false")
         one = self.candidate("one", etcd=etcd, api="v2")
         running = []
         one.also = lambda event: running.append(one.election.is_running)
-        self.assertEqual(one.start().hears(Failed).code, "EL_UNSUPPORTED")
+        self.assertEqual(one.start().hears(Ended).code, "EL_UNSUPPORTED")
         self.assertFalse(running[-1])
         self.assertFalse(one.election.poll())
         self.assertFalse(one.election.is_running)
-        self.assertEqual(one.names().count("Failed"), 1)
+        self.assertEqual(one.names().count("Ended"), 1)
         # It can be started again, also by the callback.
-        one.also = lambda event: one.start() if len(one.heard(Failed)) < 4 else None
-        one.start().hears(Failed, 4)
+        one.also = lambda event: one.start() if len(one.heard(Ended)) < 4 else None
+        one.start().hears(Ended, 4)
 
     def test_a_timeout_is_kept(self) -> None:
         nobody = Ports(1)
@@ -243,53 +336,6 @@ while election.poll(): pass
         said = child.said()
         self.assertEqual(said[said.index("woke False None 0.0") + 1].split()[0], "Unelected")
         self.assertTrue(rival.election.is_leader)
-
-
-class TheInbox(unittest.TestCase):
-    """Levels, not a log."""
-
-    def taken(self, inbox: Inbox, *late: Event) -> List[Event]:
-        """All there is to tell; `late` comes in just when a term is to be told."""
-        coming = list(late)
-
-        def look_again(event: Elected) -> None:
-            while coming:
-                inbox.add(coming.pop(0))
-
-        found: List[Event] = []
-        event = inbox.take(look_again)
-        while event is not None:
-            found.append(event)
-            event = inbox.take(look_again)
-        return found
-
-    def test_of_news_that_replaces_news_the_last_is_told(self) -> None:
-        inbox = Inbox()
-        for round in range(1000):
-            inbox.add(Retrying("EL_TIMEOUT", str(round)))
-            inbox.add(Recovered())
-            inbox.add(Leader("x", round + 1))
-        inbox.add(Leader("y", 7))
-        self.assertEqual(self.taken(inbox), [Leader("y", 7)])
-        inbox.add(Retrying("EL_TIMEOUT", "a"))
-        self.assertEqual(self.taken(inbox), [Retrying("EL_TIMEOUT", "a")])
-        inbox.add(Retrying("EL_TIMEOUT", "b"))
-        inbox.add(Recovered())
-        inbox.add(Leader(None, None))
-        inbox.add(Leader("y", 7))
-        self.assertEqual(self.taken(inbox), [Recovered()])
-
-    def test_a_term_that_is_over_is_not_told(self) -> None:
-        inbox = Inbox()
-        inbox.add(Elected(1))
-        lost = Unelected("EL_KEY_LOST", "")
-        self.assertEqual(self.taken(inbox, lost, Elected(2)), [Elected(2)])
-        self.assertEqual(inbox.told, 2)
-        inbox.add(lost)
-        inbox.add(Elected(3))
-        self.assertEqual(inbox.loss(), lost)
-        self.assertEqual(self.taken(inbox, Unelected("EL_STOPPED", "")), [lost])
-        self.assertEqual((inbox.told, inbox.loss()), (None, None))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,8 @@ class Campaign(Examples):
         self.assertEqual(self.etcd.names(self.key, where), ["one", "two", "three"])
         one.signal(signal.SIGINT)
         self.assertEqual(one.ends(), 0, str(one))
-        self.assertEqual(one.said()[-1], "one: unelected (EL_STOPPED): the election was asked to stop")
+        last = ["one: unelected (EL_STOPPED): the election was asked to stop", "one: the end (EL_OK)"]
+        self.assertEqual(one.said()[-2:], last)
         two.says("two: the leader is two")
         three.says("three: the leader is two")
         two.process.kill()
@@ -137,7 +138,7 @@ class Campaign(Examples):
         child.says("one: elected, token")
         etcd = self.own_etcd("--enable-v2=false")
         lost = self.example("campaign.py", "--v2", etcd.url, self.key, "one")
-        lost.says(r"one: the end \(EL_UNSUPPORTED\): ")
+        lost.says(r"one: the end \(EL_UNSUPPORTED\) ")
         self.assertEqual(lost.ends(), 1)
         etcd.freeze()
         frozen = self.example("campaign.py", etcd.url, self.key, "one", "1")
@@ -268,6 +269,7 @@ class Readme(Case):
         child.says("the leader is host-1")
         child.signal(signal.SIGTERM)
         child.says(r"not leading any more \(EL_STOPPED\)")
+        child.says(r"the end \(EL_OK\)")
         self.ends_promptly(child)
         self.assertEqual(self.entries(), [])
 

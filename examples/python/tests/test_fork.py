@@ -205,13 +205,13 @@ finally:
     def test_forked_by_a_signal_handler_while_the_library_is_called(self) -> None:
         child = self.forking("""
 dll = load_library().dll
-real = dll.el_poll
-def el_poll(*arguments):
+real = dll.el_queue_next
+def el_queue_next(*arguments):
     os.kill(os.getpid(), signal.SIGUSR1)
     time.sleep(0.3)
     return real(*arguments)
 def handler(*_):
-    dll.el_poll = real
+    dll.el_queue_next = real
     pid = os.fork()
     if pid == 0:
         signal.alarm(10)
@@ -219,7 +219,7 @@ def handler(*_):
     say("ended", ended(pid))
 signal.signal(signal.SIGUSR1, handler)
 election.poll(0.1)
-dll.el_poll = el_poll
+dll.el_queue_next = el_queue_next
 election.stop()
 try:
     while election.poll(): pass

@@ -1,22 +1,27 @@
 """`with election.lead()`: the work of one term, and when the place goes; on both APIs."""
 
+import _thread
 import signal
 import threading
 import time
 import unittest
-from typing import List
+from typing import Any, List
+from unittest import mock
 
 import support  # noqa: F401
 from etcd_leader import (
     BusyError,
     Elected,
+    Ended,
     EtcdLeaderError,
     Event,
     InvalidTypeError,
     Leader,
     LostError,
+    OverrunError,
     StoppedError,
     Term,
+    Unelected,
 )
 from support.case import Case
 from support.wait import PATIENCE, PROMPTLY, wait_for
@@ -33,7 +38,7 @@ class OnV3(Case):
         self.assertEqual(self.entries(), [])
         self.assertFalse(one.election.is_running or one.election.is_leader)
         self.assertTrue(term.is_lost() and term.lost.wait())
-        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
         # Again, and as a function.
         self.assertTrue(one.election.lead(lambda next: next.token > term.token))
         self.assertEqual(self.entries(), [])
@@ -59,13 +64,16 @@ class OnV3(Case):
 
     def test_the_work_is_waited_for_no_longer_than_stop_timeout_ms(self) -> None:
         one, two = self.candidate("one", stop_timeout_ms=300), self.candidate("two")
-        with self.assertRaisesRegex(StoppedError, "stop_timeout_ms passed"):
+        with self.assertRaises(OverrunError) as caught:
             with one.election.lead():
                 two.start().hears(Leader)
                 begun = time.monotonic()
                 one.election.stop()
                 two.hears(Elected)
                 self.assertGreaterEqual(time.monotonic() - begun, 0.3)
+        self.assertEqual(caught.exception.code, "EL_OVERRUN")
+        self.assertIsInstance(caught.exception, StoppedError)
+        self.assertEqual(one.heard(Ended)[0].code, "EL_OVERRUN")
 
     def test_a_loss_is_seen_at_once_and_raised_when_the_work_has_ended(self) -> None:
         one = self.candidate("one", ttl=2)
@@ -80,7 +88,7 @@ class OnV3(Case):
         self.assertEqual((caught.exception.code, steps), ("EL_KEY_LOST", ["ended"]))
         # One term is all there was: it is not in line for another.
         self.assertEqual(self.entries(), [])
-        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected"])
+        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected", "Ended"])
 
     def test_what_the_work_raises_is_raised_and_the_place_given_up(self) -> None:
         one = self.candidate("one")
@@ -102,24 +110,35 @@ class OnV3(Case):
         self.leader("one")
         two = self.candidate("two")
         two.also = lambda event: two.election.stop()
-        with self.assertRaisesRegex(StoppedError, "before we led"):
+        with self.assertRaisesRegex(StoppedError, "EL_STOPPED: the election was stopped before the work began"):
             with two.election.lead():
                 self.fail("it does not lead")
         self.assertEqual((self.entries(), two.election.is_running), (["one"], False))
 
+    def test_a_stop_while_it_waits_is_told_and_not_a_term_before(self) -> None:
+        one = self.leader("one", ttl=2)
+        two = self.candidate("two").start()
+        two.hears(Leader)
+        self.etcd.remove_leader(self.key, self.api)
+        one.hears(Unelected)
+        one.also = lambda event: one.election.stop()
+        with self.assertRaisesRegex(StoppedError, "EL_STOPPED: the election was stopped before the work began"):
+            one.election.lead(lambda term: self.fail("it does not lead"))
+        self.assertEqual([event.code for event in one.heard(Ended)], ["EL_KEY_LOST"])
+
     def test_the_work_of_a_term_that_the_callback_has_ended_does_not_begin(self) -> None:
         one = self.candidate("one")
         one.also = lambda event: one.election.stop()
-        with self.assertRaisesRegex(StoppedError, "before we led"):
+        with self.assertRaisesRegex(StoppedError, "before the work began"):
             one.election.lead(lambda term: self.fail("it does not lead"))
-        self.assertEqual(one.names(), ["Elected", "Unelected"])
+        self.assertEqual(one.names(), ["Elected", "Unelected", "Ended"])
         self.assertEqual(self.entries(), [])
 
     def test_takes_the_lead_of_an_election_that_leads_already(self) -> None:
         one = self.leader("one")
         token = one.heard(Elected)[0].token
         self.assertEqual(one.election.lead(lambda term: term.token), token)
-        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected"])
+        self.assertEqual([name for name in one.names() if name != "Leader"], ["Elected", "Unelected", "Ended"])
         with one.election as election:
             self.assertGreater(election.lead(lambda term: term.token), token)
         self.assertEqual(self.entries(), [])
@@ -137,7 +156,7 @@ class OnV3(Case):
             raise KeyError(type(event).__name__)
 
         one = self.candidate("one", also=also)
-        with self.assertRaisesRegex(KeyError, "lected|Leader"):
+        with self.assertRaisesRegex(KeyError, "lected|Leader|Ended"):
             one.election.lead(lambda term: self.fail("it does not lead"))
         self.assertEqual(self.entries(), [])
 
@@ -184,7 +203,7 @@ class Trouble(Case):
                 with one.election.lead():
                     self.fail("it does not lead")
             self.assertEqual(caught.exception.code, "EL_UNSUPPORTED")
-        self.assertEqual(one.names().count("Failed"), 2)
+        self.assertEqual(one.names().count("Ended"), 2)
 
     def test_mistakes_are_told(self) -> None:
         async def work(term: object) -> None:
@@ -214,13 +233,28 @@ except LostError as error:
         child.says("lost EL_(DEADLINE|LEASE_LOST|KEY_LOST)")
         self.ends_promptly(child)
 
-    def test_the_work_sees_no_term_but_its_own(self) -> None:
-        one = self.candidate("one")
-        with one.election.lead() as term:
-            run = one.election._run
-            assert run is not None
-            self.assertTrue(run.sees(term.token))
-            self.assertFalse(run.sees(term.token + 1) or run.sees(0))
+    def test_what_is_lost_while_the_work_ends_after_a_stop_is_told_at_its_end(self) -> None:
+        one = self.candidate("one", stop_timeout_ms=20000)
+        with self.assertRaises(LostError) as caught:
+            with one.election.lead() as term:
+                one.election.stop()
+                self.assertIsInstance(wait_for("the reason", lambda: term.reason), StoppedError)
+                self.etcd.remove_leader(self.key)
+                # It is led by the next one, who was told that our key is gone, as we were.
+                self.leader("two")
+        self.assertEqual((caught.exception.code, one.heard(Ended)[0].code), ("EL_KEY_LOST", "EL_KEY_LOST"))
+
+    def test_what_is_lost_with_etcd_gone_while_the_work_ends_after_a_stop_is_told_at_its_end(self) -> None:
+        etcd = self.own_etcd()
+        one = self.candidate("one", etcd=etcd, ttl=1, stop_timeout_ms=3000)
+        with self.assertRaises(LostError) as caught:
+            with one.election.lead():
+                one.election.stop()
+                etcd.kill()
+                # Longer than the lease: no event says when it has run out.
+                time.sleep(1.2)
+        self.assertEqual(caught.exception.code, "EL_DEADLINE")
+        self.assertEqual(one.heard(Ended), [Ended("EL_DEADLINE", caught.exception.message, False)])
 
 
 class Threads(Case):
@@ -236,6 +270,21 @@ class Threads(Case):
                 for waiter in waiters:
                     waiter.join(PATIENCE)
         self.assertEqual(woken, [True] * 4)
+
+    def test_a_watcher_that_a_signal_handler_keeps_from_beginning_is_not_waited_for(self) -> None:
+        start, interrupted = _thread.start_new_thread, threading.Event()
+
+        def start_new_thread(*arguments: Any) -> int:
+            if not interrupted.is_set():
+                interrupted.set()
+                raise KeyboardInterrupt
+            return start(*arguments)
+
+        one = self.candidate("one", ttl=60)
+        with mock.patch.object(_thread, "start_new_thread", start_new_thread), self.assertRaises(KeyboardInterrupt):
+            one.election.lead(lambda term: self.fail("it was interrupted"))
+        self.assertTrue(interrupted.is_set())
+        self.assertEqual((self.entries(), one.names()[-1]), ([], "Ended"))
 
     def test_lead_may_be_used_on_any_thread(self) -> None:
         one = self.candidate("one")

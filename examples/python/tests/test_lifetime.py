@@ -129,9 +129,9 @@ say(before, count())
         one = self.leader("one")
         number = one.election.fileno()
         dll = load_library().dll
-        free, is_reused = dll.el_free, threading.Event()
+        free, is_reused = dll.el_queue_free, threading.Event()
 
-        def el_free(pointer: object) -> object:
+        def el_queue_free(pointer: object) -> object:
             status = free(pointer)
             # It is never readable.
             os.dup2(reader, number)
@@ -140,7 +140,7 @@ say(before, count())
             return status
 
         reader, writer = os.pipe()
-        with mock.patch.object(dll, "el_free", el_free):
+        with mock.patch.object(dll, "el_queue_free", el_queue_free):
             self.abandoned(one)
             self.assertTrue(is_reused.wait(PATIENCE))
             begun = time.monotonic()

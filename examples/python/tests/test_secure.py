@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import support  # noqa: F401
-from etcd_leader import EtcdLeaderError, Failed, Leader, Retrying
+from etcd_leader import Ended, EtcdLeaderError, Leader, Retrying
 from support.case import Case, Candidate
 from support.etcd import Etcd, Tls, temporary
 from support.pki import Ca, Issued
@@ -107,7 +107,7 @@ class Secure(Case):
         mistakes: List[Dict[str, Any]] = [{"password": f"{PLANTED}-2"}, {"username": "nobody"}, {"key": "/other"}]
         for changes in mistakes:
             one = self.secured(**changes).start()
-            failed = one.hears(Failed)
+            failed = one.hears(Ended)
             self.assertEqual(failed.code, "EL_DENIED")
             self.silent(one.election, failed)
             with self.assertRaises(EtcdLeaderError) as caught:
@@ -131,7 +131,7 @@ with election.lead(): pass
             env={"URL": self.strict.https_url, "WORD": PLANTED, "CA": self.ca, "CERT": self.client.cert, "KEY": self.client.key, "PYTHONASYNCIODEBUG": "1"},
             flags=["-X", "dev"],
         )
-        child.says("Failed EL_DENIED")
+        child.says("Ended EL_DENIED")
         self.assertEqual(child.ends(), 1)
         self.assertIn("EL_DENIED", child.errors)
         self.assertNotIn(PLANTED, str(child))

@@ -20,8 +20,8 @@ WAITS = {
 
 #: So long that no end of a slice can be what the signal was heard by.
 LONG_SLICES = """
-from etcd_leader import _aside, _handle, _term, _turn
-for module in (_aside, _handle, _term, _turn):
+from etcd_leader import _handle, _lead, _term
+for module in (_handle, _lead, _term):
     module.SLICE_S = 30.0
 """
 
@@ -192,6 +192,7 @@ def again(do):
                     return
                 # It was stopped, and then interrupted. Not in the `except` clause: there the frames of what was interrupted live.
                 election.close()
+                drops = 0
             except Rain:
                 drops = 0
         except Rain:
@@ -232,7 +233,7 @@ say("over", rained)
             signal.sigtimedwait([], rain.random() * 0.02)
         # Now it dries.
         self.assertEqual(child.ends(), 0, f"seed {seed}:\n{child}")
-        # What a handler raises in a finalizer is ignored by Python itself; in a callback of C's nothing may be.
+        # Python itself ignores exceptions of a handler in a finalizer; no other is ignored.
         ignored = [line for line in child.errors.splitlines() if line.startswith("Exception ignored")]
         self.assertEqual([line for line in ignored if "__del__" not in line], [])
         self.assertEqual(self.entries(), [])

@@ -6,7 +6,7 @@ import unittest
 from typing import Any, Callable, List
 
 import support  # noqa: F401
-from etcd_leader import BusyError, Elected, Leader, Unelected
+from etcd_leader import BusyError, Elected, Ended, Leader, Unelected
 from support.case import Case
 from support.wait import PATIENCE, PROMPTLY, wait_for
 
@@ -29,7 +29,7 @@ class Threads(Case):
         one.election.stop()
         self.assertFalse(one.election.is_leader)
         thread.join(PATIENCE)
-        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
         self.assertFalse(one.election.poll())
 
     def test_it_is_busy_inside_its_own_callback(self) -> None:
@@ -55,7 +55,7 @@ class Threads(Case):
             wait_for("the lead", lambda: one.heard(Leader))
         thread.join(PROMPTLY)
         self.assertFalse(thread.is_alive())
-        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected"])
+        self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
         self.assertEqual(self.entries(), [])
 
     def test_closing_while_another_thread_iterates_ends_its_loop(self) -> None:
@@ -86,6 +86,7 @@ class Threads(Case):
         self.assertEqual(self.entries(), ["one"])
         may_end.set()
         thread.join(PATIENCE)
+        self.assertEqual([event.code for event in one.heard(Ended)], ["EL_OK"])
         self.assertEqual(self.entries(), [])
 
     def test_started_by_many_threads_at_once_it_is_one(self) -> None:
@@ -154,7 +155,7 @@ class Threads(Case):
                     if not goes_on:
                         selector.unregister(key.data.election)
                         running -= 1
-        self.assertEqual({tuple(one.names()) for one in elections}, {("Elected", "Leader", "Unelected")})
+        self.assertEqual({tuple(one.names()) for one in elections}, {("Elected", "Leader", "Unelected", "Ended")})
 
 
 if __name__ == "__main__":

@@ -45,9 +45,11 @@ class Candidate:
     def hears(self, kind: Type[E], count: int = 1) -> E:
         """Polls until it has heard so many of these; the last of them."""
         give_up = time.monotonic() + PATIENCE
+        goes_on = True
         while len(self.heard(kind)) < count:
-            if time.monotonic() > give_up or not self.election.poll(PATIENCE):
+            if time.monotonic() > give_up or not goes_on:
                 raise AssertionError(f"it did not hear {count} {kind.__name__}, but {[entry.event for entry in self.log]}")
+            goes_on = self.election.poll(PATIENCE)
         return self.heard(kind)[count - 1]
 
     def ends(self) -> None:
