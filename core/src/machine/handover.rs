@@ -195,11 +195,6 @@ impl Handover {
         self.release
     }
 
-    /// Whether the user has asked for the end.
-    pub fn is_stopped(&self) -> bool {
-        self.state != State::Campaigning
-    }
-
     /// Whether the entry is kept after a stop, since the user leads as far as it knows, or ends its work.
     pub fn holds(&self) -> bool {
         matches!(self.state, State::Notifying { .. } | State::Working)

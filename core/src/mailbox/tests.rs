@@ -160,8 +160,12 @@ fn what_was_lost_before_the_stop_is_the_verdict_though_the_work_ended_before_it_
         let mut mailbox = mailbox();
         mailbox.set(leading(7, 5), at(0));
         told(&mut mailbox, 1);
-        report.map(|report| mailbox.set(report, at(2)));
-        over.map(|token| mailbox.end_term(token));
+        if let Some(report) = report {
+            mailbox.set(report, at(2));
+        }
+        if let Some(token) = over {
+            mailbox.end_term(token);
+        }
         mailbox.stop(at(3));
         mailbox.release(at(3));
         mailbox.set(Report { ended: true, ..out(ErrorKind::Stopped) }, at(4));

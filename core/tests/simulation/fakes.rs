@@ -155,7 +155,7 @@ impl Lie for GivesNoReason {
     }
 }
 
-/// It gives its place up before its user has heard.
+/// It gives its entry up before its user's work has ended.
 struct Impatient;
 
 impl Lie for Impatient {

@@ -55,7 +55,7 @@ pub(crate) struct Claim {
     pub(crate) reserve: Ns,
 }
 
-/// A stop whose user believes to lead: the key stays until the user has heard (law 6).
+/// A stop whose user believes to lead: the key stays until its work has ended (law 6).
 struct Hold {
     proc: usize,
     inc: u32,

@@ -48,7 +48,15 @@ static void lose_all_descriptors(void) {
 /* exit() takes a thread's own storage away before it calls handlers: there are statuses then, but no messages. */
 static int has_storage = 1;
 
+static el_queue *queue;
+
 static void call_everything_on(el_election *inherited) {
+    el_event event;
+    CHECK(el_next(inherited, -1, &event, sizeof event) == EL_FORKED);
+    CHECK(el_queue_next(queue, -1, &event, sizeof event) == EL_FORKED && el_queue_fd(queue) == EL_FORKED);
+    CHECK(el_queue_free(queue) == EL_FORKED);
+    el_hold(inherited);
+    el_release(inherited);
     char name[16] = "as it was";
     uint64_t token = 7;
     el_effective effective;
@@ -158,6 +166,7 @@ int main(int argc, char **argv) {
     /* Sanitizers and Valgrind make system calls of their own. */
     is_watched = argc > 2;
     forked(is_watched);
+    CHECK(el_queue_new(&queue) == EL_OK);
     told one = {0}, two = {0}, three = {0};
     one.also = fork_in_the_callback;
     el_config config = config_of("/inherited", "one", &one);
@@ -210,7 +219,7 @@ int main(int argc, char **argv) {
     pthread_join(thread, NULL);
     CHECK(two.elected == 1 && two.unelected == 1 && el_free(inherited[1]) == EL_OK);
     poll_until(inherited[2], &three.elected, 1);
-    CHECK(el_free(inherited[2]) == EL_OK);
+    CHECK(el_free(inherited[2]) == EL_OK && el_queue_free(queue) == EL_OK);
     nothing_is_left();
     return 0;
 }
