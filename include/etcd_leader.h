@@ -482,7 +482,7 @@ int32_t el_start(const struct el_config *config, size_t config_size, struct el_e
  *
  * If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
  * you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
- * `EL_EVENT_UNELECTED` (a queue waits for `el_release`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
+ * `EL_EVENT_UNELECTED` (a queue waits for `el_release`, and so do all after `el_hold`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
  * `el_poll` or `el_next` has given you `EL_EVENT_UNELECTED` by then, which is waited for, or you have called `el_hold`. If the entry is lost meanwhile,
  * since etcd is out of reach or somebody deletes the key, `EL_EVENT_ENDED` says so: end quickly, and send the token along to
  * the last write. If we do not lead, it goes at once.
@@ -490,8 +490,8 @@ int32_t el_start(const struct el_config *config, size_t config_size, struct el_e
 void el_stop(struct el_election *election);
 
 /**
- * After a stop: keeps our entry until `el_release`, however long your leading work takes. For those who take
- * `EL_EVENT_UNELECTED` from a queue, where `stop_timeout_ms` is all that they have otherwise. Before a stop it does nothing,
+ * After a stop: keeps our entry until `el_release`, however long your leading work takes, also if `el_poll` or `el_next` is
+ * entered meanwhile. Before a stop it does nothing,
  * nor if that time is over. May be called from any thread and from the callback, and may be repeated. NULL is fine.
  */
 void el_hold(struct el_election *election);
@@ -572,6 +572,10 @@ int32_t el_queue_new(struct el_queue **queue);
  *
  * It says nothing of your work: after `el_stop` of an election that leads, `EL_EVENT_UNELECTED` comes, and our entry is kept
  * until `el_release`, for at most `stop_timeout_ms`, or longer after `el_hold`. `EL_EVENT_ENDED` is the last event of an election.
+ *
+ * Where one thread takes events and another starts or frees elections, an event may come before `el_start` has returned, and
+ * one that was taken already may be returned after `el_free`: free an election on the thread that takes, or after its
+ * `EL_EVENT_ENDED`.
  *
  * Returns 1: there is an event. 0: none in time, or a signal was caught. `EL_BUSY` while another thread is in here;
  * `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.

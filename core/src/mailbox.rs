@@ -152,6 +152,9 @@ impl Mailbox {
                 // Though nobody has taken it yet, the term was over before.
                 self.handover.lose(self.why_lost());
             }
+            if let Some(fatal) = &self.is.fatal {
+                self.handover.fail(fatal.clone());
+            }
             self.stopped_at = Some(at);
             self.handover.stop(at, self.led.is_some());
         }
@@ -159,11 +162,15 @@ impl Mailbox {
 
     /// After a stop: the user's work takes as long as it needs, until [`Mailbox::release`].
     pub fn hold(&mut self) {
-        self.handover.enter();
+        self.handover.hold();
     }
 
     /// The user's work has ended at this time, whether or not Unelected was taken. Before a stop it means nothing.
     pub fn release(&mut self, at: Time) {
+        // On such a clock nobody knows how long the work took.
+        if self.is_suspect && self.handover.holds() {
+            self.handover.lose(deadline());
+        }
         self.handover.release(at);
     }
 
@@ -279,7 +286,7 @@ impl Mailbox {
     /// The next event, for one who ends its work before it comes for another.
     pub fn take_in_turn(&mut self, now: Time) -> Next {
         if self.handover.is_working() {
-            self.handover.release(now);
+            self.release(now);
         }
         let next = self.take(now);
         if matches!(next, Next::Event(Event::Unelected { .. })) {

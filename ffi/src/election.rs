@@ -133,11 +133,12 @@ pub unsafe extern "C" fn el_start(
             given: Mutex::default(),
             slot,
         });
-        if let Some(slot) = &started.slot {
-            slot.serve(&started);
-        }
         // SAFETY: as above.
-        unsafe { election.write(Arc::into_raw(started).cast_mut()) };
+        let publish = |started: Arc<el_election>| unsafe { election.write(Arc::into_raw(started).cast_mut()) };
+        match started.slot.clone() {
+            Some(slot) => slot.serve(started, publish),
+            None => publish(started),
+        }
         Ok(EL_OK)
     })
 }
@@ -148,7 +149,7 @@ pub unsafe extern "C" fn el_start(
 ///
 /// If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
 /// you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
-/// `EL_EVENT_UNELECTED` (a queue waits for `el_release`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
+/// `EL_EVENT_UNELECTED` (a queue waits for `el_release`, and so do all after `el_hold`); or by `el_free`; or `stop_timeout_ms` after `el_stop`, unless
 /// `el_poll` or `el_next` has given you `EL_EVENT_UNELECTED` by then, which is waited for, or you have called `el_hold`. If the entry is lost meanwhile,
 /// since etcd is out of reach or somebody deletes the key, `EL_EVENT_ENDED` says so: end quickly, and send the token along to
 /// the last write. If we do not lead, it goes at once.
@@ -161,8 +162,8 @@ pub unsafe extern "C" fn el_stop(election: *mut el_election) {
     });
 }
 
-/// After a stop: keeps our entry until `el_release`, however long your leading work takes. For those who take
-/// `EL_EVENT_UNELECTED` from a queue, where `stop_timeout_ms` is all that they have otherwise. Before a stop it does nothing,
+/// After a stop: keeps our entry until `el_release`, however long your leading work takes, also if `el_poll` or `el_next` is
+/// entered meanwhile. Before a stop it does nothing,
 /// nor if that time is over. May be called from any thread and from the callback, and may be repeated. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_hold(election: *mut el_election) {

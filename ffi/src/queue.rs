@@ -118,12 +118,15 @@ impl Slot {
         Ok(Some(Arc::new(Slot { queue, election, is_ready: AtomicBool::new(false) })))
     }
 
-    /// From here on what becomes due in this election is in the queue.
-    pub(crate) fn serve(self: &Arc<Slot>, handle: &Arc<el_election>) {
-        let _ = self.election.set(Arc::downgrade(handle));
+    /// From here on what becomes due in this election is in the queue. Nobody takes of it before `publish` has given the handle
+    /// to the caller: another thread may free it at once.
+    pub(crate) fn serve(self: &Arc<Slot>, handle: Arc<el_election>, publish: impl FnOnce(Arc<el_election>)) {
+        let _taking = self.queue.taking();
+        let _ = self.election.set(Arc::downgrade(&handle));
         let slot = self.clone();
         handle.election.on_due(move || slot.announce());
-        self.look(handle);
+        self.look(&handle);
+        publish(handle);
     }
 
     fn look(self: &Arc<Slot>, handle: &el_election) {
@@ -142,7 +145,7 @@ impl Slot {
         }
     }
 
-    /// The election is being freed: nothing of it comes out of the queue any more.
+    /// The election is being freed: from now on nothing of it is taken from the queue.
     pub(crate) fn leave(&self) {
         let _taking = self.queue.taking();
         let mut ready = self.queue.ready();
@@ -211,6 +214,10 @@ pub unsafe extern "C" fn el_queue_new(queue: *mut *mut el_queue) -> i32 {
 ///
 /// It says nothing of your work: after `el_stop` of an election that leads, `EL_EVENT_UNELECTED` comes, and our entry is kept
 /// until `el_release`, for at most `stop_timeout_ms`, or longer after `el_hold`. `EL_EVENT_ENDED` is the last event of an election.
+///
+/// Where one thread takes events and another starts or frees elections, an event may come before `el_start` has returned, and
+/// one that was taken already may be returned after `el_free`: free an election on the thread that takes, or after its
+/// `EL_EVENT_ENDED`.
 ///
 /// Returns 1: there is an event. 0: none in time, or a signal was caught. `EL_BUSY` while another thread is in here;
 /// `EL_FORKED`; `EL_INVALID`; `EL_INTERNAL`.

@@ -3,7 +3,7 @@
 // election.lead(): one term, for as long as a function takes.
 
 const { EtcdError } = require('./errors');
-const { queueMicrotask } = require('./timers');
+const { nextTick, queueMicrotask } = require('./timers');
 
 const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted');
 
@@ -53,7 +53,14 @@ class Lead {
     this.#run.beginWork();
     const isOver = () => {
       this.#isWorkOver = true;
-      this.#stop();
+      try {
+        this.#stop();
+      } catch (error) {
+        // A listener threw. It is nobody's promise that is rejected.
+        nextTick(() => {
+          throw error;
+        });
+      }
       this.#run.endWork();
     };
     this.#work.then(isOver, isOver);

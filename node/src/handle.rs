@@ -73,8 +73,8 @@ impl Handle {
         self.running.as_ref().map(|running| &*running.election)
     }
 
-    /// What is due; nothing if nothing is. `in_turn`: the leading work has ended when the listeners of what this gives have
-    /// returned, which the next call says. Otherwise [`Handle::release`] says when it has.
+    /// Takes what is due; nothing if nothing is. `in_turn`: the leading work has ended when the listeners of that have returned,
+    /// which the next call says. Otherwise [`Handle::release`] says when it has.
     #[napi(catch_unwind)]
     pub fn next(&self, in_turn: bool) -> Result<Option<Told>> {
         let Some(election) = self.election() else { return Ok(None) };

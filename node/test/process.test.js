@@ -242,6 +242,15 @@ election.lead(async () => {
   assert.deepEqual(child.said().slice(-3), ['may end', 'work is over', 'lead is over']);
 });
 
+test('a listener of unelected that throws does not keep the entry when the work of lead() has ended', async (t) => {
+  const child = run(t, `${candidate('/caught/after')}
+process.on('uncaughtException', (error) => say('caught', error.message));
+election.on('unelected', () => { throw new Error('in vain'); });
+election.lead(async () => say('work is over')).then(() => say('lead is over'), (error) => say(error.code));`);
+  await endsPromptly(child);
+  assert.deepEqual(child.said().slice(-4), ['work is over', 'unelected EL_STOPPED', 'caught in vain', 'lead is over']);
+});
+
 test('after kill -9 of the leader another one leads within the ttl', async (t) => {
   const child = run(t, `${candidate('/killed', { ttl: SHORT })} election.start();`);
   await child.says(/^elected/);

@@ -22,8 +22,9 @@ enum State {
     Campaigning,
     /// The user leads as far as it knows, or ends its work and will say when that is done. It has until this time.
     Notifying { until: Time },
-    /// The user ends its work inside what it does with Unelected, and comes back from there. It may take as long as it needs.
-    Working,
+    /// The user ends its work, which may take as long as it needs. `in_turn`: inside what it does with Unelected, so that it
+    /// comes for the next event when that is done. Otherwise it says so.
+    Working { in_turn: bool },
     /// The user does not work any more. The entry goes, and is not waited for beyond this time.
     Releasing { until: Time },
     /// Nothing more happens.
@@ -123,7 +124,14 @@ impl Handover {
         }
     }
 
-    /// The user was told that the term was lost, for this reason.
+    /// The election cannot go on, for this reason, and nobody was told.
+    pub fn fail(&mut self, why: Error) {
+        if matches!(self.term, Term::None | Term::Open) {
+            self.term = Term::Lost(why);
+        }
+    }
+
+    /// The term was lost, for this reason, unless its end is decided.
     pub fn lose(&mut self, why: Error) {
         if self.term == Term::Open {
             self.term = Term::Lost(why);
@@ -133,7 +141,14 @@ impl Handover {
     /// After a stop: the user has taken Unelected, and ends its work before it comes for the next event.
     pub fn enter(&mut self) {
         if let State::Notifying { .. } = self.state {
-            self.state = State::Working;
+            self.state = State::Working { in_turn: true };
+        }
+    }
+
+    /// After a stop: the user's work takes as long as it needs, and the user will say when it has ended.
+    pub fn hold(&mut self) {
+        if self.holds() {
+            self.state = State::Working { in_turn: false };
         }
     }
 
@@ -178,7 +193,7 @@ impl Handover {
     pub fn timeout(&self) -> Time {
         match self.state {
             State::Notifying { until } | State::Releasing { until } => until,
-            State::Campaigning | State::Working | State::Ended => Time::NEVER,
+            State::Campaigning | State::Working { .. } | State::Ended => Time::NEVER,
         }
     }
 
@@ -197,12 +212,12 @@ impl Handover {
 
     /// Whether the entry is kept after a stop, since the user leads as far as it knows, or ends its work.
     pub fn holds(&self) -> bool {
-        matches!(self.state, State::Notifying { .. } | State::Working)
+        matches!(self.state, State::Notifying { .. } | State::Working { .. })
     }
 
     /// Whether the user ends its work before it comes for the next event.
     pub fn is_working(&self) -> bool {
-        self.state == State::Working
+        self.state == State::Working { in_turn: true }
     }
 
     /// Since when, after a stop, no work of the user's is waited for.

@@ -175,6 +175,51 @@ fn what_was_lost_before_the_stop_is_the_verdict_though_the_work_ended_before_it_
 }
 
 #[test]
+fn what_ended_the_election_before_the_stop_is_the_verdict() {
+    let mut mailbox = mailbox();
+    mailbox.set(Report { fatal: Some(Error::new(ErrorKind::Denied, "no")), ..Report::default() }, at(0));
+    mailbox.stop(at(1));
+    mailbox.set(Report { ended: true, ..Report::default() }, at(2));
+    assert_eq!(told(&mut mailbox, 2), ["ended by Denied", "ended"]);
+}
+
+#[test]
+fn on_a_clock_that_may_have_lost_time_nothing_was_held() {
+    let verdict = |is_suspect| {
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 5), at(0));
+        told(&mut mailbox, 1);
+        mailbox.stop(at(1));
+        told(&mut mailbox, 1);
+        mailbox.suspect(is_suspect);
+        mailbox.release(at(2));
+        mailbox.set(Report { ended: true, ..Report::default() }, at(3));
+        told(&mut mailbox, 3).remove(0)
+    };
+    assert_eq!((verdict(false).as_str(), verdict(true).as_str()), ("held to the end", "ended by Deadline"));
+}
+
+#[test]
+fn work_that_is_held_is_not_over_when_the_user_comes_for_an_event() {
+    for is_told in [false, true] {
+        let mut mailbox = mailbox();
+        mailbox.set(leading(7, 50), at(0));
+        told(&mut mailbox, 1);
+        mailbox.stop(at(1));
+        if is_told {
+            assert!(matches!(mailbox.take_in_turn(at(1)), Next::Event(Event::Unelected { .. })));
+        }
+        mailbox.hold();
+        for _ in 0..2 {
+            mailbox.take_in_turn(at(2));
+        }
+        assert!(mailbox.holds() && !mailbox.has_release(), "told: {is_told}");
+        mailbox.release(at(3));
+        assert!(!mailbox.holds() && mailbox.has_release());
+    }
+}
+
+#[test]
 fn what_was_lost_before_the_stop_is_told_with_its_own_reason() {
     for (lost, report, why) in
         [("by the clock", None, "Deadline"), ("by a fact", Some(out(ErrorKind::KeyLost)), "KeyLost")]

@@ -171,6 +171,27 @@ static void held_from_a_queue(void) {
     CHECK(tolds[0].verdict == EL_OK && el_free(elections[0]) == EL_OK && el_queue_free(queue) == EL_OK);
 }
 
+/* Before and after UNELECTED was taken: to come again does not say that the work has ended then. */
+static void held_without_a_queue(void) {
+    told one = {0}, two = {0};
+    el_election *first = start_pulled("/pull/hold", "one", NULL, 300), *second = NULL;
+    while (one.leader == 0)
+        take(first, 10000, &one);
+    second = start_pulled("/pull/hold", "two", NULL, 0);
+    while (two.leader == 0)
+        take(second, 10000, &two);
+    el_stop(first);
+    el_hold(first);
+    CHECK(take(first, 10000, &one) == 1 && one.unelected == 1 && one.why == EL_STOPPED);
+    CHECK(take(first, 100, &one) == 0 && take(second, 600, &two) == 0);
+    el_release(first);
+    while (one.ended == 0)
+        take(first, 10000, &one);
+    while (two.elected == 0)
+        take(second, 10000, &two);
+    CHECK(one.verdict == EL_OK && el_free(first) == EL_OK && el_free(second) == EL_OK);
+}
+
 /* Frees elections while another thread takes their events. */
 static void *free_all(void *unused) {
     (void)unused;
@@ -205,6 +226,7 @@ int main(int argc, char **argv) {
     a_queue(argc > 2 ? atoi(argv[2]) : MOST);
     a_forgotten_release();
     held_from_a_queue();
+    held_without_a_queue();
     freed_under_way();
     nothing_is_left();
     return 0;

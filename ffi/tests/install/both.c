@@ -10,7 +10,7 @@ int main(void) {
     el_config config = {0};
     el_election *election = NULL;
     for (int round = 1; round < 4; round++) {
-        if (el_start(&config, sizeof config, &election) != EL_INVALID || strstr(el_last_error(), "on_event") == NULL)
+        if (el_start(&config, sizeof config, &election) != EL_INVALID || strstr(el_last_error(), "key is NULL") == NULL)
             return 1;
         int heard = other_panics();
         if (heard != round) {

@@ -204,7 +204,7 @@ impl Candidate {
         out.unwatch(watch);
         self.watches.retain(|ours| ours.id != watch);
         match &self.view {
-            // What the new watch begins with is what the look that is under way shows.
+            // The look that is under way shows how things stand when the new watch begins.
             _ if self.is_looking() => {}
             Some(view) if self.proof.is_none() && self.pace.is_crowd(view.count) => self.hearing.must_check(),
             _ => self.must_look = true,
