@@ -16,6 +16,8 @@ pub(crate) struct User {
     /// The token we were told to lead with.
     told: Option<u64>,
     stopped: bool,
+    /// The election could not go on, when it stopped.
+    has_failed: bool,
     /// It ends its work before it comes for the next event; otherwise it says when the work has ended.
     in_turn: bool,
     /// After a stop it has taken Unelected.
@@ -34,6 +36,7 @@ impl User {
             is: Report::default(),
             told: None,
             stopped: false,
+            has_failed: false,
             in_turn,
             has_taken: false,
             term: None,
@@ -115,6 +118,7 @@ impl User {
         match (self.stopped, self.held, why) {
             (true, Some(true), Some(_)) => Err("although the entry was held until the work had ended"),
             (_, None | Some(false), None) => Err("although the entry was not held until the work had ended"),
+            _ if self.has_failed => Ok(()),
             (true, ..) if self.term.is_none() && why != Some(ErrorKind::Stopped) => Err("and it never led"),
             (true, ..) if self.term.is_some() && why == Some(ErrorKind::Stopped) => Err("as if it had never led"),
             _ => Ok(()),
@@ -123,7 +127,7 @@ impl User {
 
     /// Stops; says whether the user believes to lead.
     pub(crate) fn stop(&mut self, now: Time) -> bool {
-        self.stopped = true;
+        (self.stopped, self.has_failed) = (true, self.is.fatal.is_some());
         self.mailbox.stop(now);
         self.told.is_some()
     }
