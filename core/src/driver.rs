@@ -248,7 +248,7 @@ impl Driver {
     }
 }
 
-/// What the hand-over wants of the candidate, and when it wants to be looked at again, if time alone can make it.
+/// Brings the hand-over up to date. Gives its inputs for the candidate, and its next timeout, if it has one.
 fn hand_over(shared: &Shared, id: CandidateId, now: Time) -> (Vec<Input>, Option<Time>) {
     if !shared.is_stopped() {
         return (Vec::new(), None);

@@ -158,6 +158,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// Leading ended by our own clock.
+    pub(crate) fn deadline() -> Error {
+        Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
+    }
+
     /// An error of this kind with this message.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Error {
         Error { kind, detail: detail.into() }

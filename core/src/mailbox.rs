@@ -123,9 +123,9 @@ impl Mailbox {
         }
         self.is = report;
         self.handover.report(match self.is.standing {
-            Standing::Leading { token, .. } if self.over == Some(token) => Err(deadline()),
+            Standing::Leading { token, .. } if self.over == Some(token) => Err(Error::deadline()),
             Standing::Leading { token, until } if self.token == Some(token) => Ok(until),
-            _ => Err(self.is.lost.clone().unwrap_or_else(deadline)),
+            _ => Err(self.is.lost.clone().unwrap_or_else(Error::deadline)),
         });
         if self.is.ended {
             self.handover.end();
@@ -169,7 +169,7 @@ impl Mailbox {
     pub fn release(&mut self, at: Time) {
         // On such a clock nobody knows how long the work took.
         if self.is_suspect && self.handover.holds() {
-            self.handover.lose(deadline());
+            self.handover.lose(Error::deadline());
         }
         self.handover.release(at);
     }
@@ -189,7 +189,7 @@ impl Mailbox {
         self.handover.timeout()
     }
 
-    /// What the candidate must do next.
+    /// Takes the next order to the candidate.
     pub fn poll_command(&mut self) -> Option<Command> {
         self.handover.poll_command()
     }
@@ -251,7 +251,7 @@ impl Mailbox {
     }
 
     /// Until when the entry is certain to keep others from leading.
-    fn is_until(&self) -> Time {
+    fn stands_until(&self) -> Time {
         if let Standing::Leading { until, .. } = self.is.standing { until } else { Time::ZERO }
     }
 
@@ -302,7 +302,7 @@ impl Mailbox {
         match &next {
             Next::Event(Event::Elected { token }) => {
                 (self.led, self.token) = (Some(*token), Some(*token));
-                self.handover.begin_term(self.is_until());
+                self.handover.begin_term(self.stands_until());
             }
             Next::Event(Event::Unelected { why }) => {
                 (self.led, self.lost) = (None, None);
@@ -371,12 +371,8 @@ impl Mailbox {
             }
             (None, _) => self.is_stopped(),
         };
-        if is_stop { Error::new(ErrorKind::Stopped, "the election was asked to stop") } else { deadline() }
+        if is_stop { Error::new(ErrorKind::Stopped, "the election was asked to stop") } else { Error::deadline() }
     }
-}
-
-fn deadline() -> Error {
-    Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
 }
 
 #[cfg(test)]

@@ -277,7 +277,7 @@ impl Candidate {
     /// Our user has seen the end of the term with this token before us.
     pub(super) fn expired(&mut self, token: Revision) {
         if self.place.as_ref().is_some_and(|place| place.revision == token) {
-            self.why.get_or_insert(Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time"));
+            self.why.get_or_insert(Error::deadline());
             (self.proof, self.is_spent) = (None, true);
         }
     }
@@ -287,7 +287,7 @@ impl Candidate {
             self.lapsed = true;
             self.proof = None;
             self.must_look = true;
-            self.why.get_or_insert(Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time"));
+            self.why.get_or_insert(Error::deadline());
         }
         if now < facts.until {
             self.lapsed = false;
@@ -369,8 +369,7 @@ impl Candidate {
         };
         let leads = matches!(standing, Standing::Leading { .. });
         if led && !leads {
-            let unknown = || Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time");
-            self.report.lost = Some(self.why.take().unwrap_or_else(unknown));
+            self.report.lost = Some(self.why.take().unwrap_or_else(Error::deadline));
             self.is_spent = self.place.is_some();
         } else if leads {
             self.why = None;

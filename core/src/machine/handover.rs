@@ -44,7 +44,7 @@ enum Term {
     Lost(Error),
 }
 
-/// What the candidate must do.
+/// An order to the candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Campaign no more. `holds`: the user leads as far as it knows, so keep the entry until [`Command::Release`].
@@ -158,7 +158,7 @@ impl Handover {
             return;
         }
         if at >= self.holds_until {
-            self.lose(deadline());
+            self.lose(Error::deadline());
         }
         if self.term == Term::Open {
             self.term = Term::Held;
@@ -197,7 +197,7 @@ impl Handover {
         }
     }
 
-    /// What the candidate must do next.
+    /// Takes the next order to the candidate.
     pub fn poll_command(&mut self) -> Option<Command> {
         if let Some(holds) = self.stop.take() {
             return Some(Command::Stop { holds });
@@ -248,10 +248,6 @@ impl Handover {
         self.released_at = Some(since);
         self.state = State::Releasing { until: since + self.stop_timeout };
     }
-}
-
-fn deadline() -> Error {
-    Error::new(ErrorKind::Deadline, "a renewal was not confirmed in time")
 }
 
 fn overrun() -> Error {

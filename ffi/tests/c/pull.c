@@ -27,11 +27,17 @@ static el_election *start_pulled(const char *key, const char *name, el_queue *qu
     return election;
 }
 
+/* Without a queue; until it knows who leads. */
+static el_election *start_in_line(const char *key, const char *name, uint32_t stop_timeout_ms, told *told) {
+    el_election *election = start_pulled(key, name, NULL, stop_timeout_ms);
+    while (told->leader == 0)
+        take(election, 10000, told);
+    return election;
+}
+
 static void one_election(void) {
     told told = {0};
-    el_election *election = start_pulled("/pull/one", "one", NULL, 0);
-    while (told.leader == 0)
-        take(election, 10000, &told);
+    el_election *election = start_in_line("/pull/one", "one", 0, &told);
     CHECK(told.elected == 1 && el_token(election) == told.token && strcmp(told.name, "one") == 0);
     CHECK(take(election, 0, &told) == 0 && !is_readable(el_fd(election), 0));
     el_stop(election);
@@ -49,12 +55,8 @@ static void one_election(void) {
 /* To come again says that the work has ended, as with el_poll. */
 static void coming_again_releases(void) {
     told one = {0}, two = {0};
-    el_election *first = start_pulled("/pull/again", "one", NULL, 0), *second = NULL;
-    while (one.leader == 0)
-        take(first, 10000, &one);
-    second = start_pulled("/pull/again", "two", NULL, 0);
-    while (two.leader == 0)
-        take(second, 10000, &two);
+    el_election *first = start_in_line("/pull/again", "one", 0, &one);
+    el_election *second = start_in_line("/pull/again", "two", 0, &two);
     el_stop(first);
     while (one.unelected == 0)
         take(first, 10000, &one);
@@ -174,12 +176,8 @@ static void held_from_a_queue(void) {
 /* Before and after UNELECTED was taken: to come again does not say that the work has ended then. */
 static void held_without_a_queue(void) {
     told one = {0}, two = {0};
-    el_election *first = start_pulled("/pull/hold", "one", NULL, 300), *second = NULL;
-    while (one.leader == 0)
-        take(first, 10000, &one);
-    second = start_pulled("/pull/hold", "two", NULL, 0);
-    while (two.leader == 0)
-        take(second, 10000, &two);
+    el_election *first = start_in_line("/pull/hold", "one", 300, &one);
+    el_election *second = start_in_line("/pull/hold", "two", 0, &two);
     el_stop(first);
     el_hold(first);
     CHECK(take(first, 10000, &one) == 1 && one.unelected == 1 && one.why == EL_STOPPED);
