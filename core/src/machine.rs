@@ -6,7 +6,7 @@
 //! know each other: [`candidate`] (one per election) and [`session`] (one per lease). [`crew`] carries facts between
 //! one session and its candidates and keeps the books: which request belongs to whom. [`handover`] stands between the user
 //! and a candidate: it says how a term ends after a stop, and how it has ended. They speak both of etcd's APIs;
-//! what differs is how a place is taken (`candidate/place`) and what keeps it alive (`session/lease` in v3,
+//! what differs is how an entry is made (`candidate/act`) and what keeps it alive (`session/lease` in v3,
 //! `session/entry` in v2).
 //!
 //! # The laws

@@ -1,5 +1,10 @@
 //! One election: join, look, wait, lead, step down, leave (laws 2, 3, 5, 6, 9).
 //!
+//! Two values say where it stands. The [`Stage`] goes on in one direction: campaigning, handing over, leaving, ended. The
+//! [`Position`] is no entry, an entry that must be deleted, or an entry with a [`Claim`]. A candidate that campaigns joins while it has no
+//! entry, waits with one, and leads while the claim is proven. What it knows from its place in the line belongs to the entry,
+//! and goes with it.
+//!
 //! The candidate is written as levels, not as a script: inputs change what it knows, and `advance` then
 //! does whatever is missing (a leave, a join, a look, a watch). So a lost reply, a broken link and a new lease all lead
 //! through the same few lines.
@@ -9,42 +14,35 @@ use std::sync::Arc;
 use super::in_flight::InFlight;
 use super::{Facts, LinkId, Plea, Report, RequestId, Trouble, members_of};
 use crate::error::{Error, ErrorKind};
-use crate::member::{Leader, LeaseId, Membership, Revision, Standing, View};
+use crate::member::{LeaseId, Revision, Standing};
 use crate::time::Time;
 
 mod act;
 mod copies;
+mod entry;
 mod leader;
 mod line;
 mod moving;
 mod pace;
-mod place;
 mod replies;
+mod status;
+mod traces;
 mod watching;
-use copies::Writes;
-use leader::Hearing;
+use entry::{Claim, Entry, Position, Proof};
 pub(in crate::machine) use pace::Pace;
-use watching::Watching;
+use traces::Traces;
 
-/// What the user wants of us.
+/// What we are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    /// To lead.
-    Campaign,
-    /// To end, but not before the user's work has ended: what we hold stays.
-    Hold,
-    /// To be gone.
-    Leave,
-}
-
-/// How we know that we are first (law 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Proof {
-    /// A look showed it.
-    Looked,
-    /// The delete of the only one ahead of us, or a look on a link that is gone, and with it the watch of our key. A look must
-    /// agree before the end that was certain at that time: renewals do not prolong a term that no look has confirmed.
-    Unconfirmed { agree_by: Time },
+enum Stage {
+    /// We are to lead.
+    Campaigning,
+    /// We are to end, but not before the user's work has ended: our entry stays, and no term begins.
+    HandingOver,
+    /// What we have in etcd is given up. At that time the rest is the session's.
+    Leaving { by: Time },
+    /// Nothing changes any more.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,78 +74,54 @@ struct Pending {
     sent_at: Time,
 }
 
+/// The one request at a time, and when the next may follow.
+#[derive(Debug, Default)]
+struct Asking {
+    pending: Option<Pending>,
+    retry_at: Time,
+    failures: u32,
+    /// Watches that the server ended in a row.
+    cancels: u32,
+    trouble: Option<Arc<Trouble>>,
+}
+
+impl Asking {
+    fn is_pending(&self, verb: Verb) -> bool {
+        self.pending.is_some_and(|pending| pending.verb == verb)
+    }
+}
+
 /// One election of one process.
 #[derive(Debug)]
 pub struct Candidate {
     prefix: Vec<u8>,
     name: Vec<u8>,
     pace: Pace,
-    wish: Wish,
+    stage: Stage,
+    position: Position,
+    /// The key of our entry, or the one that we join at: in v3 named after the lease that it is made under.
+    own: Vec<u8>,
+    traces: Traces,
+    asking: Asking,
     link: Option<LinkId>,
-    endpoint: Option<usize>,
     /// The lease that our entry hangs on, or will hang on.
     lease: Option<LeaseId>,
-    /// The lease that the session holds instead: our entry is to be moved there.
-    target: Option<LeaseId>,
-    /// A move to this lease was sent; it may have been applied.
-    moving_to: Option<LeaseId>,
-    writes: Writes,
     /// Until when leading is certain, as the session said last.
     until: Time,
-    /// Our member key, named after the lease that it was made under.
-    own: Vec<u8>,
-    place: Option<Membership>,
-    /// When the join that made it, or the last move, was sent, and when it was answered.
-    joined_at: Time,
-    answered_at: Time,
-    view: Option<View>,
-    proof: Option<Proof>,
-    /// While we may not read our key: until when it was certain to stand when we last saw it.
-    unseen_until: Option<Time>,
-    /// A term has ended that was led from our entry: another one needs another entry (law 4).
-    is_spent: bool,
+    /// The session's certainty has run out, and is not back yet.
+    lapsed: bool,
     /// The newest revision our knowledge includes; an older look is stale.
     seen: Revision,
-    /// An entry under our key that must be deleted before we join.
-    burn: Option<Revision>,
-    /// No entry up to this revision is adopted: a leave was sent for it, or we were told that it is lost.
-    burnt: Revision,
-    /// Entries under former leases. A foreign put may have taken one off its lease: it would stay for ever.
-    left_behind: Vec<Membership>,
-    /// Keys under former leases at which a request of ours that was not answered may still make an entry.
-    haunted: Vec<Vec<u8>>,
-    /// A join under this lease was never answered, so it may still arrive.
-    join_in_doubt: bool,
-    /// v2: until then an entry of ours may stand, or come to stand, that is left to run out: an unanswered join made it,
-    /// or somebody else has written it.
-    ghost_until: Time,
     /// A join of ours was answered.
     has_joined: bool,
     /// A join of somebody in our session was.
     session_has_joined: bool,
-    pending: Option<Pending>,
-    /// What the view needs. In v3 the first covers our key, and while we wait the one just before it too: the one range
-    /// watch of law 2b.
-    watches: Vec<Watching>,
-    must_look: bool,
-    look_at: Time,
-    /// v2: the next in line has written its entry, and may lead.
-    must_glance: bool,
-    /// v3: what we are told of who leads.
-    hearing: Hearing,
-    retry_at: Time,
-    failures: u32,
-    /// Watches that the server ended in a row.
-    cancels: u32,
-    /// When we, asked to leave, hand what is left over to the session.
-    leave_by: Option<Time>,
-    /// The session's certainty has run out, and is not back yet.
-    lapsed: bool,
+    /// The leader once changed without an announcement: somebody here does not make any.
+    are_some_silent: bool,
+    /// Why the term that has just ended did, or will.
     why: Option<Error>,
     warning: Option<Arc<Trouble>>,
-    trouble: Option<Arc<Trouble>>,
     report: Report,
-    ended: bool,
     pleas: Vec<Plea>,
 }
 
@@ -157,47 +131,22 @@ impl Candidate {
             prefix: members_of(key),
             name: name.as_bytes().to_vec(),
             pace,
-            wish: Wish::Campaign,
-            link: None,
-            endpoint: None,
-            lease: None,
-            target: None,
-            moving_to: None,
-            writes: Writes::default(),
-            until: Time::ZERO,
+            stage: Stage::Campaigning,
+            position: Position::default(),
             own: Vec::new(),
-            place: None,
-            joined_at: Time::ZERO,
-            answered_at: Time::ZERO,
-            view: None,
-            proof: None,
-            unseen_until: None,
-            is_spent: false,
+            traces: Traces::default(),
+            asking: Asking::default(),
+            link: None,
+            lease: None,
+            until: Time::ZERO,
+            lapsed: false,
             seen: 0,
-            burn: None,
-            burnt: 0,
-            left_behind: Vec::new(),
-            haunted: Vec::new(),
-            join_in_doubt: false,
-            ghost_until: Time::ZERO,
             has_joined: false,
             session_has_joined: false,
-            pending: None,
-            watches: Vec::new(),
-            must_look: false,
-            look_at: Time::NEVER,
-            must_glance: false,
-            hearing: Hearing::default(),
-            retry_at: Time::ZERO,
-            failures: 0,
-            cancels: 0,
-            leave_by: None,
-            lapsed: false,
+            are_some_silent: false,
             why: None,
             warning: None,
-            trouble: None,
             report: Report::default(),
-            ended: false,
             pleas: Vec::new(),
         }
     }
@@ -212,169 +161,189 @@ impl Candidate {
 
     /// Whether we are done: nothing of us is left in etcd that is not in doubt.
     pub(super) fn has_ended(&self) -> bool {
-        self.ended
+        self.stage == Stage::Ended
     }
 
     pub(super) fn take_pleas(&mut self) -> Vec<Plea> {
         // Until the user's work has ended, what stands there stays (law 6).
-        if self.wish != Wish::Hold {
-            self.pleas.extend(self.haunted.drain(..).map(Plea::InDoubt));
+        if self.stage != Stage::HandingOver {
+            self.pleas.extend(self.traces.in_doubt.drain(..).map(Plea::InDoubt));
         }
         std::mem::take(&mut self.pleas)
     }
 
-    pub(super) fn stop(&mut self, holds: bool) {
-        match (self.wish, holds) {
-            (Wish::Campaign, true) => self.wish = Wish::Hold,
-            (Wish::Campaign, false) => self.leave(),
-            (Wish::Hold | Wish::Leave, _) => {}
+    pub(super) fn stop(&mut self, holds: bool, now: Time) {
+        match (self.stage, holds) {
+            (Stage::Campaigning, true) => self.stage = Stage::HandingOver,
+            (Stage::Campaigning, false) => self.leave(now),
+            (Stage::HandingOver | Stage::Leaving { .. } | Stage::Ended, _) => {}
         }
     }
 
     /// After a stop: the user's work has ended.
-    pub(super) fn release(&mut self) {
-        if self.wish == Wish::Hold {
-            self.leave();
+    pub(super) fn release(&mut self, now: Time) {
+        if self.stage == Stage::HandingOver {
+            self.leave(now);
         }
     }
 
-    fn leave(&mut self) {
-        self.wish = Wish::Leave;
+    fn leave(&mut self, now: Time) {
+        self.stage = Stage::Leaving { by: now + self.pace.ttl() * 2 };
         self.why.get_or_insert(Error::new(ErrorKind::Stopped, "the election was asked to stop"));
     }
 
     /// The election cannot go on.
-    pub(super) fn fail(&mut self, error: Error) {
-        if self.wish != Wish::Leave {
-            self.wish = Wish::Leave;
+    pub(super) fn fail(&mut self, error: Error, now: Time) {
+        if matches!(self.stage, Stage::Campaigning | Stage::HandingOver) {
             self.why = Some(error);
+            self.leave(now);
         }
     }
 
     /// etcd does not let us take part: the user is told, and we leave.
-    pub(super) fn refuse(&mut self, error: Error) {
+    pub(super) fn refuse(&mut self, error: Error, now: Time) {
         self.report.fatal = Some(error.clone());
-        self.fail(error);
+        self.fail(error, now);
     }
 
     /// Notices what the session says now, lets times pass, and does what is missing.
     pub(super) fn advance(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
-        if self.ended {
+        if self.has_ended() {
             return;
         }
         self.follow(facts, now, out);
         self.let_time_pass(facts, now, out);
         self.act(now, out);
+        self.assert_invariants();
     }
 
     /// Ends the term if its time is over.
     pub(super) fn end_by_clock(&mut self, facts: &Facts, now: Time) {
-        let led = matches!(self.report.standing, Standing::Leading { .. });
+        let led = self.leads();
         self.drop_old_proof(&self.as_of_our_entry(facts), now);
-        self.is_spent |= led && self.proof.is_none();
+        if let Some(entry) = self.position.entry_mut().filter(|entry| led && !entry.leads()) {
+            entry.claim = Claim::Spent;
+        }
     }
 
     /// Our user has seen the end of the term with this token before us.
     pub(super) fn expired(&mut self, token: Revision) {
-        if self.place.as_ref().is_some_and(|place| place.revision == token) {
+        if let Some(entry) = self.position.entry_mut().filter(|entry| entry.revision == token) {
+            entry.claim = Claim::Spent;
             self.why.get_or_insert(Error::deadline());
-            (self.proof, self.is_spent) = (None, true);
         }
     }
 
+    /// Whether we have said that we lead.
+    fn leads(&self) -> bool {
+        matches!(self.report.standing, Standing::Leading { .. })
+    }
+
     fn drop_old_proof(&mut self, facts: &Facts, now: Time) {
-        if self.proof.is_some() && now >= facts.until && !self.lapsed {
-            self.lapsed = true;
-            self.proof = None;
-            self.must_look = true;
-            self.why.get_or_insert(Error::deadline());
-        }
-        if now < facts.until {
-            self.lapsed = false;
-        }
-        if matches!(self.proof, Some(Proof::Unconfirmed { agree_by }) if now >= agree_by) {
-            self.proof = None;
-            self.must_look = true;
-            self.why.get_or_insert(Error::new(ErrorKind::Timeout, "no look confirmed in time that we are first"));
-        }
+        let is_certain = now < facts.until;
+        let was_certain = !self.lapsed;
+        self.lapsed &= !is_certain;
+        let Some(entry) = self.position.entry_mut() else { return };
+        let Claim::Leads(proof) = entry.claim else { return };
+        let why = match proof {
+            _ if !is_certain && was_certain => {
+                self.lapsed = true;
+                Error::deadline()
+            }
+            Proof::Unconfirmed { agree_by } if now >= agree_by => {
+                Error::new(ErrorKind::Timeout, "no look confirmed in time that we are first")
+            }
+            Proof::Looked | Proof::Unconfirmed { .. } => return,
+        };
+        entry.drop_proof();
+        entry.must_look = true;
+        self.why.get_or_insert(why);
     }
 
     fn let_time_pass(&mut self, facts: &Facts, now: Time, out: &mut InFlight) {
         let facts = &self.as_of_our_entry(facts);
         self.drop_old_proof(facts, now);
-        self.must_look |= now >= self.look_at;
+        if let Some(entry) = self.position.entry_mut() {
+            entry.must_look |= now >= entry.look_at;
+        }
         self.listen(out);
         self.publish(facts, now);
-        if self.is_spent && self.wish == Wish::Campaign {
+        let is_spent = self.position.entry().is_some_and(|entry| entry.claim == Claim::Spent);
+        if is_spent && self.stage == Stage::Campaigning {
             self.retire_entry(out);
         }
     }
 
     /// When [`Candidate::advance`] wants to be called again.
     pub(super) fn timeout(&self, facts: &Facts, now: Time) -> Time {
-        if self.ended {
-            return Time::NEVER;
-        }
-        let agree_by = match self.proof {
-            Some(Proof::Unconfirmed { agree_by }) => agree_by,
-            _ => Time::NEVER,
+        let leave_by = match self.stage {
+            Stage::Campaigning | Stage::HandingOver => Time::NEVER,
+            Stage::Leaving { by } => by,
+            Stage::Ended => return Time::NEVER,
         };
-        let leave_by = self.leave_by.unwrap_or(Time::NEVER);
         let facts = self.as_of_our_entry(facts);
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
-        let (lapse, quiet, retry) =
-            (still_ahead(facts.until), still_ahead(facts.quiet_until), still_ahead(self.retry_at));
-        let look = if self.must_look { Time::NEVER } else { self.look_at };
-        [agree_by, leave_by, lapse, quiet, retry, look, self.hearing.next_time()]
-            .into_iter()
-            .min()
-            .unwrap_or(Time::NEVER)
+        let of_all = [facts.until, facts.quiet_until, self.asking.retry_at].map(still_ahead).into_iter();
+        let of_entry = self.position.entry().map(Entry::next_time);
+        of_all.chain([leave_by]).chain(of_entry).min().unwrap_or(Time::NEVER)
     }
 
     fn end(&mut self, now: Time, out: &mut InFlight) {
         self.report.ended = true;
-        self.report.released = self.is_gone() && self.doubts().is_empty() && now >= self.ghost_until;
+        self.report.released = self.is_gone() && self.doubts().is_empty() && now >= self.traces.expires_at;
         self.report.trouble = None;
         self.report.standing = Standing::Out;
-        self.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
-        if let Some(pending) = self.pending.take() {
-            self.join_in_doubt |= pending.verb == Verb::Join;
+        if let Some(entry) = self.position.entry_mut() {
+            entry.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
+        }
+        if let Some(pending) = self.asking.pending.take() {
+            self.traces.join_in_doubt |= pending.verb == Verb::Join;
             out.forget(pending.id);
         }
-        self.ended = true;
-    }
-
-    fn leader(&self) -> Option<Leader> {
-        let first = &self.view.as_ref()?.first;
-        (first.key != self.own).then(|| Leader { name: first.name_text(), token: first.revision })
+        self.stage = Stage::Ended;
     }
 
     /// Brings the report up to date.
     fn publish(&mut self, facts: &Facts, now: Time) {
-        let is_certain = now < facts.until;
-        let led = matches!(self.report.standing, Standing::Leading { .. });
-        let may_begin = self.wish == Wish::Campaign && !facts.is_suspect;
-        let standing = match (&self.place, self.proof) {
-            _ if self.wish == Wish::Leave || !is_certain => Standing::Out,
-            (None, _) => Standing::Out,
-            (Some(place), Some(proof)) if !self.is_spent && now >= facts.quiet_until && (led || may_begin) => {
+        let (is_certain, led) = (now < facts.until, self.leads());
+        let may_begin = self.stage == Stage::Campaigning && !facts.is_suspect;
+        let may_lead = now >= facts.quiet_until && (led || may_begin);
+        let standing = match (self.stage, self.position.entry()) {
+            (Stage::Leaving { .. } | Stage::Ended, _) | (_, None) => Standing::Out,
+            _ if !is_certain => Standing::Out,
+            (_, Some(Entry { claim: Claim::Leads(proof), revision, .. })) if may_lead => {
                 let until = match proof {
                     Proof::Looked => facts.until,
-                    Proof::Unconfirmed { agree_by } => facts.until.min(agree_by),
+                    Proof::Unconfirmed { agree_by } => facts.until.min(*agree_by),
                 };
-                Standing::Leading { token: place.revision, until }
+                Standing::Leading { token: *revision, until }
             }
-            _ if self.wish == Wish::Hold => Standing::Out,
-            (Some(_), _) => Standing::Following(self.leader()),
+            (Stage::HandingOver, _) => Standing::Out,
+            (Stage::Campaigning, Some(entry)) => Standing::Following(entry.leader(&self.own)),
         };
         let leads = matches!(standing, Standing::Leading { .. });
-        if led && !leads {
-            self.report.lost = Some(self.why.take().unwrap_or_else(Error::deadline));
-            self.is_spent = self.place.is_some();
-        } else if leads {
-            self.why = None;
-        }
         self.report.standing = standing;
-        self.report.trouble = self.trouble.clone().or_else(|| self.warning.clone());
+        self.report.trouble = self.asking.trouble.clone().or_else(|| self.warning.clone());
+        if leads {
+            self.why = None;
+        } else if led {
+            self.report.lost = Some(self.why.take().unwrap_or_else(Error::deadline));
+            if let Some(entry) = self.position.entry_mut() {
+                entry.claim = Claim::Spent;
+            }
+        }
+    }
+
+    /// States that cannot be, and that the types do not rule out.
+    fn assert_invariants(&self) {
+        let entry = self.position.entry();
+        debug_assert!(!self.leads() || entry.is_some_and(Entry::leads), "we lead without a proof: {self:?}");
+        debug_assert!(entry.is_none_or(|one| !one.leads() || one.view.is_some()), "a proof without a view: {self:?}");
+        debug_assert!(entry.is_none() || self.lease.is_some(), "an entry without a lease: {self:?}");
+        debug_assert!(
+            entry.is_none_or(|one| one.watches.is_empty()) || self.link.is_some(),
+            "watches on no link: {self:?}"
+        );
+        debug_assert!(!self.has_ended() || self.asking.pending.is_none(), "an ended election waits: {self:?}");
     }
 }

@@ -130,8 +130,8 @@ impl Crew {
                     }
                 }
             }
-            Input::Stop { candidate, holds } => self.call(candidate, &mut touched, |one, _| one.stop(holds)),
-            Input::Release { candidate } => self.call(candidate, &mut touched, |one, _| one.release()),
+            Input::Stop { candidate, holds } => self.call(candidate, &mut touched, |one, _| one.stop(holds, now)),
+            Input::Release { candidate } => self.call(candidate, &mut touched, |one, _| one.release(now)),
             Input::Expired { candidate, token } => self.call(candidate, &mut touched, |one, _| one.expired(token)),
         }
         self.settle(touched, now);
@@ -227,7 +227,7 @@ impl Crew {
                 self.call(id, &mut touched, |candidate, out| candidate.checked(revision, &finding, out));
             }
             for (id, error) in self.session.take_refusals() {
-                self.call(id, &mut touched, |candidate, _| candidate.refuse(error));
+                self.call(id, &mut touched, |candidate, _| candidate.refuse(error, now));
             }
             for key in self.session.take_strays() {
                 if !self.candidates.values().any(|candidate| candidate.owns(&key)) {
@@ -254,7 +254,7 @@ impl Crew {
     fn advance(&mut self, id: CandidateId, facts: &Facts, now: Time) {
         let Some(candidate) = self.candidates.get_mut(&id) else { return };
         if let Some(error) = self.session.fatal() {
-            candidate.fail(error.clone());
+            candidate.fail(error.clone(), now);
         }
         self.out.owner = Owner::Candidate(id);
         candidate.advance(facts, now, &mut self.out);

@@ -1,11 +1,12 @@
 //! How we notice a copy of this process, which holds our lease and our entry (law 13).
 
 use super::Candidate;
+use super::entry::{Claim, Entry};
 use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Sign, Written};
-use crate::member::{LeaseId, Membership, Revision};
+use crate::member::{LeaseId, Revision};
 
 /// What we know of the writes of our entry.
 #[derive(Debug, Default)]
@@ -34,122 +35,148 @@ pub(super) enum Writer {
     Other,
 }
 
-impl Candidate {
+impl Writes {
+    /// An entry that this revision created.
+    pub(super) fn of_a_join(revision: Revision) -> Writes {
+        Writes { last: revision, ..Writes::default() }
+    }
+
+    /// The last write of our entry that we know of.
+    pub(super) fn last(&self) -> Revision {
+        self.last
+    }
+
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+    }
+
+    pub(super) fn must_write(&mut self) {
+        self.is_due = true;
+    }
+
+    /// Whether our entry is written on this link.
+    pub(super) fn was_written_on(&self, link: LinkId) -> bool {
+        self.link == Some(link)
+    }
+
+    /// What was asked on the link before is not answered any more.
+    pub(super) fn forget_sent(&mut self) {
+        self.in_doubt |= self.asked.take().is_some();
+    }
+
+    /// Nothing is written any more under a lease that is given up, if it was not sent yet (law 8). Returns whether there was
+    /// such a write.
+    pub(super) fn drop_unsent(&mut self, out: &mut InFlight) -> bool {
+        let was_unsent = self.asked.take_if(|asked| out.forget(*asked)).is_some();
+        self.is_due |= was_unsent;
+        was_unsent
+    }
+
     /// Our entry was made, written or moved by this write. A late answer says nothing of those after it.
+    fn wrote(&mut self, at: Revision) {
+        if at > self.last {
+            let Writes { is_due, link, unexplained, .. } = *self;
+            *self = Writes { last: at, is_due, link, unexplained, ..Writes::default() };
+        }
+    }
+}
+
+impl Entry {
+    /// Whether a write of ours has no answer yet, or had none.
+    fn may_be_written(&self) -> bool {
+        self.writes.asked.is_some() || self.writes.in_doubt || self.moving_to.is_some()
+    }
+}
+
+impl Candidate {
+    /// Our entry was written or moved by this write of ours.
     pub(super) fn wrote(&mut self, at: Revision) {
-        if at > self.writes.last {
-            let Writes { is_due, link, unexplained, .. } = self.writes;
-            self.writes = Writes { last: at, is_due, link, unexplained, ..Writes::default() };
+        if let Some(entry) = self.position.entry_mut() {
+            entry.writes.wrote(at);
         }
         self.explain();
     }
 
     /// v2: the session has written our entry.
     pub(super) fn follow_writes(&mut self, at: Revision) {
-        if self.pace.api == Api::V2 && self.place.is_some() {
-            self.writes.last = self.writes.last.max(at);
-        }
-    }
-
-    /// The last write of our entry that we know of.
-    pub(super) fn last_written(&self) -> Revision {
-        self.writes.last
-    }
-
-    /// Whether our entry is written on the link that serves us.
-    pub(super) fn is_marked(&self) -> bool {
-        self.link.is_some() && self.writes.link == self.link
-    }
-
-    pub(super) fn must_touch(&mut self) {
-        self.writes.is_due = true;
-    }
-
-    /// What was asked on the link before is not answered any more.
-    pub(super) fn forget_touch(&mut self) {
-        self.writes.in_doubt |= self.writes.asked.take().is_some();
-    }
-
-    /// Nothing is written any more under a lease that is given up, if it was not sent yet (law 8).
-    pub(super) fn drop_unsent_touch(&mut self, out: &mut InFlight) {
-        if self.writes.asked.take_if(|asked| out.forget(*asked)).is_some() {
-            self.writes.is_due = true;
-            self.explain();
+        if let Some(entry) = self.position.entry_mut().filter(|_| self.pace.api == Api::V2) {
+            entry.writes.last = entry.writes.last.max(at);
         }
     }
 
     /// Writes our entry once, if that is due. Nothing else waits for it: a write may take as long as a disk does.
     pub(super) fn touch(&mut self, link: LinkId, out: &mut InFlight) {
-        let (Some(place), Some(lease)) = (&self.place, self.lease) else { return };
+        let (Some(entry), Some(lease)) = (self.position.entry(), self.lease) else { return };
         // A look comes first: a term may depend on it.
-        let has_looked = !self.must_look && self.pending.is_none();
-        if self.writes.is_due && self.writes.asked.is_none() && self.target.is_none() && has_looked {
-            let leads = self.proof.is_some();
-            let op = self.write_again(place, lease, if leads { Sign::Leads } else { Sign::Waits });
+        let has_looked = !entry.must_look && self.asking.pending.is_none();
+        if entry.writes.is_due && entry.writes.asked.is_none() && entry.target.is_none() && has_looked {
+            let leads = entry.leads();
+            let op = self.write_again(entry, lease, if leads { Sign::Leads } else { Sign::Waits });
             let id = if leads { out.send(link, op) } else { out.send_at_leisure(link, op) };
-            (self.writes.is_due, self.writes.asked, self.writes.link) = (false, Some(id), Some(link));
+            if let Some(Entry { writes, .. }) = self.position.entry_mut() {
+                (writes.is_due, writes.asked, writes.link) = (false, Some(id), Some(link));
+            }
         }
     }
 
     /// Guarded by our last write: of all that were never answered, one may still be applied, and none after a later one.
-    pub(super) fn write_again(&self, place: &Membership, lease: LeaseId, sign: Sign) -> Op {
-        let (revision, written) = (place.revision, self.writes.last);
-        Op::Touch { key: place.key.clone(), name: self.name.clone(), revision, written, lease, sign }
-    }
-
-    pub(super) fn doubt_write(&mut self) {
-        self.writes.in_doubt = true;
-    }
-
-    pub(super) fn is_write_in_doubt(&self) -> bool {
-        self.writes.in_doubt
+    pub(super) fn write_again(&self, entry: &Entry, lease: LeaseId, sign: Sign) -> Op {
+        let (revision, written) = (entry.revision, entry.writes.last);
+        Op::Touch { key: self.own.clone(), name: self.name.clone(), revision, written, lease, sign }
     }
 
     /// Whether this is the answer that our touch waits for.
     pub(super) fn is_touch(&self, id: RequestId) -> bool {
-        self.writes.asked == Some(id)
+        self.position.entry().is_some_and(|entry| entry.writes.asked == Some(id))
     }
 
     /// The answer to it: `Ok` if we wrote at that revision, or what was found instead.
     pub(super) fn touched(&mut self, result: Result<Result<Revision, Option<Written>>, Failure>, out: &mut InFlight) {
-        self.writes.asked = None;
-        if self.place.is_none() {
-            return;
-        }
+        let Some(entry) = self.position.entry_mut() else { return };
+        entry.writes.asked = None;
         match result {
             Ok(Ok(at)) => self.wrote(at),
             Ok(Err(found)) => match self.writer_of(found.as_ref()) {
-                Writer::Us => self.writes.is_due = true,
+                Writer::Us => self.must_touch(),
                 Writer::Copy => self.copied(),
                 Writer::Other => self.lose(found.map(|found| found.member).as_ref(), out),
             },
             Err(failure) => {
-                self.writes.in_doubt |= !failure.kind.is_definite_refusal();
+                entry.writes.in_doubt |= !failure.kind.is_definite_refusal();
                 self.explain();
             }
         }
     }
 
-    /// A write of ours was answered: what we were told of meanwhile was somebody else's, unless another of ours is still open.
-    pub(super) fn explain(&mut self) {
-        if !self.may_be_written() && self.writes.unexplained > self.writes.last {
-            self.copied();
+    fn must_touch(&mut self) {
+        if let Some(entry) = self.position.entry_mut() {
+            entry.writes.must_write();
         }
     }
 
-    /// Whether a write of ours has no answer yet, or had none.
-    fn may_be_written(&self) -> bool {
-        self.writes.asked.is_some() || self.writes.in_doubt || self.moving_to.is_some()
+    /// A write of ours was answered: what we were told of meanwhile was somebody else's, unless another of ours is still open.
+    pub(super) fn explain(&mut self) {
+        let is_unexplained = |entry: &Entry| !entry.may_be_written() && entry.writes.unexplained > entry.writes.last;
+        if self.position.entry().is_some_and(is_unexplained) {
+            self.copied();
+        }
     }
 
     /// Tells the author of the write that stands in the place of our last one. If we may be that, the entry is written once
     /// more from there, and a copy notices it.
     pub(super) fn writer_of(&mut self, found: Option<&Written>) -> Writer {
-        let Some(found) = found.filter(|found| self.is_ours(Some(&found.member))) else { return Writer::Other };
-        let is_unanswered = self.writes.asked.is_some() || std::mem::take(&mut self.writes.in_doubt);
+        let found = found.filter(|found| self.is_ours(Some(&found.member)));
+        let (Some(found), Some(Entry { writes, .. })) = (found, self.position.entry_mut()) else {
+            return Writer::Other;
+        };
+        let is_unanswered = writes.asked.is_some() || std::mem::take(&mut writes.in_doubt);
         // We know an older one, or a restore has taken our last one back.
-        if is_unanswered || found.at <= self.writes.last {
-            self.writes.last = found.at;
+        if is_unanswered || found.at <= writes.last {
+            writes.last = found.at;
             return Writer::Us;
         }
         Writer::Copy
@@ -157,23 +184,25 @@ impl Candidate {
 
     /// A watch tells that our entry was written and is ours as before.
     pub(super) fn saw_write(&mut self, at: Revision) {
-        if self.pace.api == Api::V2 || at <= self.writes.last {
+        let Some(entry) = self.position.entry_mut().filter(|entry| at > entry.writes.last) else { return };
+        if self.pace.api == Api::V2 {
             return;
         }
-        if self.may_be_written() {
-            self.writes.unexplained = self.writes.unexplained.max(at);
+        if entry.may_be_written() {
+            entry.writes.unexplained = entry.writes.unexplained.max(at);
         } else {
             self.copied();
         }
     }
 
     pub(super) fn copied(&mut self) {
-        if self.place.is_some() {
-            let words = "somebody else wrote our key as we would: a copy of this process, which ran on from a checkpoint or a clone?";
-            self.why = Some(Error::new(ErrorKind::KeyLost, words));
-            self.pleas.extend([self.lease, self.target].into_iter().flatten().map(Plea::Copied));
-            self.is_spent |= self.proof.take().is_some();
-            self.view = None;
+        let Some(entry) = self.position.entry_mut() else { return };
+        let words = "somebody else wrote our key as we would: a copy of this process, which ran on from a checkpoint or a clone?";
+        self.why = Some(Error::new(ErrorKind::KeyLost, words));
+        self.pleas.extend([self.lease, entry.target].into_iter().flatten().map(Plea::Copied));
+        if entry.leads() {
+            entry.claim = Claim::Spent;
         }
+        entry.view = None;
     }
 }

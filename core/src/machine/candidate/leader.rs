@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use super::{Candidate, Proof};
+use super::Candidate;
+use super::entry::{Claim, Entry, Proof};
 use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, Op, Watched, member_key};
-use crate::member::{Member, Revision, View};
+use crate::member::{Member, Revision};
 use crate::time::Time;
 
 /// A leader that announces itself has done so by then.
@@ -55,8 +56,6 @@ pub(super) struct Hearing {
     missed: Revision,
     /// Others behind us have been told that we lead.
     has_announced: bool,
-    /// The leader once changed without an announcement: somebody here does not make any.
-    are_some_silent: bool,
 }
 
 impl Default for Hearing {
@@ -72,15 +71,16 @@ impl Default for Hearing {
             announced_by: Time::NEVER,
             missed: 0,
             has_announced: false,
-            are_some_silent: false,
         }
     }
 }
 
 impl Hearing {
-    /// Our place is lost, and with it what we knew from there.
-    pub(super) fn forget(&mut self) {
-        *self = Hearing { are_some_silent: self.are_some_silent, ..Hearing::default() };
+    /// A look has shown that we are the first, and others behind us: they are told, once. Returns whether they are to be.
+    pub(super) fn must_announce(&mut self, has_followers: bool) -> bool {
+        let is_first_time = has_followers && !self.has_announced;
+        self.has_announced |= has_followers;
+        is_first_time
     }
 
     /// Asks for a check at once.
@@ -125,86 +125,83 @@ impl Hearing {
 impl Candidate {
     /// Lets time pass.
     pub(super) fn listen(&mut self, out: &mut InFlight) {
-        self.hearing.must_check |= out.now >= self.hearing.check_at.min(self.hearing.announced_by);
+        let Some(Entry { hearing, .. }) = self.position.entry_mut() else { return };
+        hearing.must_check |= out.now >= hearing.check_at.min(hearing.announced_by);
+        let may_follow = out.now >= hearing.follow_at;
+        if may_follow {
+            hearing.follow_at = Time::NEVER;
+        }
         self.believe(out);
-        if out.now >= self.hearing.follow_at {
-            self.hearing.follow_at = Time::NEVER;
+        if may_follow {
             self.watch_view(out);
         }
     }
 
     /// The keys of those who may say that they lead, if we watch for that yet.
-    pub(super) fn ahead_of_us(&self) -> Option<Watched> {
-        let (from, to) = (self.prefix.clone(), self.hearing.horizon.clone());
-        let is_begun = self.pace.api == Api::V3 && self.hearing.follow_at == Time::NEVER;
+    pub(super) fn ahead_of_us(&self, hearing: &Hearing) -> Option<Watched> {
+        let (from, to) = (self.prefix.clone(), hearing.horizon.clone());
+        let is_begun = self.pace.api == Api::V3 && hearing.follow_at == Time::NEVER;
         is_begun.then_some(Watched { from, to, start: None, puts_only: true })
     }
 
     /// Our first look. The candidates ahead of us have leases from before this moment, and so lower keys: we watch these for the
     /// next leader. If many join a large fleet together, we wait: etcd would tell each of them of all that join after it.
     pub(super) fn begin_to_follow(&mut self, before: Option<&Member>, count: usize, out: &mut InFlight) {
-        if self.pace.api == Api::V2 || !self.hearing.horizon.is_empty() {
+        let Some(Entry { hearing, .. }) = self.position.entry_mut() else { return };
+        if self.pace.api == Api::V2 || !hearing.horizon.is_empty() {
             return;
         }
         let key_at = |time: Time| member_key(&self.prefix, out.entropy.first_lease_id(time));
-        self.hearing.horizon = key_at(out.now + JOINED);
+        hearing.horizon = key_at(out.now + JOINED);
         let is_crowded = before.is_some_and(|before| before.key >= key_at(out.now - TOGETHER));
         if is_crowded && count > self.pace.few {
-            self.hearing.follow_at = out.now + JOINED + out.entropy.spread(JOINED);
-        }
-    }
-
-    /// A look has shown that we are the first, and others behind us: they are told, once.
-    pub(super) fn announce(&mut self, has_followers: bool) {
-        if self.pace.api == Api::V3 && has_followers && !self.hearing.has_announced {
-            self.hearing.has_announced = true;
-            self.must_touch();
+            hearing.follow_at = out.now + JOINED + out.entropy.spread(JOINED);
         }
     }
 
     /// Somebody ahead of us has written its entry. Signed, it says that its author leads.
     pub(super) fn hear_of_leader(&mut self, change: &Change, out: &mut InFlight) {
-        let Some(by) = change.now.as_ref().filter(|_| self.proof.is_none()) else { return };
-        let (Some(place), Some(view)) = (&self.place, self.view.as_mut()) else { return };
-        if by.rank() >= (place.revision, &place.key) || change.at <= view.first_at {
+        let Some(entry) = self.position.entry_mut().filter(|entry| !entry.leads()) else { return };
+        let (Some(by), Some(view)) = (&change.now, &mut entry.view) else { return };
+        if by.rank() >= (entry.revision, &self.own) || change.at <= view.first_at {
             return;
         }
         let is_first = by.rank() == view.first.rank();
+        let hearing = &mut entry.hearing;
         if change.leads && is_first {
             view.first_at = change.at;
         } else if change.leads {
-            let may_be_a_mark = self.hearing.heard_at.is_some_and(|heard_at| MARKED.contains(&out.now.since(heard_at)));
+            let may_be_a_mark = hearing.heard_at.is_some_and(|heard_at| MARKED.contains(&out.now.since(heard_at)));
             let believe_at = if may_be_a_mark { out.now + SECOND_WRITE } else { out.now };
-            self.hearing.word = Some(Word { by: by.clone(), at: change.at, believe_at });
+            hearing.word = Some(Word { by: by.clone(), at: change.at, believe_at });
             self.believe(out);
-        } else if self.hearing.word.take_if(|word| word.by.rank() == by.rank()).is_none() && is_first && view.is_hearsay
-        {
+        } else if hearing.word.take_if(|word| word.by.rank() == by.rank()).is_none() && is_first && view.is_hearsay {
             self.disbelieve(change.at, out);
         }
     }
 
     /// Takes a word for true, once its time has come.
     fn believe(&mut self, out: &mut InFlight) {
-        let Some(word) = self.hearing.word.take_if(|word| out.now >= word.believe_at) else { return };
-        let Some(view) = self.view.as_mut().filter(|view| word.at > view.first_at && self.proof.is_none()) else {
-            return;
-        };
+        let Some(entry) = self.position.entry_mut() else { return };
+        let leads = entry.leads();
+        let Some(word) = entry.hearing.word.take_if(|word| out.now >= word.believe_at) else { return };
+        let Some(view) = entry.view.as_mut().filter(|view| word.at > view.first_at && !leads) else { return };
         // It is the one just before us: only a look shows that nobody else is ahead of us.
-        self.must_look |= view.before.as_ref().is_some_and(|before| before.rank() == word.by.rank());
+        entry.must_look |= view.before.as_ref().is_some_and(|before| before.rank() == word.by.rank());
         (view.first_at, view.is_hearsay) = (word.at, true);
         view.displaced = Some(std::mem::replace(&mut view.first, word.by));
-        (self.hearing.announced_by, self.hearing.heard_at) = (Time::NEVER, Some(out.now));
+        (entry.hearing.announced_by, entry.hearing.heard_at) = (Time::NEVER, Some(out.now));
         self.watch_view(out);
     }
 
     /// The one that said that it leads has taken that back: what it wrote before was on the way to this sign.
     fn disbelieve(&mut self, at: Revision, out: &mut InFlight) {
-        let Some(view) = self.view.as_mut() else { return };
+        let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return };
         (view.first_at, view.is_hearsay) = (at, false);
         match view.displaced.take() {
             Some(displaced) => {
                 view.first = displaced;
-                if self.hearing.heard_at.is_none_or(|heard_at| out.now > heard_at + JOINED) {
+                if hearing.heard_at.is_none_or(|heard_at| out.now > heard_at + JOINED) {
                     self.leader_is_gone(out);
                 }
             }
@@ -214,70 +211,76 @@ impl Candidate {
 
     /// The leader's entry is gone, and ours is not the next in line: its successor may be about to announce itself.
     pub(super) fn leader_is_gone(&mut self, out: &mut InFlight) {
-        match (self.pace.api, self.view.as_mut()) {
-            (_, None) => {}
-            (Api::V3, Some(view)) => {
-                self.hearing.missed = view.first.revision;
-                self.hearing.announced_by =
-                    self.hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
+        let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return };
+        match self.pace.api {
+            Api::V3 => {
+                hearing.missed = view.first.revision;
+                hearing.announced_by = hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
             }
-            (Api::V2, Some(_)) => self.follow_next(out),
+            Api::V2 => self.follow_next(out),
         }
     }
 
     /// The entry just before ours is gone: others may have lost theirs at the same moment, and the one that is nearest to the
     /// leader takes over.
     pub(super) fn look_by_rank(&mut self, out: &mut InFlight) {
-        let (Some(place), Some(view)) = (&self.place, &self.view) else { return };
+        let Some(entry) = self.position.entry_mut() else { return };
+        let Some(view) = &entry.view else { return };
         let is_alone = view.next_in_line || self.pace.api == Api::V2;
-        let turn = if is_alone { Duration::ZERO } else { self.pace.turn(view, place.revision) };
+        let turn = if is_alone { Duration::ZERO } else { self.pace.turn(view, entry.revision) };
         if turn.is_zero() {
-            self.must_look = true;
+            entry.must_look = true;
         } else {
-            self.look_at = self.look_at.min(out.now + turn);
+            entry.look_by(out.now + turn);
         }
     }
 
     /// The read that shows whether what we know still holds: our entry, the one just before it, the leader's, and that of
     /// the leader before, which an announcement has put aside.
     pub(super) fn check(&mut self) -> Option<Op> {
-        let view = self.view.as_ref().filter(|_| std::mem::take(&mut self.hearing.must_check))?;
-        (self.hearing.check_at, self.hearing.announced_by) = (Time::NEVER, Time::NEVER);
+        let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return None };
+        if !std::mem::take(&mut hearing.must_check) {
+            return None;
+        }
+        (hearing.check_at, hearing.announced_by) = (Time::NEVER, Time::NEVER);
         let mut keys = vec![self.own.clone()];
-        let next = self.next_leader(view);
+        let next = self.pace.next_leader(view);
         for member in view.before.iter().chain([&view.first]).chain(&view.displaced).chain(next) {
             if !keys.contains(&member.key) {
                 keys.push(member.key.clone());
             }
         }
-        Some(self.hearing.ask(keys))
+        Some(hearing.ask(keys))
     }
 
     /// The answer to it.
     pub(super) fn checked_view(&mut self, found: &[Option<Member>], at: Revision, out: &mut InFlight) {
-        let Some(place) = self.place.clone() else { return };
-        if self.pace.api == Api::V2 && at < self.seen.max(self.last_written()) {
+        let Some(entry) = self.position.entry_mut() else { return };
+        if self.pace.api == Api::V2 && at < self.seen.max(entry.writes.last()) {
             // The server's own view may be old; a look never is.
-            self.must_look = true;
+            entry.must_look = true;
             return;
         }
         if at < self.seen {
-            self.hearing.must_check = true;
+            entry.hearing.must_check = true;
             return;
         }
         let found = |key: &[u8]| found.iter().flatten().find(|member| member.key == key);
-        let ours = found(&place.key);
+        let ours = found(&self.own);
         if !self.is_ours(ours) {
             self.lose(ours, out);
             return;
         }
-        (self.seen, self.unseen_until) = (at, None);
-        let Some(view) = self.view.as_mut().filter(|_| !matches!(self.proof, Some(Proof::Unconfirmed { .. }))) else {
-            self.must_look = true;
+        self.seen = at;
+        let Some(entry) = self.position.entry_mut() else { return };
+        entry.unseen_until = None;
+        let is_confirmed = !matches!(entry.claim, Claim::Leads(Proof::Unconfirmed { .. }));
+        let Some(view) = entry.view.as_mut().filter(|_| is_confirmed) else {
+            entry.must_look = true;
             return;
         };
-        if self.proof.is_some() {
-            // We lead, and our entry stands: nobody can be ahead of it.
+        if view.first.key == self.own {
+            // Our entry stands: nobody can be ahead of it.
             view.at = at;
             self.checked_gaps(out);
             return;
@@ -291,24 +294,23 @@ impl Candidate {
         self.check_next(|next| stands(next).is_some(), at, out);
         self.check_leader(|member| stands(member).cloned(), at, out);
         self.check_later(out);
-        // Otherwise what the look shows is watched.
-        if !self.must_look {
-            self.watch_view(out);
-        }
+        self.watch_what_stays(out);
         self.checked_gaps(out);
     }
 
     /// What a check at this revision has shown of the leader. What an announcement has told meanwhile is newer.
     fn check_leader(&mut self, stands: impl Fn(&Member) -> Option<Member>, at: Revision, out: &mut InFlight) {
-        let is_asked = |view: &&mut View| view.first_at <= at && self.hearing.has_asked(&view.first.key);
-        let Some(view) = self.view.as_mut().filter(is_asked) else { return };
+        let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return };
+        if view.first_at > at || !hearing.has_asked(&view.first.key) {
+            return;
+        }
         let displaced = view.displaced.take().and_then(|displaced| stands(&displaced));
         let leader =
             stands(&view.first).into_iter().chain(displaced).min_by(|one, other| one.rank().cmp(&other.rank()));
         if let Some(leader) = leader {
             (view.first, view.first_at) = (leader, at);
-        } else if self.hearing.missed == view.first.revision {
-            self.hearing.are_some_silent = true;
+        } else if hearing.missed == view.first.revision {
+            self.are_some_silent = true;
             self.look_by_rank(out);
         } else {
             self.leader_is_gone(out);
@@ -317,11 +319,10 @@ impl Candidate {
 
     /// Nothing needs to be read before that.
     pub(super) fn check_later(&mut self, out: &mut InFlight) {
-        let view = self.view.as_ref().filter(|view| self.pace.checks_keys(view.count));
-        if let (Some(place), Some(view)) = (&self.place, view) {
-            let wait = self.pace.check_again(view, place.revision, self.hearing.are_some_silent);
-            // Those who joined together, or were told together, need not check together.
-            self.hearing.check_at = out.now + wait - out.entropy.spread(wait / 8);
-        }
+        let Some(entry) = self.position.entry_mut() else { return };
+        let Some(view) = entry.view.as_ref().filter(|view| self.pace.checks_keys(view.count)) else { return };
+        let wait = self.pace.check_again(view, entry.revision, self.are_some_silent);
+        // Those who joined together, or were told together, need not check together.
+        entry.hearing.check_at = out.now + wait - out.entropy.spread(wait / 8);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::copies::Writes;
-use super::{Candidate, Proof, Verb};
+use super::entry::{Entry, Position, Proof, Stale};
+use super::{Candidate, Pending, Verb};
+use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
-use crate::member::{Member, Membership, Revision, View};
+use crate::member::{Member, Revision, View};
 use crate::time::Time;
 
 impl Candidate {
@@ -26,116 +27,122 @@ impl Candidate {
             });
             return self.touched(result, out);
         }
-        let Some(pending) = self.pending.take_if(|pending| pending.id == id) else { return };
-        let sent_at = pending.sent_at;
-        match result {
-            Err(failure) => self.failed(pending.verb, failure, now, out),
-            Ok(reply) => {
-                self.failures = 0;
-                self.trouble = None;
-                match (pending.verb, reply.answer) {
-                    (Verb::Join, Answer::Joined { created, seen }) => {
-                        (self.joined_at, self.answered_at, self.has_joined) = (sent_at, now, true);
-                        self.joined(created, seen, reply.stamp.revision, now, out);
-                    }
-                    (Verb::Join, Answer::Posted { own }) => {
-                        (self.joined_at, self.answered_at, self.has_joined) = (sent_at, now, true);
-                        self.own.clone_from(&own.key);
-                        self.take_place(own);
-                        self.must_look = true;
-                    }
-                    (Verb::Check, Answer::Confirmed { found } | Answer::Glimpsed { found }) => {
-                        self.checked_view(&found, reply.stamp.revision, out)
-                    }
-                    (Verb::Glance, Answer::Glimpsed { found }) => {
-                        self.glanced(found.first().and_then(Option::as_ref), reply.stamp.revision, out);
-                    }
-                    (Verb::Look, Answer::Looked(seen)) => self.looked(seen, reply.stamp.revision, now, out),
-                    (Verb::Move, Answer::Touched { touched: true, .. }) => {
-                        self.moved(reply.stamp.revision, sent_at, now);
-                    }
-                    (Verb::Move, Answer::Touched { found, .. }) => self.not_moved(found.as_ref(), out),
-                    (Verb::Leave, Answer::Left) => self.burn = None,
-                    (Verb::Leave, Answer::Spared) => {
-                        self.burn = None;
-                        self.haunt(now);
-                    }
-                    (Verb::Clear, Answer::Left) => {
-                        self.left_behind.remove(0);
-                    }
-                    (verb, answer) => {
-                        let detail = format!("the backend answered {answer:?} to {verb:?}");
-                        self.failed(verb, Failure::new(ErrorKind::Internal, detail), now, out);
-                    }
-                }
+        let Some(Pending { verb, sent_at, .. }) = self.asking.pending.take_if(|pending| pending.id == id) else {
+            return;
+        };
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(failure) => return self.failed(verb, failure, now, out),
+        };
+        (self.asking.failures, self.asking.trouble) = (0, None);
+        let at = reply.stamp.revision;
+        match (verb, reply.answer) {
+            (Verb::Join, Answer::Joined { created, seen }) => {
+                self.has_joined = true;
+                self.joined(created, seen, at, (sent_at, now), out);
+            }
+            (Verb::Join, Answer::Posted { own }) => {
+                self.has_joined = true;
+                self.own.clone_from(&own.key);
+                self.take_place(&own, (sent_at, now)).must_look = true;
+            }
+            (Verb::Check, Answer::Confirmed { found } | Answer::Glimpsed { found }) => {
+                self.checked_view(&found, at, out);
+            }
+            (Verb::Glance, Answer::Glimpsed { found }) => {
+                self.glanced(found.first().and_then(Option::as_ref), at, out);
+            }
+            (Verb::Look, Answer::Looked(seen)) => self.looked(seen, at, now, out),
+            (Verb::Move, Answer::Touched { touched: true, .. }) => self.moved(at, sent_at, now),
+            (Verb::Move, Answer::Touched { found, .. }) => self.not_moved(found.as_ref(), out),
+            (Verb::Leave, Answer::Left) => self.position = Position::Out,
+            (Verb::Leave, Answer::Spared) => {
+                self.position = Position::Out;
+                self.leave_to_expire(now);
+            }
+            (Verb::Clear, Answer::Left) => {
+                self.traces.left_behind.remove(0);
+            }
+            (verb, answer) => {
+                let detail = format!("the backend answered {answer:?} to {verb:?}");
+                self.failed(verb, Failure::new(ErrorKind::Internal, detail), now, out);
             }
         }
     }
 
-    fn joined(&mut self, created: bool, seen: Seen, at: Revision, now: Time, out: &mut InFlight) {
-        let Some(own) = seen.own.clone() else {
-            self.must_look = true;
-            return;
-        };
+    fn joined(
+        &mut self,
+        created: bool,
+        seen: Seen,
+        at: Revision,
+        (sent_at, answered_at): (Time, Time),
+        out: &mut InFlight,
+    ) {
+        let Some(own) = seen.own.clone() else { return };
         // Only what a join of ours may have made: a restored backup may hold an entry that an earlier candidate left.
-        let is_adoptable =
-            self.join_in_doubt && self.is_kept(&own) && own.revision > self.burnt && own.name == self.name;
+        let is_adoptable = self.traces.join_in_doubt
+            && self.is_kept(&own)
+            && own.revision > self.traces.given_up
+            && own.name == self.name;
         if !created && !is_adoptable {
-            self.burn = Some(own.revision);
+            self.position = Position::Stale(Stale { revision: own.revision, written: 0 });
             return;
         }
-        self.take_place(own);
+        let entry = self.take_place(&own, (sent_at, answered_at));
         if created && !seen.first.is_empty() {
-            self.looked(seen, at, now, out);
+            self.looked(seen, at, answered_at, out);
         } else {
-            self.must_look = true;
+            entry.must_look = true;
         }
     }
 
-    fn take_place(&mut self, own: Member) {
+    fn take_place(&mut self, own: &Member, (asked_at, answered_at): (Time, Time)) -> &mut Entry {
+        debug_assert!(matches!(self.position, Position::Out), "a join was answered beside {:?}", self.position);
         self.seen = self.seen.max(own.revision);
-        self.writes = Writes::default();
-        self.wrote(own.revision);
-        self.place = Some(Membership { key: own.key, revision: own.revision });
+        self.position.take(Entry::new(own.revision, asked_at, answered_at))
     }
 
     fn looked(&mut self, seen: Seen, at: Revision, now: Time, out: &mut InFlight) {
-        let Some(place) = self.place.clone() else { return };
+        let Some(entry) = self.position.entry_mut() else { return };
         if at < self.seen {
-            self.must_look = true;
+            entry.must_look = true;
             return;
         }
         if !self.is_ours(seen.own.as_ref()) {
             self.lose(seen.own.as_ref(), out);
             return;
         }
-        let rank = (place.revision, place.key.as_slice());
         let Some(first) = seen.first.iter().min_by_key(|member| member.rank()).cloned() else {
             let failure = Failure::new(ErrorKind::Protocol, "a look showed our entry but no first one");
             self.failed(Verb::Look, failure, now, out);
             return;
         };
+        self.seen = at;
+        let Some(entry) = self.position.entry_mut() else { return };
+        let rank = (entry.revision, self.own.as_slice());
         let before = seen.latest.iter().filter(|member| member.rank() < rank).max_by_key(|member| member.rank());
-        let next_in_line = seen.first.get(1).is_some_and(|second| second.key == place.key);
-        (self.seen, self.unseen_until) = (at, None);
-        self.look_at = Time::NEVER;
-        self.hearing.looked();
-        self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
-        if first.key == place.key {
-            self.proof = Some(Proof::Looked);
-            self.announce(seen.first.len() > 1);
+        let next_in_line = seen.first.get(1).is_some_and(|second| second.key == self.own);
+        (entry.unseen_until, entry.look_at) = (None, Time::NEVER);
+        entry.hearing.looked();
+        let is_first = first.key == self.own;
+        if is_first {
+            entry.prove(Proof::Looked);
+            if self.pace.api == Api::V3 && entry.hearing.must_announce(seen.first.len() > 1) {
+                entry.writes.must_write();
+            }
         } else {
-            if self.proof.take().is_some() {
+            if entry.drop_proof() {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
             if !self.pace.checks_keys(seen.count) {
-                self.look_at = now + self.pace.look_again(seen.count);
+                entry.look_at = now + self.pace.look_again(seen.count);
             }
         }
+        let line = self.pace.line(&seen.first, rank, seen.count);
+        self.warn_of_nesting(before.into_iter().chain([&first]).find(|member| self.is_nested(member)).cloned());
         self.begin_to_follow(before, seen.count, out);
-        let line = self.line(&seen.first, &place, seen.count);
         let (before, span) = (before.cloned(), at.saturating_sub(first.revision));
-        self.view = Some(View {
+        let view = View {
             at,
             first,
             first_at: at,
@@ -148,38 +155,37 @@ impl Candidate {
             next_in_line,
             count: seen.count,
             span,
-        });
-        if self.proof.is_none() {
+        };
+        if let Some(entry) = self.position.entry_mut() {
+            entry.view = Some(view);
+        }
+        if !is_first {
             self.check_later(out);
         }
         self.watch_view(out);
     }
 
     pub(super) fn failed(&mut self, verb: Verb, failure: Failure, now: Time, out: &mut InFlight) {
-        if (verb, failure.kind) == (Verb::Check, ErrorKind::Invalid) {
-            // The server takes fewer operations in one transaction. A look has as many as our join.
-            self.must_look = true;
-            return;
-        }
         let is_definite = failure.kind.is_definite_refusal();
-        let lease = if verb == Verb::Move { self.moving_to } else { self.lease };
-        match verb {
-            Verb::Join => {
-                self.join_in_doubt |= !is_definite;
-                if !is_definite {
-                    self.haunt(now);
-                }
-            }
-            Verb::Look => self.must_look = true,
-            Verb::Check | Verb::Glance => self.hearing.must_check(),
-            Verb::Move => self.move_failed(is_definite),
-            Verb::Leave | Verb::Clear => {}
-        }
+        let moving_to = self.position.entry().and_then(|entry| entry.moving_to);
+        let lease = if verb == Verb::Move { moving_to } else { self.lease };
         self.denied(verb, &failure);
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + out.entropy.backoff(self.failures, self.pace.backoff_cap);
+        match (verb, self.position.entry_mut()) {
+            (Verb::Check, entry) if failure.kind == ErrorKind::Invalid => {
+                // The server takes fewer operations in one transaction. A look has as many as our join.
+                entry.into_iter().for_each(|entry| entry.must_look = true);
+                return;
+            }
+            (Verb::Join, _) if !is_definite => self.doubt_join(now),
+            (Verb::Look, Some(entry)) => entry.must_look = true,
+            (Verb::Check | Verb::Glance, Some(entry)) => entry.hearing.must_check(),
+            (Verb::Move, Some(_)) => self.move_failed(is_definite),
+            _ => {}
+        }
+        self.asking.failures = self.asking.failures.saturating_add(1);
+        self.asking.retry_at = now + out.entropy.backoff(self.asking.failures, self.pace.backoff_cap);
         let error = Error::new(failure.kind, failure.detail.clone());
-        self.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
+        self.asking.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
         match (failure.kind, lease, self.link) {
             (ErrorKind::LeaseLost, Some(lease), _) => self.pleas.push(Plea::LeaseGone(lease)),
             // The link may serve others, and what it says of our key is not its own opinion: etcd decides it when it
@@ -187,11 +193,19 @@ impl Candidate {
             (ErrorKind::Denied, ..)
                 if verb == Verb::Join && !self.has_joined && (failure.is_of_key || self.session_has_joined) =>
             {
-                self.refuse(error);
+                self.refuse(error, now);
             }
             (ErrorKind::Denied, ..) if self.session_has_joined => {}
             (_, _, Some(link)) if failure.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
             _ => {}
+        }
+    }
+
+    /// Words for the end of a term whose entry we may not move, or not read.
+    fn denied(&mut self, verb: Verb, failure: &Failure) {
+        let leads = self.position.entry().is_some_and(Entry::leads);
+        if matches!(verb, Verb::Move | Verb::Look) && failure.kind == ErrorKind::Denied && leads {
+            self.why = Some(Error::new(failure.kind, failure.detail.clone()));
         }
     }
 
