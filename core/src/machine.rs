@@ -6,8 +6,8 @@
 //! know each other: [`candidate`] (one per election) and [`session`] (one per lease). [`crew`] carries facts between
 //! one session and its candidates and keeps the books: which request belongs to whom. [`handover`] stands between the user
 //! and a candidate: it says how a term ends after a stop, and how it has ended. They speak both of etcd's APIs;
-//! what differs is how an entry is made (`candidate/act`) and what keeps it alive (`session/lease` in v3,
-//! `session/entry` in v2).
+//! what differs for a candidate is in
+//! `machine/v2` and `machine/v3`, and what keeps an entry alive in `session/lease` (v3) and `session/entry` (v2).
 //!
 //! # The laws
 //!
@@ -80,6 +80,8 @@ mod entropy;
 pub mod handover;
 mod in_flight;
 pub mod session;
+mod v2;
+mod v3;
 mod verbs;
 
 pub use entropy::Entropy;

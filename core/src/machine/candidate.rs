@@ -25,11 +25,13 @@ mod line;
 mod moving;
 mod pace;
 mod replies;
+mod rules;
 mod status;
 mod traces;
 mod watching;
 use entry::{Claim, Entry, Position, Proof};
 pub(in crate::machine) use pace::Pace;
+pub(in crate::machine) use rules::{Remainder, Rules};
 use traces::Traces;
 
 /// What we are about.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::candidate::{Candidate, Pace};
+use super::candidate::{Candidate, Pace, Rules};
 use super::in_flight::{InFlight, Owner};
 use super::session::Session;
+use super::v2::V2;
+use super::v3::V3;
 use super::{
     CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
     members_of,
@@ -34,6 +36,13 @@ pub struct Crew {
     reports: BTreeMap<CandidateId, Report>,
     changed: BTreeSet<CandidateId>,
     session_timeout: Time,
+}
+
+fn rules_of(api: Api) -> &'static dyn Rules {
+    match api {
+        Api::V2 => &V2,
+        Api::V3 => &V3,
+    }
 }
 
 /// Whether each request costs etcd the check of our password: API v2 knows no tokens.
@@ -67,7 +76,7 @@ impl Crew {
         self.out.now = now;
         let id = CandidateId(self.out.fresh());
         let pace = Pace {
-            api: self.settings.api,
+            rules: rules_of(self.settings.api),
             ttl_s: self.settings.ttl_s,
             certain: self.settings.ttl().saturating_sub(self.settings.margin),
             backoff_cap: super::session::backoff_cap(&self.settings),
@@ -86,7 +95,7 @@ impl Crew {
     /// under that key. In v2 nothing can be shared: there is one candidate in a session.
     pub fn accepts(&self, key: &str) -> bool {
         let prefix = members_of(key);
-        let is_shared = self.settings.api == Api::V3;
+        let is_shared = !rules_of(self.settings.api).entries_expire();
         self.session.accepts()
             && (is_shared || self.candidates.is_empty())
             && !self.session.has_doubt_under(&prefix)

@@ -188,6 +188,20 @@ pub struct Watched {
     pub puts_only: bool,
 }
 
+impl Watched {
+    /// The keys from `first` to `last`, both of them.
+    pub(super) fn range(start: Option<Revision>, first: &[u8], last: &[u8]) -> Watched {
+        // The key that follows the last.
+        let to = [last, &[0]].concat();
+        Watched { from: first.to_vec(), to, start, puts_only: false }
+    }
+
+    /// One key.
+    pub(super) fn key(start: Option<Revision>, key: &[u8]) -> Watched {
+        Watched::range(start, key, key)
+    }
+}
+
 /// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
 /// it odd, as the first put of an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! A candidate asks etcd for one thing at a time. Its touch alone goes out beside that.
 
 use super::{Candidate, Pending, Stage, Verb};
-use crate::config::Api;
+use crate::machine::Op;
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Op, member_key};
 use crate::time::Time;
 
 impl Candidate {
@@ -42,11 +41,7 @@ impl Candidate {
         let may_delete = self.stage != Stage::HandingOver;
         if let Some(stale) = self.position.stale().filter(|_| may_delete) {
             self.traces.give_up(stale.revision);
-            let (key, name, revision) = (self.own.clone(), self.name.clone(), stale.revision);
-            let op = match self.pace.api {
-                Api::V2 => Op::Withdraw { key, name, revision, written: stale.written },
-                Api::V3 => Op::Leave { key, revision },
-            };
+            let op = self.pace.rules.leave(&self.own, &self.name, stale.revision, stale.written);
             return Some((Verb::Leave, op));
         }
         if let Some(op) = self.move_entry() {
@@ -54,15 +49,11 @@ impl Candidate {
         }
         let has_none = self.position.entry().is_none();
         if let (true, Some(lease), Stage::Campaigning) = (has_none, self.lease, self.stage) {
-            if self.pace.api == Api::V3 {
-                // An entry that was moved had the name of the lease before.
-                self.own = member_key(&self.prefix, lease);
+            // An entry that was moved had the name of the lease before.
+            if let Some(key) = self.pace.rules.own_key(&self.prefix, lease) {
+                self.own = key;
             }
-            let (prefix, own, name) = (self.prefix.clone(), self.own.clone(), self.name.clone());
-            let op = match self.pace.api {
-                Api::V2 => Op::Post { prefix, name, ttl_s: self.pace.ttl_s },
-                Api::V3 => Op::Join { prefix, own, name, lease },
-            };
+            let op = self.pace.rules.join(&self.prefix, &self.own, &self.name, lease, self.pace.ttl_s);
             return Some((Verb::Join, op));
         }
         if let Some(old) = self.traces.left_behind.first().filter(|_| may_delete) {

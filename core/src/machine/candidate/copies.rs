@@ -2,7 +2,6 @@
 
 use super::Candidate;
 use super::entry::{Claim, Entry};
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Sign, Written};
@@ -101,9 +100,9 @@ impl Candidate {
         self.explain();
     }
 
-    /// v2: the session has written our entry.
+    /// The session has written our entry, by this write if it does so at all.
     pub(super) fn follow_writes(&mut self, at: Revision) {
-        if let Some(entry) = self.position.entry_mut().filter(|_| self.pace.api == Api::V2) {
+        if let Some(entry) = self.position.entry_mut() {
             entry.writes.last = entry.writes.last.max(at);
         }
     }
@@ -185,7 +184,7 @@ impl Candidate {
     /// A watch tells that our entry was written and is ours as before.
     pub(super) fn saw_write(&mut self, at: Revision) {
         let Some(entry) = self.position.entry_mut().filter(|entry| at > entry.writes.last) else { return };
-        if self.pace.api == Api::V2 {
+        if !self.pace.rules.writes_show_copies() {
             return;
         }
         if entry.may_be_written() {

@@ -3,12 +3,12 @@
 use super::Candidate;
 use super::copies::Writes;
 use super::leader::Hearing;
+use super::rules::Remainder;
 use super::watching::Watching;
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Finding, Place, Plea};
-use crate::member::{Leader, LeaseId, Member, Membership, OWN_TTL, Revision, View};
+use crate::member::{Leader, LeaseId, Member, Membership, Revision, View};
 use crate::time::Time;
 
 /// Whether we have an entry.
@@ -225,9 +225,10 @@ impl Candidate {
 
     /// Nobody sees our key just now: a look must show it before what is certain ends.
     pub(super) fn must_be_seen(&mut self) {
-        let (api, agree_by) = (self.pace.api, self.until);
-        let is_shown = |entry: &&mut Entry| (api, entry.claim) == (Api::V3, Claim::Leads(Proof::Looked));
-        if let Some(entry) = self.position.entry_mut().filter(is_shown) {
+        let agree_by = self.until;
+        let is_shown = self.pace.rules.renewals_show_the_entry();
+        let is_sure = |entry: &&mut Entry| !is_shown && entry.claim == Claim::Leads(Proof::Looked);
+        if let Some(entry) = self.position.entry_mut().filter(is_sure) {
             entry.claim = Claim::Leads(Proof::Unconfirmed { agree_by });
             entry.must_look = true;
         }
@@ -240,19 +241,13 @@ impl Candidate {
             self.why
                 .get_or_insert(Error::new(ErrorKind::KeyLost, "our key was deleted or overwritten by somebody else"));
         }
-        let revision = match self.pace.api {
-            // What has a time to live runs out. It may be another member's: a wipe gives key and number out again.
-            Api::V2 => left.filter(|left| left.lease != OWN_TTL).map(|left| left.revision),
-            Api::V3 => left.map(|_| entry.revision),
-        };
-        match (self.pace.api, left) {
-            (Api::V2, None) => self.pleas.push(Plea::ClocksDoubted),
-            // Or it is ours, and somebody has refreshed it.
-            (Api::V2, Some(left)) if left.lease == OWN_TTL => self.leave_to_expire(out.now),
-            _ => {}
-        }
-        if let Some(revision) = revision {
-            self.position = Position::Stale(Stale { revision, written: entry.writes.last() });
+        match self.pace.rules.remainder(entry.revision, left) {
+            Remainder::Nothing => {}
+            Remainder::EndedEarly => self.pleas.push(Plea::ClocksDoubted),
+            Remainder::Expires => self.leave_to_expire(out.now),
+            Remainder::Stale(revision) => {
+                self.position = Position::Stale(Stale { revision, written: entry.writes.last() });
+            }
         }
     }
 
@@ -283,9 +278,6 @@ impl Candidate {
     /// Whether an entry hangs on what our session keeps alive. Without that it would stay for ever.
     pub(super) fn is_kept(&self, member: &Member) -> bool {
         let moving_to = self.position.entry().and_then(|entry| entry.moving_to);
-        match self.pace.api {
-            Api::V2 => member.lease == OWN_TTL && member.name == self.name,
-            Api::V3 => [self.lease, moving_to].contains(&Some(member.lease)),
-        }
+        self.pace.rules.is_kept(member, &self.name, [self.lease, moving_to])
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::Candidate;
 use super::entry::{Claim, Entry, Proof};
-use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, Op, Watched, member_key};
 use crate::member::{Member, Revision};
@@ -140,7 +139,7 @@ impl Candidate {
     /// The keys of those who may say that they lead, if we watch for that yet.
     pub(super) fn ahead_of_us(&self, hearing: &Hearing) -> Option<Watched> {
         let (from, to) = (self.prefix.clone(), hearing.horizon.clone());
-        let is_begun = self.pace.api == Api::V3 && hearing.follow_at == Time::NEVER;
+        let is_begun = self.pace.rules.leaders_announce() && hearing.follow_at == Time::NEVER;
         is_begun.then_some(Watched { from, to, start: None, puts_only: true })
     }
 
@@ -148,7 +147,7 @@ impl Candidate {
     /// next leader. If many join a large fleet together, we wait: etcd would tell each of them of all that join after it.
     pub(super) fn begin_to_follow(&mut self, before: Option<&Member>, count: usize, out: &mut InFlight) {
         let Some(Entry { hearing, .. }) = self.position.entry_mut() else { return };
-        if self.pace.api == Api::V2 || !hearing.horizon.is_empty() {
+        if !self.pace.rules.leaders_announce() || !hearing.horizon.is_empty() {
             return;
         }
         let key_at = |time: Time| member_key(&self.prefix, out.entropy.first_lease_id(time));
@@ -212,12 +211,11 @@ impl Candidate {
     /// The leader's entry is gone, and ours is not the next in line: its successor may be about to announce itself.
     pub(super) fn leader_is_gone(&mut self, out: &mut InFlight) {
         let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return };
-        match self.pace.api {
-            Api::V3 => {
-                hearing.missed = view.first.revision;
-                hearing.announced_by = hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
-            }
-            Api::V2 => self.follow_next(out),
+        if self.pace.rules.leaders_announce() {
+            hearing.missed = view.first.revision;
+            hearing.announced_by = hearing.announced_by.min(out.now + ANNOUNCED + out.entropy.spread(ANNOUNCED));
+        } else {
+            self.follow_next(out);
         }
     }
 
@@ -226,7 +224,7 @@ impl Candidate {
     pub(super) fn look_by_rank(&mut self, out: &mut InFlight) {
         let Some(entry) = self.position.entry_mut() else { return };
         let Some(view) = &entry.view else { return };
-        let is_alone = view.next_in_line || self.pace.api == Api::V2;
+        let is_alone = view.next_in_line || !self.pace.rules.looks_are_sorted();
         let turn = if is_alone { Duration::ZERO } else { self.pace.turn(view, entry.revision) };
         if turn.is_zero() {
             entry.must_look = true;
@@ -256,7 +254,7 @@ impl Candidate {
     /// The answer to it.
     pub(super) fn checked_view(&mut self, found: &[Option<Member>], at: Revision, out: &mut InFlight) {
         let Some(entry) = self.position.entry_mut() else { return };
-        if self.pace.api == Api::V2 && at < self.seen.max(entry.writes.last()) {
+        if !self.pace.rules.checks_are_linearizable() && at < self.seen.max(entry.writes.last()) {
             // The server's own view may be old; a look never is.
             entry.must_look = true;
             return;

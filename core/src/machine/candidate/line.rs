@@ -8,7 +8,6 @@
 use super::Candidate;
 use super::entry::Entry;
 use super::pace::Pace;
-use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{LINE, Op};
 use crate::member::{Member, Revision, View};
@@ -24,7 +23,7 @@ impl Pace {
 
     /// Of the first entries that a look showed, those between the leader's and ours.
     pub(super) fn line(&self, first: &[Member], own: (Revision, &[u8]), count: usize) -> Vec<Member> {
-        if self.api == Api::V3 || self.is_frugal(count) {
+        if self.rules.leaders_announce() || self.is_frugal(count) {
             return Vec::new();
         }
         first.iter().skip(1).take_while(|member| member.rank() < own).cloned().collect()

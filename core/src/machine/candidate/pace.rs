@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Api;
+use super::rules::Rules;
 use crate::member::{Revision, View};
 
 /// So many candidates need not spread what they ask for.
@@ -19,10 +19,10 @@ const CHECKING: Duration = Duration::from_millis(1);
 /// Those who stand far behind check this seldom, in ttls.
 const FAR_CHECKS: u32 = 4;
 
-/// The API of etcd that a candidate uses, and the times it keeps.
+/// The rules of the API that a candidate uses, and the times it keeps.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::machine) struct Pace {
-    pub(in crate::machine) api: Api,
+    pub(in crate::machine) rules: &'static dyn Rules,
     /// How long an entry lives without us; without news for this long a waiter looks again.
     pub(in crate::machine) ttl_s: u32,
     /// How long leading is certain after a renewal was sent: the ttl less the margin.
@@ -62,12 +62,12 @@ impl Pace {
     /// v2: whether there are so many candidates that not all watch the leader, and that a look, which lists all entries, costs more
     /// than the reads of single keys.
     pub(super) fn is_crowd(&self, count: usize) -> bool {
-        self.api == Api::V2 && count > self.few && !self.checks_passwords
+        !self.rules.leaders_announce() && count > self.few && !self.checks_passwords
     }
 
     /// Whether a follower reads single keys in the place of a look to see that what it knows still holds.
     pub(super) fn checks_keys(&self, count: usize) -> bool {
-        self.api == Api::V3 || self.is_crowd(count)
+        self.rules.checks_are_linearizable() || self.is_crowd(count)
     }
 
     /// A follower that has heard nothing checks after this time what it knows.

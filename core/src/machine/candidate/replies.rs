@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::entry::{Entry, Position, Proof, Stale};
 use super::{Candidate, Pending, Verb};
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
@@ -127,7 +126,7 @@ impl Candidate {
         let is_first = first.key == self.own;
         if is_first {
             entry.prove(Proof::Looked);
-            if self.pace.api == Api::V3 && entry.hearing.must_announce(seen.first.len() > 1) {
+            if self.pace.rules.leaders_announce() && entry.hearing.must_announce(seen.first.len() > 1) {
                 entry.writes.must_write();
             }
         } else {

@@ -2,10 +2,9 @@
 
 use super::entry::{Entry, Position};
 use super::{Candidate, Pending, Verb};
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
+use crate::machine::Facts;
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Facts, member_key};
 use crate::member::Membership;
 use crate::time::Time;
 
@@ -16,7 +15,7 @@ impl Candidate {
     pub(super) fn as_of_our_entry(&self, facts: &Facts) -> Facts {
         let Some(entry) = self.position.entry() else { return *facts };
         let (mut until, mut is_suspect) = (facts.until, facts.is_suspect);
-        if self.pace.api == Api::V3 && until < entry.answered_at + self.pace.certain {
+        if !self.pace.rules.renewals_show_the_entry() && until < entry.answered_at + self.pace.certain {
             until = until.min(entry.asked_at + self.pace.certain);
         }
         if self.lease != facts.lease {
@@ -69,7 +68,7 @@ impl Candidate {
         let is_joining = self.asking.is_pending(Verb::Join);
         let own = std::mem::take(&mut self.own);
         let entry = self.forget_entry(out);
-        if self.pace.api == Api::V2 {
+        if self.pace.rules.entries_expire() {
             // All that we knew of the store is void. What may be left of us runs out.
             if is_joining {
                 self.leave_to_expire(now);
@@ -81,7 +80,7 @@ impl Candidate {
             }
             let stands = entry.map(|entry| entry.revision).or(self.position.stale().map(|stale| stale.revision));
             self.traces.left_behind.extend(stands.map(|revision| Membership { key: own, revision }));
-            self.own = facts.lease.map_or(Vec::new(), |lease| member_key(&self.prefix, lease));
+            self.own = facts.lease.and_then(|lease| self.pace.rules.own_key(&self.prefix, lease)).unwrap_or_default();
         }
         self.lease = facts.lease;
         if let Some(pending) = self.asking.pending.take_if(|pending| pending.verb != Verb::Clear) {
@@ -111,13 +110,13 @@ impl Candidate {
             entry.drop_proof();
         }
         let is_far = !entry.leads() && entry.view.as_ref().is_some_and(|view| !view.next_in_line);
-        match self.pace.api {
-            Api::V3 if is_far => entry.hearing.must_check(),
-            Api::V2 if is_far && self.link.is_some() => {
-                entry.must_look = false;
-                self.look_in_turn(out);
-            }
-            _ => entry.must_look = true,
+        if is_far && self.pace.rules.checks_are_linearizable() {
+            entry.hearing.must_check();
+        } else if is_far && self.link.is_some() {
+            entry.must_look = false;
+            self.look_in_turn(out);
+        } else {
+            entry.must_look = true;
         }
     }
 }

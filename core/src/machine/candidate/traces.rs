@@ -2,7 +2,6 @@
 
 use super::entry::Position;
 use super::{Candidate, Pending};
-use crate::config::Api;
 use crate::member::{Membership, Revision};
 use crate::time::Time;
 
@@ -38,7 +37,7 @@ impl Candidate {
     /// The keys that may hold, or come to hold, an entry of ours: the session owns them once we have ended. In v2
     /// every entry runs out.
     pub(in crate::machine) fn doubts(&self) -> Vec<Vec<u8>> {
-        if self.pace.api == Api::V2 {
+        if self.pace.rules.entries_expire() {
             return Vec::new();
         }
         let may_exist = self.traces.join_in_doubt || !matches!(self.position, Position::Out);
@@ -55,7 +54,7 @@ impl Candidate {
     /// v2: an entry of ours may be left, or may yet come, which only its time to live ends. As with a lease, etcd may
     /// grant that anew once, when raft's leader changes.
     pub(super) fn leave_to_expire(&mut self, now: Time) {
-        if self.pace.api == Api::V2 {
+        if self.pace.rules.entries_expire() {
             self.traces.expires_at = now + self.pace.ttl() * 2;
         }
     }

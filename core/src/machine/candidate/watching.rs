@@ -3,7 +3,6 @@
 use super::entry::{Entry, Proof};
 use super::leader::Hearing;
 use super::{Candidate, Verb};
-use crate::config::Api;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, WatchId, WatchNews, Watched};
 use crate::member::{Member, Revision, View};
@@ -103,29 +102,15 @@ impl Candidate {
         let own = &self.own;
         let before = view.before.as_ref().map_or(own, |before| &before.key);
         let leader = &view.first.key;
-        let exact = |start: Option<Revision>, from: &[u8], last: &[u8]| Watched {
-            from: from.to_vec(),
-            to: after(last),
-            start,
-            puts_only: false,
-        };
-        let since = Some(view.at + 1);
-        let mut ranges = match self.pace.api {
-            // A watch of v2 covers one key.
-            // A refresh shows soon enough that our own is gone, while we follow.
-            Api::V2 if before != own && self.pace.checks_passwords => vec![exact(since, before, before)],
-            Api::V2 if before != own => vec![exact(since, own, own), exact(since, before, before)],
-            Api::V2 => vec![exact(since, own, own)],
-            Api::V3 => vec![exact(None, own.min(before), own.max(before))],
-        };
+        let mut ranges = self.pace.rules.neighbours(own, before, view.at, self.pace.checks_passwords);
         if leader == own || leader == before || self.pace.is_frugal(view.count) {
             return ranges;
         }
         match self.pace.next_leader(view) {
-            Some(next) if next.key != *before => ranges.push(exact(Some(view.next_at + 1), &next.key, &next.key)),
+            Some(next) if next.key != *before => ranges.push(Watched::key(Some(view.next_at + 1), &next.key)),
             Some(_) => {}
-            None if self.pace.api == Api::V2 || view.count <= self.pace.few => {
-                ranges.push(exact(Some(view.first_at + 1), leader, leader));
+            None if !self.pace.rules.leaders_announce() || view.count <= self.pace.few => {
+                ranges.push(Watched::key(Some(view.first_at + 1), leader));
             }
             None => {}
         }
@@ -249,11 +234,4 @@ impl Candidate {
             self.ask_again(out.now, out);
         }
     }
-}
-
-/// The key that follows this one: the end of a range that holds just this key.
-fn after(key: &[u8]) -> Vec<u8> {
-    let mut next = key.to_vec();
-    next.push(0);
-    next
 }
