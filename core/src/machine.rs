@@ -35,7 +35,8 @@
 //! 5. **Elected and Unelected alternate**; after a stop nothing but Unelected and Ended is delivered
 //!    ([`crate::mailbox`]).
 //! 6. **The work first, the key afterwards.** After a stop the entry is kept until the user's work has ended, or the
-//!    stop's time is over; and the last event says whether it was held until then ([`handover`]).
+//!    stop's time is over; and the last event says whether it was held until then ([`handover`]). An entry that was gone when
+//!    etcd was asked to delete it, though it was certain to stand, was lost before.
 //! 7. **Transient is the rule, and slow is not dead.** Errors mean "look again", with jittered backoff, for ever. A
 //!    request ends when it is answered, when its link breaks, or when nobody needs the answer: a late answer counts, and
 //!    only `until` has consequences. While the link that serves owes an answer for longer than usual, others are opened

@@ -330,7 +330,9 @@ impl Candidate {
             self.why = None;
         } else if led {
             self.report.lost = Some(self.why.take().unwrap_or_else(Error::deadline));
-            if let Some(entry) = self.position.entry_mut() {
+            // What we leave is given up, and nobody would lead from it again.
+            let is_left = matches!(self.stage, Stage::Leaving { .. });
+            if let Some(entry) = self.position.entry_mut().filter(|_| !is_left) {
                 entry.claim = Claim::Spent;
             }
         }

@@ -107,7 +107,9 @@ impl Handover {
         match holds {
             Ok(until) => self.holds_until = until,
             Err(why) if self.holds() => self.lose(why),
-            // Before a stop the user takes the reason with Unelected. After the release nothing is lost any more.
+            // etcd says now that the entry was gone before we gave it up.
+            Err(why) if self.term == Term::Held && why.kind() == ErrorKind::KeyLost => self.term = Term::Lost(why),
+            // Before a stop the user takes the reason with Unelected. After the release nothing else is lost any more.
             Err(_) => {}
         }
     }

@@ -327,7 +327,10 @@ pub enum Answer {
     /// What a look saw.
     Looked(Seen),
     /// The key with that revision does not exist any more.
-    Left,
+    Left {
+        /// Whether it did when the request was carried out.
+        was_there: bool,
+    },
     /// v2: it does, but with another name and a time to live; it was not deleted.
     Spared,
 }

@@ -93,7 +93,7 @@ async fn the_role_of_the_recipe_is_enough_and_no_more() {
     let (_, visible) = bench.refresh(link, &ours, quiet.expect("written").at, true).await;
     assert_eq!(bench.change(watch).await.at, visible.expect("written").at);
     let leave = withdraw(&ours);
-    assert_eq!(bench.answer(link, leave).await, Answer::Left);
+    assert_eq!(bench.answer(link, leave).await, Answer::Left { was_there: true });
     assert_eq!(bench.change(watch).await.now, None);
 
     for other in ["/jobs/", "/jobs/nightly2/", "/other/"] {

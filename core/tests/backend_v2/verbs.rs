@@ -85,7 +85,7 @@ async fn a_check_tells_which_of_the_keys_stand() {
     let reply = bench.reply(asked).await.expect("an answer");
     assert_eq!(reply.answer, Answer::Glimpsed { found: vec![Some(two.clone()), Some(one.clone())] });
     assert_eq!(reply.stamp.revision, two.revision);
-    assert_eq!(bench.answer(link, withdraw(&one)).await, Answer::Left);
+    assert_eq!(bench.answer(link, withdraw(&one)).await, Answer::Left { was_there: true });
     assert_eq!(bench.answer(link, Op::Check { keys }).await, Answer::Glimpsed { found: vec![Some(two), None] });
 }
 
@@ -147,16 +147,24 @@ async fn a_leave_takes_only_what_its_revision_created() {
         revision,
         written: revision,
     };
-    assert_eq!(bench.answer(link, leave(&ours, ours.revision - 1)).await, Answer::Left);
+    assert_eq!(bench.answer(link, leave(&ours, ours.revision - 1)).await, Answer::Left { was_there: false });
     assert_eq!(bench.look(link, &ours).await.own, Some(ours.clone()), "another's revision takes nothing");
     bench.refresh(link, &ours, ours.revision, false).await;
-    assert_eq!(bench.answer(link, leave(&ours, ours.revision)).await, Answer::Left, "whatever was refreshed since");
+    assert_eq!(
+        bench.answer(link, leave(&ours, ours.revision)).await,
+        Answer::Left { was_there: true },
+        "whatever was refreshed since"
+    );
     assert_eq!(bench.look(link, &ours).await, Seen::default());
-    assert_eq!(bench.answer(link, leave(&ours, ours.revision)).await, Answer::Left, "also if it is gone");
+    assert_eq!(
+        bench.answer(link, leave(&ours, ours.revision)).await,
+        Answer::Left { was_there: false },
+        "also if it is gone"
+    );
     let ours = bench.member(link, "one").await;
     assert_eq!(
         bench.answer(link, leave(&ours, ours.revision)).await,
-        Answer::Left,
+        Answer::Left { was_there: true },
         "at once, if nothing was written since"
     );
     assert_eq!(bench.look(link, &ours).await, Seen::default());
@@ -174,7 +182,7 @@ async fn a_leave_spares_another_name_that_has_our_key_and_number_unless_it_would
     assert_eq!(bench.look(link, &theirs).await.own, Some(theirs.clone()));
     curled(&cluster, &format!("PUT /v2/keys{}", text(&theirs.key)), "value=another&ttl=&prevExist=true");
     assert_eq!(bench.look(link, &theirs).await.own, Some(Member { lease: 0, ..theirs.clone() }));
-    assert_eq!(bench.answer(link, withdraw()).await, Answer::Left);
+    assert_eq!(bench.answer(link, withdraw()).await, Answer::Left { was_there: true });
     assert_eq!(bench.look(link, &theirs).await, Seen::default());
 }
 
@@ -207,7 +215,7 @@ async fn keys_and_names_are_taken_byte_for_byte() {
         let (applied, written) = bench.refresh(link, &own, own.revision, true).await;
         assert!(applied, "{prefix}");
         assert_eq!(bench.change(watch).await.now, written.map(|written| written.member), "{prefix}");
-        assert_eq!(bench.answer(link, withdraw(&own)).await, Answer::Left);
+        assert_eq!(bench.answer(link, withdraw(&own)).await, Answer::Left { was_there: true });
         assert_eq!(bench.change(watch).await.now, None, "{prefix}");
     }
 }

@@ -105,10 +105,10 @@ async fn a_leave_takes_only_what_its_revision_created() {
     let (mut bench, link) = Bench::linked(&cluster).await;
     let ours = bench.member(link, 9).await;
     let leave = |revision| Op::Leave { key: own(9), revision };
-    assert_eq!(bench.answer(link, leave(ours.revision - 1)).await, Answer::Left);
+    assert_eq!(bench.answer(link, leave(ours.revision - 1)).await, Answer::Left { was_there: false });
     assert_eq!(bench.join(link, 9).await.2.own, Some(ours.clone()), "another's revision takes nothing");
-    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left);
-    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left, "also if it is gone");
+    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left { was_there: true });
+    assert_eq!(bench.answer(link, leave(ours.revision)).await, Answer::Left { was_there: false }, "also if it is gone");
     assert!(bench.join(link, 9).await.1, "it was gone");
 }
 

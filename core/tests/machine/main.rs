@@ -308,9 +308,12 @@ impl Stage {
                 let is_open = |op: &Op| matches!(op, Op::Open { endpoint: at, .. } if at == endpoint);
                 self.answer(step, is_open, stamp, Answer::Opened);
             }
-            Left | Spared => {
+            Left | WasGone | Spared => {
                 let is_leave = |op: &Op| matches!(op, Op::Leave { .. } | Op::Withdraw { .. });
-                let answer = if matches!(step, Left) { Answer::Left } else { Answer::Spared };
+                let answer = match step {
+                    Spared => Answer::Spared,
+                    step => Answer::Left { was_there: matches!(step, Left) },
+                };
                 self.answer(step, is_leave, self.stamp(), answer);
             }
             Revoked => self.answer(step, |op| matches!(op, Op::Revoke { .. }), self.stamp(), Answer::Revoked),

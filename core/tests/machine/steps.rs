@@ -46,6 +46,8 @@ pub(crate) enum Do {
     /// v2: the next open of this endpoint is answered with this second on its clock.
     OpenedAt(usize, u64),
     Left,
+    /// What was to be deleted was not there.
+    WasGone,
     /// v2: another name has our key and our number by now.
     Spared,
     Revoked,

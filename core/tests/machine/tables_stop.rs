@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use etcd_leader::time::Time;
-use etcd_leader::{ErrorKind as Kind, OnStoreReset};
+use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
 use crate::tables::{LEADING, RENEWED, WAITING};
-use crate::{Stage, check, with};
+use crate::{Stage, check, settings, with};
 
 #[test]
 fn stopping() {
@@ -112,5 +112,29 @@ fn a_stop_that_comes_before_the_end_was_noticed_does_not_say_that_the_place_is_o
         stage.now = Time::ZERO + Duration::from_millis(at);
         stage.play(&Stop(true));
         assert_eq!(stage.report.lost.as_ref().map(|lost| lost.kind()), why, "at {at} ms");
+    }
+}
+
+#[test]
+fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
+    let released = with(&[LEADING, &[Stop(true), Released]]);
+    let posted = vec![Opened(0), Posted, Looked(20, &[]), Created, Stop(true), Released];
+    for (name, api, steps, lost) in [
+        ("it was there", Api::V3, with(&[&released, &[Left]]), Kind::Stopped),
+        ("it was gone", Api::V3, with(&[&released, &[WasGone]]), Kind::KeyLost),
+        ("until its time was over", Api::V3, with(&[&released, &[At(8000), WasGone]]), Kind::Stopped),
+        (
+            "a request of ours may have deleted it",
+            Api::V3,
+            with(&[&released, &[Fails(Kind::NoSpace), At(60), WasGone]]),
+            Kind::Stopped,
+        ),
+        ("v2: it was there", Api::V2, with(&[&posted, &[Left]]), Kind::Stopped),
+        ("v2: it was gone", Api::V2, with(&[&posted, &[WasGone]]), Kind::KeyLost),
+        ("v2: it is another's", Api::V2, with(&[&posted, &[Spared]]), Kind::KeyLost),
+    ] {
+        let mut stage = Stage::of(settings(1, api, OnStoreReset::Continue));
+        steps.iter().for_each(|step| stage.play(step));
+        assert_eq!(stage.report.lost.as_ref().map(|why| why.kind()), Some(lost), "{name}");
     }
 }

@@ -225,7 +225,9 @@ impl World {
     /// The user asks for events.
     pub(crate) fn ask(&mut self, proc: usize, cand: usize) {
         let (now, inc) = (self.local(proc), self.procs[proc].inc);
-        if let Err(text) = self.procs[proc].cands[cand].user.poll(now) {
+        let one = &mut self.procs[proc].cands[cand];
+        one.user.undone(one.user.term().is_some_and(|token| self.referee.is_undone(one.election, token)));
+        if let Err(text) = one.user.poll(now) {
             self.referee.accuse(5, format!("p{proc}.{inc} candidate {cand}: {text}"));
         }
     }

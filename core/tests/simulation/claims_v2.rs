@@ -209,7 +209,7 @@ impl World {
                 }
             }
             // What an admin has put over its key has no owner who would miss it.
-            (Op::Withdraw { key, .. }, Answer::Left)
+            (Op::Withdraw { key, .. }, Answer::Left { .. })
                 if before.flatten().is_some_and(|by| by != (call.proc, call.inc)) =>
             {
                 self.stats.left_others += 1;

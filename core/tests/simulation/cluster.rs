@@ -297,11 +297,12 @@ impl Cluster {
             }
             Op::Look { prefix, own, up_to } => Answer::Looked(store.seen(prefix, own, *up_to, 2)),
             Op::Leave { key, revision } => {
-                if store.entries.get(key).is_some_and(|entry| entry.revision == *revision) {
+                let was_there = store.entries.get(key).is_some_and(|entry| entry.revision == *revision);
+                if was_there {
                     store.advance();
                     store.delete(key);
                 }
-                Answer::Left
+                Answer::Left { was_there }
             }
             Op::Close
             | Op::Renew { .. }

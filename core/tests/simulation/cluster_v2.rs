@@ -129,20 +129,14 @@ impl Cluster {
                 Some(life) if life.written != written => {
                     return Ok(Err(Failure::new(ErrorKind::Server, "Compare failed (101)")));
                 }
-                _ => {
-                    store.remove(key);
-                    Answer::Left
-                }
+                _ => Answer::Left { was_there: store.remove(key) },
             },
             (Op::Withdraw { key, name, written, .. }, Stage::First) => {
                 match (store.entries.get(key), store.lives.get(key)) {
                     (Some(entry), Some(life)) if entry.name != *name || life.written != *written => {
                         return Err(Stage::ReadFirst);
                     }
-                    _ => {
-                        store.remove(key);
-                        Answer::Left
-                    }
+                    _ => Answer::Left { was_there: store.remove(key) },
                 }
             }
             (Op::Withdraw { key, name, revision, .. }, _) => match (store.entries.get(key), store.lives.get(key)) {
@@ -152,7 +146,7 @@ impl Cluster {
                     }
                     return Err(Stage::Delete(life.written));
                 }
-                _ => Answer::Left,
+                _ => Answer::Left { was_there: false },
             },
             (op, _) => unreachable!("not a verb of v2: {op:?}"),
         };

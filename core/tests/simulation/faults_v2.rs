@@ -84,7 +84,7 @@ impl World {
         let store = &mut self.clusters[0].store;
         let before = store.log.len();
         match kind {
-            Fault::AdminDelete => store.remove(&member.key),
+            Fault::AdminDelete => drop(store.remove(&member.key)),
             Fault::DeleteAll => store.remove_all(&prefix),
             Fault::ForeignPut => store.set(&member.key, b"somebody", term),
             Fault::AdminRefresh => store.update(&member.key, None, term),

@@ -228,6 +228,9 @@ impl World {
         }
         if self.is_v2() && self.chance(odds.repeated) {
             self.stats.repeated += 1;
+            if let Op::Withdraw { key, revision, .. } = &call.op {
+                self.referee.repeated(key, *revision);
+            }
             let again = Call { replies: false, ghost: true, is_second: true, ..call.clone() };
             let first = self.rng.below(wait + 1);
             self.after(first, Ev::Exec(Box::new(again)));

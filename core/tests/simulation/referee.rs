@@ -108,6 +108,8 @@ pub(crate) struct Referee {
     prefixes: Vec<Vec<u8>>,
     /// What admins have undone: a claim may even begin after that, as long as it does not know.
     undone: Vec<(usize, Revision, Ns, Cause)>,
+    /// v2: entries whose leave was carried out twice: the answer says that they were gone.
+    left_twice: Vec<(usize, Revision)>,
     pub(crate) last_reset: Option<Ns>,
     /// How long a claim may outlive its truth after an admin's deed: the session was confirmed before the deed, so
     /// its `until` is at most ttl - margin after it, on a clock that is a little slow.
@@ -132,6 +134,7 @@ impl Referee {
             over: Vec::new(),
             prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),
             undone: Vec::new(),
+            left_twice: Vec::new(),
             last_reset: None,
             excuse: ttl - settings.margin.as_nanos() as Ns + ttl / 500,
             margin: settings.margin.as_nanos() as Ns,
@@ -239,7 +242,7 @@ impl Referee {
             for change in store.log.get(from..).unwrap_or(&[]).iter().filter(ends) {
                 let created = store.log[..from].iter().rev().find(|old| old.key == change.key);
                 let Some(created) = created.and_then(|old| old.now.as_ref()) else { continue };
-                let election = self.prefixes.iter().position(|prefix| change.key.starts_with(prefix)).unwrap_or(0);
+                let election = self.election_of(&change.key);
                 self.undone.push((election, created.revision, now, Cause::Tampering));
             }
         }
@@ -343,6 +346,22 @@ impl Referee {
         {
             hold.taken = true;
         }
+    }
+
+    fn election_of(&self, key: &[u8]) -> usize {
+        self.prefixes.iter().position(|prefix| key.starts_with(prefix)).unwrap_or(0)
+    }
+
+    /// A leave is carried out twice.
+    pub(crate) fn repeated(&mut self, key: &[u8], revision: Revision) {
+        self.left_twice.push((self.election_of(key), revision));
+    }
+
+    /// Whether somebody has ended the entry that led with this token, or taken the store back, or etcd says so.
+    pub(crate) fn is_undone(&self, election: usize, token: Revision) -> bool {
+        self.last_reset.is_some()
+            || self.undone.iter().any(|deed| (deed.0, deed.1) == (election, token))
+            || self.left_twice.contains(&(election, token))
     }
 
     /// The work of a user has ended, and with it the claim. Whether there was one of this term at this moment.

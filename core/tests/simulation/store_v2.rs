@@ -107,13 +107,15 @@ impl Store {
         }
     }
 
-    /// Deletes an entry: a write of its own.
-    pub(crate) fn remove(&mut self, key: &[u8]) {
-        if self.entries.contains_key(key) {
+    /// Deletes an entry: a write of its own. Says whether there was one.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        let was_there = self.entries.contains_key(key);
+        if was_there {
             self.advance();
             self.delete(key);
             self.lives.remove(key);
         }
+        was_there
     }
 
     /// Deletes a directory with all that is in it: one write.

@@ -27,6 +27,8 @@ pub(crate) struct User {
     /// After a stop: whether it still claimed to lead when its work had ended.
     held: Option<bool>,
     has_ended: bool,
+    /// Somebody has ended the entry of that term, or taken the whole store back.
+    is_undone: bool,
 }
 
 impl User {
@@ -42,6 +44,7 @@ impl User {
             term: None,
             held: None,
             has_ended: false,
+            is_undone: false,
         }
     }
 
@@ -116,6 +119,8 @@ impl User {
     fn judge_verdict(&self, ended: &Ended) -> Result<(), &'static str> {
         let why = ended.why.as_ref().map(|why| why.kind());
         match (self.stopped, self.held, why) {
+            // The answer to the leave says so.
+            (true, Some(true), Some(ErrorKind::KeyLost)) if self.is_undone => Ok(()),
             (true, Some(true), Some(_)) => Err("although the entry was held until the work had ended"),
             (_, None | Some(false), None) => Err("although the entry was not held until the work had ended"),
             _ if self.has_failed => Ok(()),
@@ -146,6 +151,11 @@ impl User {
     /// Whether it counts on the entry after a stop.
     pub(crate) fn holds(&self) -> bool {
         self.mailbox.holds()
+    }
+
+    /// Whether somebody has ended the entry of the last term that it was told of.
+    pub(crate) fn undone(&mut self, is_undone: bool) {
+        self.is_undone = is_undone;
     }
 
     /// The token of the last term that it was told of.

@@ -218,9 +218,8 @@ impl Calls {
     async fn delete(&self, key: &Key, query: String) -> Result<Option<Reply>, Fault> {
         let call = Call { method: Method::DELETE, path: key.path(), query, form: None };
         Ok(match self.ask(key, call, MAX_ENTRY_BYTES).await? {
-            Said::Yes(stamp, _) | Said::No(stamp, NOT_FOUND | NOT_A_FILE) => {
-                Some(Reply { stamp, answer: Answer::Left })
-            }
+            Said::Yes(stamp, _) => Some(Reply { stamp, answer: Answer::Left { was_there: true } }),
+            Said::No(stamp, NOT_FOUND | NOT_A_FILE) => Some(Reply { stamp, answer: Answer::Left { was_there: false } }),
             Said::No(..) => None,
         })
     }
@@ -228,7 +227,7 @@ impl Calls {
     async fn withdraw(&self, key: Key, name: &[u8], revision: Revision) -> Result<Reply, Fault> {
         let (stamp, found) = self.entry(&key, get(&key)).await?;
         let Some(found) = found.filter(|found| found.member.revision == revision) else {
-            return Ok(Reply { stamp, answer: Answer::Left });
+            return Ok(Reply { stamp, answer: Answer::Left { was_there: false } });
         };
         if found.member.name != name && found.member.lease == OWN_TTL {
             return Ok(Reply { stamp, answer: Answer::Spared });

@@ -246,7 +246,7 @@ impl Calls {
             failure: Vec::new(),
         };
         let answer = self.txn(request, parent(&key)).await?;
-        self.reply(answer.header, || Ok(Answer::Left))
+        self.reply(answer.header, || Ok(Answer::Left { was_there: answer.succeeded }))
     }
 
     /// Writes an entry so that it has the sign wanted: once, or twice if it has another one after that.

@@ -39,7 +39,8 @@ impl Candidate {
         }
         // The rest of our entry keeps others from leading. It has to, until the user's work has ended (law 6).
         let may_delete = self.stage != Stage::HandingOver;
-        if let Some(stale) = self.position.stale().filter(|_| may_delete) {
+        if let Some(stale) = self.position.stale_mut().filter(|_| may_delete) {
+            stale.asked += 1;
             self.traces.give_up(stale.revision);
             let op = self.pace.rules.leave(&self.own, &self.name, stale.revision, stale.written);
             return Some((Verb::Leave, op));

@@ -24,11 +24,15 @@ pub(super) enum Position {
 }
 
 /// An entry that must be deleted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Stale {
     pub(super) revision: Revision,
     /// The last write of it that we know of; 0 if none.
     pub(super) written: Revision,
+    /// If we led from it until we gave it up: until then nothing ends it but a deed of somebody's.
+    pub(super) certain_until: Time,
+    /// How often its end was asked for: from the second time on, we may have done that ourselves.
+    pub(super) asked: u32,
 }
 
 /// How we know that we are first (law 2).
@@ -113,9 +117,16 @@ impl Position {
         }
     }
 
-    pub(super) fn stale(&self) -> Option<Stale> {
+    pub(super) fn stale(&self) -> Option<&Stale> {
         match self {
-            Position::Stale(stale) => Some(*stale),
+            Position::Stale(stale) => Some(stale),
+            Position::Out | Position::In(_) => None,
+        }
+    }
+
+    pub(super) fn stale_mut(&mut self) -> Option<&mut Stale> {
+        match self {
+            Position::Stale(stale) => Some(stale),
             Position::Out | Position::In(_) => None,
         }
     }
@@ -123,6 +134,12 @@ impl Position {
     /// Our entry, and the view that we have from it.
     pub(super) fn seen(&self) -> Option<(&Entry, &View)> {
         self.entry().and_then(|entry| Some((entry, entry.view.as_ref()?)))
+    }
+}
+
+impl Stale {
+    pub(super) fn new(revision: Revision, written: Revision) -> Stale {
+        Stale { revision, written, certain_until: Time::ZERO, asked: 0 }
     }
 }
 
@@ -246,16 +263,29 @@ impl Candidate {
             Remainder::EndedEarly => self.pleas.push(Plea::ClocksDoubted),
             Remainder::Expires => self.leave_to_expire(out.now),
             Remainder::Stale(revision) => {
-                self.position = Position::Stale(Stale { revision, written: entry.writes.last() });
+                self.position = Position::Stale(Stale::new(revision, entry.writes.last()));
             }
         }
     }
 
-    /// An entry that has led and lost the lead is never led from again: it is deleted, and the next one has another token
-    /// (law 4).
+    /// Our entry is to be deleted: we leave, or have led from it and lost the lead, and the next one has another token (law 4).
     pub(super) fn retire_entry(&mut self, out: &mut InFlight) {
         if let Some(entry) = self.forget_entry(out) {
-            self.position = Position::Stale(Stale { revision: entry.revision, written: entry.writes.last() });
+            let certain_until = match entry.claim {
+                Claim::Leads(Proof::Looked) => self.until,
+                Claim::Leads(Proof::Unconfirmed { agree_by }) => self.until.min(agree_by),
+                Claim::Waits | Claim::Spent => Time::ZERO,
+            };
+            self.position = Position::Stale(Stale { certain_until, ..Stale::new(entry.revision, entry.writes.last()) });
+        }
+    }
+
+    /// The entry that we gave up was gone when etcd was asked to delete it. If nothing of ours can have ended it, the lead was
+    /// lost before.
+    pub(super) fn was_gone(&mut self, now: Time) {
+        if self.position.stale().is_some_and(|stale| stale.asked == 1 && now < stale.certain_until) {
+            let words = "our key was gone when the leading work had ended: somebody has deleted it";
+            self.report.lost = Some(Error::new(ErrorKind::KeyLost, words));
         }
     }
 

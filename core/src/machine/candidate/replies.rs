@@ -54,12 +54,17 @@ impl Candidate {
             (Verb::Look, Answer::Looked(seen)) => self.looked(seen, at, now, out),
             (Verb::Move, Answer::Touched { touched: true, .. }) => self.moved(at, sent_at, now),
             (Verb::Move, Answer::Touched { found, .. }) => self.not_moved(found.as_ref(), out),
-            (Verb::Leave, Answer::Left) => self.position = Position::Out,
+            (Verb::Leave, Answer::Left { was_there: true }) => self.position = Position::Out,
+            (Verb::Leave, Answer::Left { was_there: false }) => {
+                self.was_gone(now);
+                self.position = Position::Out;
+            }
             (Verb::Leave, Answer::Spared) => {
+                self.was_gone(now);
                 self.position = Position::Out;
                 self.leave_to_expire(now);
             }
-            (Verb::Clear, Answer::Left) => {
+            (Verb::Clear, Answer::Left { .. }) => {
                 self.traces.left_behind.remove(0);
             }
             (verb, answer) => {
@@ -84,7 +89,7 @@ impl Candidate {
             && own.revision > self.traces.given_up
             && own.name == self.name;
         if !created && !is_adoptable {
-            self.position = Position::Stale(Stale { revision: own.revision, written: 0 });
+            self.position = Position::Stale(Stale::new(own.revision, 0));
             return;
         }
         let entry = self.take_place(&own, (sent_at, answered_at));

@@ -118,6 +118,18 @@ fn what_is_lost_while_the_work_ends_is_the_verdict() {
 }
 
 #[test]
+fn a_key_that_etcd_no_longer_had_at_the_release_is_the_verdict() {
+    for (kind, why) in [(ErrorKind::KeyLost, Some(ErrorKind::KeyLost)), (ErrorKind::Stopped, None)] {
+        let mut handover = stopped_leading();
+        handover.enter();
+        handover.release(at(3));
+        handover.report(lost(kind));
+        handover.end();
+        assert_eq!(verdict(&handover), why);
+    }
+}
+
+#[test]
 fn what_was_lost_before_the_stop_is_the_verdict() {
     let mut handover = leading();
     handover.report(lost(ErrorKind::KeyLost));
