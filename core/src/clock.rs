@@ -1,4 +1,4 @@
-//! The only file that reads a clock.
+//! The only file that reads a clock by which leading begins or ends.
 //!
 //! Our clock goes on while the machine sleeps (`CLOCK_BOOTTIME` on Linux; macOS counts sleep in `CLOCK_MONOTONIC`) and
 //! never follows the wall clock: a step of the wall clock would end the leadership of a whole fleet at once. The wall

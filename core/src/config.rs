@@ -1,7 +1,8 @@
-//! What an election needs to know, and every check on it, before any network is touched.
+//! What an election needs to know, and every check on it that needs neither a file nor a network.
 //!
 //! [`Config`] is what the caller says; [`Config::validate`] turns it into [`Settings`], in which every default is
-//! filled in and every value is known to be usable. Each refusal names the field, the value and the remedy.
+//! filled in and every value is known to be usable. Each refusal names the field, the value and the remedy. The files that a
+//! configuration names are values here: [`crate::backend::tls`] reads them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use crate::error::{Error, ErrorKind};
 
 mod access;
 mod endpoint;
-mod pem;
-pub use access::{Access, Login, Pem, Secret, Tls};
+mod host;
+mod settings;
+pub use access::{Access, Login, MAX_PEM_BYTES, Pem, Secret, Tls};
 pub use endpoint::{Endpoint, Service};
-pub use pem::Credentials;
+pub use settings::{Effective, SessionSettings, Settings, Timings};
 
 /// Which of etcd's two APIs an election lives in. They cannot see each other: all members must use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -72,7 +74,7 @@ pub struct Config {
     /// The user's password.
     pub password: Option<Secret>,
     /// Whom we trust: a file with CA certificates in PEM. Only these are trusted then; without one, those that the
-    /// system trusts. Files are read at the start, and anew for each connection.
+    /// system trusts. Files are read at the start, and again for each connection.
     pub ca_file: Option<PathBuf>,
     /// The same as text.
     pub ca_pem: Option<Secret>,
@@ -86,68 +88,6 @@ pub struct Config {
     pub key_pem: Option<Secret>,
     /// The name that the certificates of all endpoints must hold, where it is not the endpoint's host.
     pub tls_server_name: Option<String>,
-}
-
-/// A checked configuration: nothing in it is missing and its inequalities hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The election's key.
-    pub key: String,
-    /// This candidate's name.
-    pub name: String,
-    /// How long [`crate::Election::stop`] waits.
-    pub stop_timeout: Duration,
-    /// What this election shares with others of the process that say the same.
-    pub session: SessionSettings,
-}
-
-/// The settings that took effect, with every default filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Effective {
-    /// The lease that was asked for.
-    pub ttl: Duration,
-    /// The lease that etcd has granted: so long a crash keeps the next in line from leading. `None` until etcd has said so.
-    /// etcd raises it to one and a half times its election timeout.
-    pub granted_ttl: Option<Duration>,
-    /// How often a follower renews.
-    pub renew_every: Duration,
-    /// How long before the certain end of the lease leading ends.
-    pub margin: Duration,
-    /// How long a server may be silent, at most, before another one is asked too.
-    pub request_timeout: Duration,
-    /// How long a stop waits.
-    pub stop_timeout: Duration,
-}
-
-/// The part of the settings that belongs to the session; elections with equal ones share one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SessionSettings {
-    /// Which API of etcd to use.
-    pub api: Api,
-    /// The members of the cluster.
-    pub endpoints: Vec<Endpoint>,
-    /// How we show who we are, and know who they are.
-    pub access: Access,
-    /// The lease we ask for, in whole seconds.
-    pub ttl_s: u32,
-    /// How often a follower renews it.
-    pub renew_every: Duration,
-    /// How long before its end leading ends.
-    pub margin: Duration,
-    /// How long a server may be silent, at most, before another one is asked too.
-    pub attempt: Duration,
-    /// v3: among so many candidates of one key each watches the leader's end, and looks when it comes.
-    pub few: usize,
-    /// What to do when the store went back in time.
-    pub on_store_reset: OnStoreReset,
-}
-
-impl SessionSettings {
-    /// The lease we ask for.
-    pub fn ttl(&self) -> Duration {
-        Duration::from_secs(u64::from(self.ttl_s))
-    }
 }
 
 /// Measured: with a thousand candidates, telling all of them of a delete costs the next leader 30 to 60 ms.
@@ -166,7 +106,8 @@ const MAX_NAME_BYTES: usize = 1024;
 pub const MAX_ENDPOINTS: usize = 64;
 
 impl Config {
-    /// Checks every field and fills in the defaults. Touches no network.
+    /// Checks every field and fills in the defaults. Opens no file and touches no network: [`crate::Election::check`] also
+    /// reads the certificates and the key.
     pub fn validate(&self) -> Result<Settings, Error> {
         let ttl_s = if self.ttl_s == 0 { DEFAULT_TTL_S } else { self.ttl_s };
         if ttl_s > MAX_TTL_S {
@@ -191,15 +132,19 @@ impl Config {
             name: self.name.clone(),
             stop_timeout: millis_or(self.stop_timeout_ms, ttl),
             session: SessionSettings {
-                api: self.api,
+                timings: Timings {
+                    api: self.api,
+                    endpoints: endpoints.len(),
+                    checks_passwords: self.api == Api::V2 && access.login.is_some(),
+                    ttl_s,
+                    renew_every,
+                    margin,
+                    attempt,
+                    few: FEW,
+                    on_store_reset: self.on_store_reset,
+                },
                 endpoints,
                 access,
-                ttl_s,
-                renew_every,
-                margin,
-                attempt,
-                few: FEW,
-                on_store_reset: self.on_store_reset,
             },
         })
     }
@@ -321,7 +266,7 @@ fn invalid(detail: String) -> Error {
     Error::new(ErrorKind::Invalid, detail)
 }
 
-fn refuse<T>(detail: String) -> Result<T, Error> {
+pub(crate) fn refuse<T>(detail: String) -> Result<T, Error> {
     Err(invalid(detail))
 }
 
@@ -342,20 +287,20 @@ mod tests {
     fn defaults_follow_the_ttl() {
         let settings = good().validate().expect("a good config");
         assert_eq!(settings.stop_timeout, Duration::from_secs(10));
-        let session = settings.session;
+        let timings = settings.session.timings;
         assert_eq!(
-            (session.ttl_s, session.renew_every, session.margin),
+            (timings.ttl_s, timings.renew_every, timings.margin),
             (10, Duration::from_secs(5), Duration::from_secs(2))
         );
-        assert_eq!(session.attempt, Duration::from_millis(1500));
+        assert_eq!(timings.attempt, Duration::from_millis(1500));
     }
 
     #[test]
     fn two_attempts_fit_for_every_ttl() {
         for ttl_s in 1..=MAX_TTL_S {
-            let session = Config { ttl_s, ..good() }.validate().expect("any ttl in range").session;
-            assert!(session.renew_every + 2 * session.attempt + session.margin <= session.ttl(), "ttl {ttl_s}");
-            assert!(session.renew_every <= MAX_RENEW && session.attempt <= MAX_ATTEMPT, "ttl {ttl_s}");
+            let timings = Config { ttl_s, ..good() }.validate().expect("any ttl in range").session.timings;
+            assert!(timings.renew_every + 2 * timings.attempt + timings.margin <= timings.ttl(), "ttl {ttl_s}");
+            assert!(timings.renew_every <= MAX_RENEW && timings.attempt <= MAX_ATTEMPT, "ttl {ttl_s}");
         }
     }
 
@@ -405,6 +350,7 @@ mod tests {
     #[test]
     fn endpoints_named_twice_count_once() {
         let twice = vec!["http://h:2379".into(), "http://H".into(), "http://other".into()];
-        assert_eq!(Config { endpoints: twice, ..good() }.validate().expect("fine").session.endpoints.len(), 2);
+        let session = Config { endpoints: twice, ..good() }.validate().expect("fine").session;
+        assert_eq!((session.endpoints.len(), session.timings.endpoints), (2, 2));
     }
 }

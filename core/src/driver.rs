@@ -16,8 +16,9 @@ use crate::config::SessionSettings;
 use crate::error::{Error, ErrorKind};
 use crate::machine::crew::Crew;
 use crate::machine::{CandidateId, Entropy, Input, Report};
-use crate::shared::{Shared, WallWatch};
+use crate::shared::Shared;
 use crate::time::Time;
+use crate::wall::WallWatch;
 
 /// Inputs taken in between two looks at the machine's requests, so that a flood of news cannot keep them back.
 const BATCH: usize = 256;
@@ -84,13 +85,13 @@ impl Driver {
     pub(crate) fn new(settings: SessionSettings, backend: Box<dyn Backend>, seed: u64) -> Driver {
         let entropy = Entropy::new(seed, clock::epoch_ms());
         Driver {
-            crew: RefCell::new(Crew::new(settings.clone(), entropy, clock::now())),
+            crew: RefCell::new(Crew::new(settings.timings, entropy, clock::now())),
             members: RefCell::new(BTreeMap::new()),
             slots: RefCell::default(),
             rung: RefCell::default(),
             alarms: RefCell::default(),
             backend: RefCell::new(backend),
-            wall: Arc::new(WallWatch::new(settings.margin)),
+            wall: Arc::new(WallWatch::new(settings.timings.margin)),
             wake: Notify::new(),
             has_died: Cell::new(false),
             settings,

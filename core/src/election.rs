@@ -57,8 +57,18 @@ impl Election {
     /// [`ErrorKind::Invalid`] if the configuration cannot be used, or its key and that of a running election of this
     /// process lie one inside the other; [`ErrorKind::Internal`] if the engine's thread cannot be started.
     pub fn start(config: &Config) -> Result<Election, Error> {
-        let (shared, life) = engine::start(config.validate()?)?;
+        let (shared, life) = engine::start(config)?;
         Ok(Election { shared, life })
+    }
+
+    /// Says what [`Election::start`] would refuse in this configuration itself. Reads the files that it names; starts nothing
+    /// and touches no network.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`], with the field, the value and the remedy.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        engine::check(config).map(drop)
     }
 
     /// The next event if there is one now. Any thread may call it, one at a time.
@@ -206,13 +216,13 @@ impl Election {
 
     /// The settings that took effect, and the ttl that etcd has granted.
     pub fn settings(&self) -> Effective {
-        let (settings, session) = (&self.shared.settings, &self.shared.settings.session);
+        let (settings, timings) = (&self.shared.settings, &self.shared.settings.session.timings);
         Effective {
-            ttl: session.ttl(),
+            ttl: timings.ttl(),
             granted_ttl: self.shared.granted(),
-            renew_every: session.renew_every,
-            margin: session.margin,
-            request_timeout: session.attempt,
+            renew_every: timings.renew_every,
+            margin: timings.margin,
+            request_timeout: timings.attempt,
             stop_timeout: settings.stop_timeout,
         }
     }

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::backend::tls::Credentials;
 use crate::backend::{Backend, Commons, v2, v3};
 use crate::clock::JumpWatch;
-use crate::config::{Api, Endpoint, Settings};
+use crate::config::{Api, Config, Endpoint, Settings};
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind};
 use crate::process;
@@ -52,8 +53,17 @@ fn slot() -> MutexGuard<'static, Option<Engine>> {
     SLOTS[at].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The settings, if all of them can be used. Reads the files once, so that a mistake is told at the start; each connection
+/// reads them again.
+pub(crate) fn check(config: &Config) -> Result<Settings, Error> {
+    let settings = config.validate()?;
+    Credentials::read(&settings.session.access.tls)?;
+    Ok(settings)
+}
+
 /// Starts an election in the engine, and the engine if it does not run.
-pub(crate) fn start(settings: Settings) -> Result<(Arc<Shared>, Arc<Life>), Error> {
+pub(crate) fn start(config: &Config) -> Result<(Arc<Shared>, Arc<Life>), Error> {
+    let settings = check(config)?;
     process::count_forks();
     let mut slot = slot();
     // An engine of an ancestor is not ours: it is left alone, and so are its descriptors.
@@ -127,7 +137,7 @@ impl Engine {
         let session = &settings.session;
         let shares = |lists: &Vec<(Api, Vec<Endpoint>)>| {
             lists.iter().any(|(api, endpoints)| {
-                *api == session.api && endpoints.iter().any(|endpoint| session.endpoints.contains(endpoint))
+                *api == session.timings.api && endpoints.iter().any(|endpoint| session.endpoints.contains(endpoint))
             })
         };
         match below.chain(above).find(|(_, lists)| shares(lists)) {
@@ -153,7 +163,7 @@ impl Engine {
 
 /// Where an election lives: what API v2 holds, v3 does not see.
 fn place_of(settings: &Settings) -> (Api, Vec<Endpoint>) {
-    (settings.session.api, settings.session.endpoints.clone())
+    (settings.session.timings.api, settings.session.endpoints.clone())
 }
 
 fn launch() -> std::io::Result<Engine> {
@@ -281,10 +291,10 @@ fn place(
     driver
 }
 
-/// The only place that asks which API an election uses.
+/// The only place that chooses a backend.
 fn backend(settings: &Settings, inbox: crate::backend::Inbox, commons: &Commons) -> Box<dyn Backend> {
     let session = &settings.session;
-    match session.api {
+    match session.timings.api {
         Api::V2 => Box::new(v2::V2::new(session, inbox, commons)),
         Api::V3 => Box::new(v3::V3::new(session, inbox, commons)),
     }

@@ -6,15 +6,19 @@
 //!
 //! # How the code is laid out
 //!
-//! Data flows one way: etcd -> [`backend`] -> [`machine::Input`] -> [`machine`] -> [`member::Standing`] ->
-//! [`mailbox`] -> [`Event`] -> you. Wishes flow the other way: machine -> [`machine::Request`] -> driver -> backend ->
-//! etcd.
+//! Data flows one way: etcd -> [`backend`] -> [`machine::Input`] -> [`machine`] -> [`machine::Report`] -> [`mailbox`] ->
+//! [`Event`] -> you. Requests flow the other way: machine -> [`machine::Request`] -> driver -> backend -> etcd.
 //!
-//! * words: [`error`], [`config`], [`member`], [`time`]: values, no behaviour beyond themselves
-//! * law: [`machine`]: everything that decides
-//! * glass: [`mailbox`] (what you were told beside what is so), [`clock`] (the only file that reads one)
-//! * contract, hands and tongues: [`backend`]; [`backend::tls`]; [`backend::v2`], [`backend::v3`]
-//! * hands: driver (machine <-> backend), engine (one thread for all elections of the process), [`election`]
+//! Each layer uses only those before it, which `tests/layering` checks:
+//!
+//! * values: [`error`], [`config`], [`member`], [`time`]; they open no file and no connection
+//! * machine: [`machine`] decides everything; it holds no password, no certificate and no address
+//! * events and clock: [`mailbox`] keeps what you were told beside what is so; [`clock`] is what the machines' time comes from
+//! * backend: [`backend`] is the trait and what both APIs share, of which [`backend::tls`] reads certificates and keys;
+//!   [`backend::v2`] and [`backend::v3`] translate
+//! * runtime: the driver stands between a machine and a backend; the engine is one thread for all elections of the process, and
+//!   chooses the backend
+//! * election: [`Election`]
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -35,6 +39,7 @@ mod rung;
 mod shared;
 pub mod time;
 mod wake;
+mod wall;
 
 pub use config::{Api, Config, Effective, OnStoreReset};
 pub use election::Election;

@@ -186,8 +186,6 @@ pub struct Trouble {
 pub struct Facts {
     /// The link that serves us, if one does.
     pub link: Option<LinkId>,
-    /// The endpoint it leads to, counted from 0.
-    pub endpoint: Option<usize>,
     /// Our lease, if we hold one. In v2, where each entry has a time to live of its own: a number that changes when all
     /// that we knew of the store is void.
     pub lease: Option<LeaseId>,

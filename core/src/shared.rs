@@ -1,6 +1,6 @@
 //! What one election's handle and its driver share: the mailbox, and what `is_leader` reads without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,49 +12,7 @@ use crate::member::Revision;
 use crate::rung::Rung;
 use crate::time::Time;
 use crate::wake::Bell;
-
-/// What the wall clock says of ours; one per session.
-#[derive(Debug)]
-pub(crate) struct WallWatch {
-    /// How far the wall clock was ahead when all was well.
-    offset: AtomicI64,
-    /// A jump was seen, and no renewal was confirmed since.
-    is_suspect: AtomicBool,
-    /// A jump ahead by less than this, in nanoseconds, is covered by the margin.
-    tolerance: i64,
-}
-
-impl WallWatch {
-    pub(crate) fn new(margin: Duration) -> WallWatch {
-        WallWatch {
-            offset: AtomicI64::new(clock::wall_offset(clock::now())),
-            is_suspect: AtomicBool::new(false),
-            tolerance: i64::try_from(margin.as_nanos() / 2).unwrap_or(i64::MAX),
-        }
-    }
-
-    /// Whether the wall clock is where it should be.
-    fn is_calm(&self, now: Time) -> bool {
-        !self.is_suspect.load(Ordering::SeqCst)
-            && clock::wall_offset(now).saturating_sub(self.offset.load(Ordering::SeqCst)) <= self.tolerance
-    }
-
-    /// Follows the wall clock's slow drift; true if it has jumped ahead since the last time.
-    pub(crate) fn has_jumped(&self) -> bool {
-        let offset = clock::wall_offset(clock::now());
-        let jumped = offset.saturating_sub(self.offset.load(Ordering::SeqCst)) > self.tolerance;
-        if jumped {
-            // Before the offset, so that there is no moment in which all seems well.
-            self.is_suspect.store(true, Ordering::SeqCst);
-        }
-        self.offset.store(offset, Ordering::SeqCst);
-        jumped
-    }
-
-    pub(crate) fn set_suspect(&self, is_suspect: bool) {
-        self.is_suspect.store(is_suspect, Ordering::SeqCst);
-    }
-}
+use crate::wall::WallWatch;
 
 /// The consequences of a report.
 #[derive(Debug)]
@@ -90,7 +48,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// `number` counts the handles of the engine whose bell this is.
     pub(crate) fn new(settings: Settings, bell: Arc<Bell>, number: usize) -> Shared {
-        let mailbox = Mailbox::new(&settings.name, settings.session.ttl(), settings.stop_timeout);
+        let mailbox = Mailbox::new(&settings.name, settings.session.timings.ttl(), settings.stop_timeout);
         Shared {
             settings,
             bell,
@@ -214,7 +172,7 @@ impl Shared {
 
     /// Tells whoever waits if the mailbox has something. The mailbox is held meanwhile: an alert that came after somebody has
     /// taken what it is about would be followed by a look, and a look after a stop says that the work has ended.
-    pub(crate) fn alert(&self, mailbox: &Mailbox, now: Time) {
+    pub(crate) fn alert(&self, mailbox: &MutexGuard<'_, Mailbox>, now: Time) {
         if !mailbox.is_due(now) {
             return;
         }
@@ -303,7 +261,7 @@ mod tests {
         let endpoints = vec!["http://127.0.0.1:1".into()];
         let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
         let settings = config.validate().expect("a good config");
-        let margin = settings.session.margin;
+        let margin = settings.session.timings.margin;
         let shared = Shared::new(settings, Arc::new(Bell::new().expect("a pipe").0), 0);
         shared.join_session(Arc::new(WallWatch::new(margin)));
         shared

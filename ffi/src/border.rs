@@ -30,6 +30,11 @@ pub(crate) fn guard_blocking<T>(failed: impl FnOnce(Error) -> T, body: impl FnOn
     guard(failed, body)
 }
 
+/// An argument that cannot be used: the message names it, its value and the remedy.
+pub(crate) fn refuse<T>(detail: String) -> Result<T, Error> {
+    Err(Error::new(ErrorKind::Invalid, detail))
+}
+
 /// Keeps the message for [`el_last_error`]; gives the status.
 pub(crate) fn remember(error: Error) -> i32 {
     let message = c_text(error.detail());

@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use std::path::PathBuf;
 
 use etcd_leader::config::{MAX_ENDPOINTS, Secret};
-use etcd_leader::{Api, Config, Error, ErrorKind, OnStoreReset};
+use etcd_leader::{Api, Config, Error, OnStoreReset};
 
+use crate::border::refuse;
 use crate::event::el_on_event;
 use crate::queue::el_queue;
 
@@ -258,10 +259,6 @@ unsafe fn path(_field: &str, text: *const c_char) -> Result<PathBuf, Error> {
 unsafe fn path(field: &str, given: *const c_char) -> Result<PathBuf, Error> {
     // SAFETY: says the caller.
     unsafe { text(field, given) }.map(PathBuf::from)
-}
-
-pub(crate) fn refuse<T>(detail: String) -> Result<T, Error> {
-    Err(Error::new(ErrorKind::Invalid, detail))
 }
 
 /// The layout is a promise: no padding, and nothing moves.

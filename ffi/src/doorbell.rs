@@ -4,8 +4,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use etcd_leader::{Error, ErrorKind};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::border::refuse;
 
 /// Rung by the engine's thread, silenced by the one that takes events; both hold the lock of what it is about.
 pub(crate) struct Doorbell {
@@ -17,15 +20,20 @@ pub(crate) struct Doorbell {
 }
 
 impl Doorbell {
+    pub(crate) fn new() -> Result<Doorbell, Error> {
+        Doorbell::open()
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("no descriptor is left: {}", error.desc())))
+    }
+
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn new() -> nix::Result<Doorbell> {
+    fn open() -> nix::Result<Doorbell> {
         use nix::sys::eventfd::{EfdFlags, EventFd};
         let both = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Doorbell { read: both.into(), write: None, is_ringing: AtomicBool::new(false) })
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn new() -> nix::Result<Doorbell> {
+    fn open() -> nix::Result<Doorbell> {
         use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
         let (read, write) = nix::unistd::pipe()?;
         for end in [&read, &write] {
@@ -50,7 +58,7 @@ impl Doorbell {
     }
 
     /// Waits until it rings or the time is over. False: a signal was caught.
-    pub(crate) fn wait(&self, until: Option<Instant>) -> nix::Result<bool> {
+    pub(crate) fn wait(&self, until: Option<Instant>) -> Result<bool, Error> {
         let timeout = until.map_or(PollTimeout::NONE, |until| {
             let left = until.saturating_duration_since(Instant::now());
             // Rounded up: no spinning through the last millisecond.
@@ -59,12 +67,21 @@ impl Doorbell {
         match poll(&mut [PollFd::new(self.read.as_fd(), PollFlags::POLLIN)], timeout) {
             Ok(_) => Ok(true),
             Err(Errno::EINTR) => Ok(false),
-            Err(error) => Err(error),
+            Err(error) => Err(Error::new(ErrorKind::Internal, format!("poll(2) failed: {}", error.desc()))),
         }
     }
 
     pub(crate) fn number(&self) -> i32 {
         self.read.as_raw_fd()
+    }
+}
+
+/// When a call returns at the latest.
+pub(crate) fn until(timeout_ms: i32) -> Result<Option<Instant>, Error> {
+    match u64::try_from(timeout_ms) {
+        Ok(timeout) => Ok(Some(Instant::now() + Duration::from_millis(timeout))),
+        Err(_) if timeout_ms == -1 => Ok(None),
+        Err(_) => refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever")),
     }
 }
 

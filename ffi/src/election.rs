@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use etcd_leader::{Election, Error, ErrorKind};
 
-use crate::border::{guard_blocking, remember, silence_panics};
-use crate::config::{copy, el_config, refuse};
+use crate::border::{guard_blocking, refuse, remember, silence_panics};
+use crate::config::{copy, el_config};
 use crate::doorbell::Doorbell;
 use crate::event::{Told, el_on_event};
+use crate::handle::el_election;
 use crate::queue::Slot;
 use crate::status::EL_OK;
 use crate::thread::{Entered, Entrance};
 
-/// One candidate in one election.
-pub struct el_election {
-    pub(crate) election: Election,
+/// What stands behind an [`el_election`].
+pub(crate) struct Handle {
+    pub(crate) election: Arc<Election>,
     pub(crate) on_event: el_on_event,
     pub(crate) user_data: *mut c_void,
     entrance: Entrance,
@@ -33,11 +34,16 @@ const _: () = {
 };
 
 // SAFETY: `user_data` is the caller's, who gets it back on the thread that polls; all else is shared, see above.
-unsafe impl Send for el_election {}
+unsafe impl Send for Handle {}
 // SAFETY: as above.
-unsafe impl Sync for el_election {}
+unsafe impl Sync for Handle {}
 
-impl el_election {
+impl Handle {
+    /// How C names it.
+    pub(crate) fn as_c(&self) -> *mut el_election {
+        (&raw const *self).cast_mut().cast()
+    }
+
     pub(crate) fn check_fork(&self) -> Result<(), Error> {
         if self.election.has_forked() {
             let detail = "this election runs in the parent process; start a new one in the child";
@@ -64,7 +70,7 @@ impl el_election {
     /// The doorbell, made when it is first asked for.
     pub(crate) fn doorbell(&self) -> Result<&Doorbell, Error> {
         if self.doorbell.get().is_none() {
-            let doorbell = Arc::new(Doorbell::new().map_err(no_descriptor)?);
+            let doorbell = Arc::new(Doorbell::new()?);
             if self.doorbell.set(doorbell.clone()).is_ok() {
                 self.election.on_due(move || doorbell.ring());
             }
@@ -83,19 +89,25 @@ impl el_election {
     }
 }
 
-pub(crate) fn no_descriptor(error: nix::errno::Errno) -> Error {
-    Error::new(ErrorKind::Internal, format!("no descriptor is left: {}", error.desc()))
-}
-
-/// The handle behind a pointer from C.
+/// The handle behind a pointer from C; `None` behind NULL.
 ///
 /// # Safety
 ///
 /// `election` is NULL or came from `el_start` and is not freed before the end of `'a`.
-pub(crate) unsafe fn known<'a>(election: *const el_election) -> Result<&'a el_election, Error> {
+pub(crate) unsafe fn handle_of<'a>(election: *const el_election) -> Option<&'a Handle> {
     // SAFETY: see above.
-    match unsafe { election.as_ref() } {
-        Some(election) => Ok(election),
+    unsafe { election.cast::<Handle>().as_ref() }
+}
+
+/// The same, where there must be one.
+///
+/// # Safety
+///
+/// As [`handle_of`].
+pub(crate) unsafe fn known<'a>(election: *const el_election) -> Result<&'a Handle, Error> {
+    // SAFETY: see above.
+    match unsafe { handle_of(election) } {
+        Some(handle) => Ok(handle),
         None => refuse("election is NULL; give what el_start has put there".into()),
     }
 }
@@ -123,21 +135,26 @@ pub unsafe extern "C" fn el_start(
         // SAFETY: the caller gave a configuration and its size.
         let config = unsafe { copy(config, config_size) }?;
         // SAFETY: its pointers are as the header demands.
-        let (slot, given) = unsafe { (Slot::new(&config)?, config.to_core()?) };
-        let started = Arc::new(el_election {
-            election: Election::start(&given)?,
+        let (slot, given) = unsafe { (Slot::new(config.queue, config.on_event.is_some())?, config.to_core()?) };
+        let started = Arc::new(Election::start(&given)?);
+        let handle = Box::new(Handle {
+            election: started.clone(),
             on_event: config.on_event,
             user_data: config.user_data,
             entrance: Entrance::default(),
             doorbell: OnceLock::new(),
             given: Mutex::default(),
-            slot,
+            slot: slot.clone(),
         });
+        let handle = Box::into_raw(handle).cast::<el_election>();
         // SAFETY: as above.
-        let publish = |started: Arc<el_election>| unsafe { election.write(Arc::into_raw(started).cast_mut()) };
-        match started.slot.clone() {
-            Some(slot) => slot.serve(started, publish),
-            None => publish(started),
+        let publish = || unsafe { election.write(handle) };
+        match slot {
+            Some(slot) => slot.serve(started, handle, publish),
+            None => {
+                drop(started);
+                publish();
+            }
         }
         Ok(EL_OK)
     })
@@ -157,7 +174,7 @@ pub unsafe extern "C" fn el_start(
 pub unsafe extern "C" fn el_stop(election: *mut el_election) {
     guard_blocking(drop, || {
         // SAFETY: the caller's promise.
-        unsafe { election.as_ref() }.inspect(|election| election.election.stop());
+        unsafe { handle_of(election) }.inspect(|handle| handle.election.stop());
         Ok(())
     });
 }
@@ -169,7 +186,7 @@ pub unsafe extern "C" fn el_stop(election: *mut el_election) {
 pub unsafe extern "C" fn el_hold(election: *mut el_election) {
     guard_blocking(drop, || {
         // SAFETY: the caller's promise.
-        unsafe { election.as_ref() }.inspect(|election| election.election.hold());
+        unsafe { handle_of(election) }.inspect(|handle| handle.election.hold());
         Ok(())
     });
 }
@@ -180,7 +197,7 @@ pub unsafe extern "C" fn el_hold(election: *mut el_election) {
 pub unsafe extern "C" fn el_release(election: *mut el_election) {
     guard_blocking(drop, || {
         // SAFETY: the caller's promise.
-        unsafe { election.as_ref() }.inspect(|election| election.election.release());
+        unsafe { handle_of(election) }.inspect(|handle| handle.election.release());
         Ok(())
     });
 }
@@ -196,12 +213,12 @@ pub unsafe extern "C" fn el_release(election: *mut el_election) {
 pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
     guard_blocking(remember, || {
         // SAFETY: the caller's promise.
-        let Some(handle) = (unsafe { election.as_ref() }) else { return Ok(EL_OK) };
+        let Some(handle) = (unsafe { handle_of(election) }) else { return Ok(EL_OK) };
         handle.check_fork()?;
         // Never left again: the handle goes.
         std::mem::forget(handle.enter()?);
-        // SAFETY: it came from `Arc::into_raw`, and nobody is inside.
-        let handle = unsafe { Arc::from_raw(election) };
+        // SAFETY: it came from `Box::into_raw`, and nobody is inside.
+        let handle = unsafe { Box::from_raw(election.cast::<Handle>()) };
         // The engine may need the election a while longer than the descriptor may stay.
         handle.election.on_due(|| {});
         handle.slot.as_ref().inspect(|slot| slot.leave());

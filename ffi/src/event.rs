@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char};
 use etcd_leader::{Election, Ended, Event};
 
 use crate::border::c_text;
-use crate::election::el_election;
+use crate::handle::el_election;
 use crate::status::{self, EL_OK};
 
 /// We lead. `token` is larger than that of every leader before: send it along with each write, and let the receiver

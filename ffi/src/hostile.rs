@@ -11,8 +11,9 @@ use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 
 use crate::border::el_last_error;
 use crate::config::el_config;
-use crate::election::{el_election, el_free, el_start, el_stop};
+use crate::election::{el_free, el_start, el_stop};
 use crate::event::el_event;
+use crate::handle::el_election;
 use crate::poll::{el_next, el_poll};
 use crate::status::{EL_INVALID, EL_OK};
 use crate::truth::{el_is_leader, el_time_left_ms, el_token};

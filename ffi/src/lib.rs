@@ -12,6 +12,8 @@
 compile_error!("libetcd_leader waits in poll(2) and needs a Unix system");
 
 // In the order in which the header has their functions and constants.
+pub mod handle;
+
 pub mod election;
 
 pub mod poll;

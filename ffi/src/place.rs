@@ -1,7 +1,8 @@
 //! Where the caller wants a structure, in the version that it was compiled with.
 
-use crate::config::refuse;
 use etcd_leader::Error;
+
+use crate::border::refuse;
 
 /// A program of a later version may ask for more fields.
 const MAX_SIZE: usize = 4096;

@@ -2,18 +2,19 @@
 
 use std::ffi::c_void;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use etcd_leader::{Error, ErrorKind, Next};
 
-use crate::border::{guard, guard_blocking, remember};
-use crate::config::refuse;
-use crate::election::{el_election, known};
+use crate::border::{guard, guard_blocking, refuse, remember};
+use crate::doorbell::until;
+use crate::election::{Handle, known};
 use crate::event::{Told, el_event};
+use crate::handle::el_election;
 use crate::place::Place;
 use crate::thread::{Entered, Uncancelled};
 
-impl el_election {
+impl Handle {
     /// The next event that this header has a name for. To come here says that the work after the one before has ended.
     fn take(&self) -> Result<Option<Told>, Error> {
         let taken = loop {
@@ -39,23 +40,10 @@ impl el_election {
             if told.is_some() || until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(told);
             }
-            if !self.doorbell()?.wait(until).map_err(cannot_wait)? {
+            if !self.doorbell()?.wait(until)? {
                 return Ok(None);
             }
         }
-    }
-}
-
-pub(crate) fn cannot_wait(error: nix::errno::Errno) -> Error {
-    Error::new(ErrorKind::Internal, format!("poll(2) failed: {}", error.desc()))
-}
-
-/// When a call returns at the latest.
-pub(crate) fn until(timeout_ms: i32) -> Result<Option<Instant>, Error> {
-    match u64::try_from(timeout_ms) {
-        Ok(timeout) => Ok(Some(Instant::now() + Duration::from_millis(timeout))),
-        Err(_) if timeout_ms == -1 => Ok(None),
-        Err(_) => refuse(format!("timeout_ms is {timeout_ms}; give milliseconds from 0, or -1 to wait for ever")),
     }
 }
 
@@ -94,7 +82,7 @@ pub unsafe extern "C" fn el_next(
 
 /// One call of `el_poll`.
 struct Poll<'a> {
-    election: &'a el_election,
+    election: &'a Handle,
     on_event: unsafe extern "C-unwind" fn(*const el_event, *mut c_void),
     until: Option<Instant>,
     /// How many events were told in it.
@@ -122,7 +110,7 @@ impl Poll<'_> {
     }
 
     fn tell(&self, told: &Told) {
-        let event = told.as_c((&raw const *self.election).cast_mut());
+        let event = told.as_c(self.election.as_c());
         // SAFETY: the function and its data are the caller's, who vouches for them; the event outlives the call.
         unsafe { (self.on_event)(&raw const event, self.election.user_data) }
     }

@@ -1,19 +1,17 @@
 //! A queue that serves many elections: one descriptor, one call, one thread.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use etcd_leader::{Error, ErrorKind, Event, Next, Process};
+use etcd_leader::{Election, Error, ErrorKind, Event, Next, Process};
 
-use crate::border::{guard, guard_blocking, remember};
-use crate::config::{el_config, refuse};
-use crate::doorbell::Doorbell;
-use crate::election::{el_election, no_descriptor};
+use crate::border::{guard, guard_blocking, refuse, remember};
+use crate::doorbell::{Doorbell, until};
 use crate::event::{Told, el_event};
+use crate::handle::el_election;
 use crate::place::Place;
-use crate::poll::{cannot_wait, until};
 use crate::status::EL_OK;
 use crate::thread::{Entered, Entrance};
 
@@ -39,7 +37,8 @@ struct Queue {
 /// An election's place in its queue.
 pub(crate) struct Slot {
     queue: Arc<Queue>,
-    election: OnceLock<Weak<el_election>>,
+    /// The election, and how C names it.
+    election: OnceLock<(Weak<Election>, AtomicPtr<el_election>)>,
     /// It is among those that are ready, or has left; under their lock.
     is_ready: AtomicBool,
 }
@@ -74,14 +73,15 @@ impl Queue {
     fn take(&self) -> Result<Option<(Told, *mut el_election)>, Error> {
         let _taking = self.taking();
         while let Some(slot) = self.pop() {
-            let Some(handle) = slot.election.get().and_then(Weak::upgrade) else { continue };
-            let Next::Event(event) = handle.election.take()? else { continue };
+            let Some((election, handle)) = slot.election.get() else { continue };
+            let Some(election) = election.upgrade() else { continue };
+            let Next::Event(event) = election.take()? else { continue };
             if !matches!(event, Event::Ended(_)) {
                 // Behind those that wait already.
-                slot.look(&handle);
+                slot.look(&election);
             }
-            if let Some(told) = Told::new(&event, &handle.election) {
-                return Ok(Some((told, Arc::as_ptr(&handle).cast_mut())));
+            if let Some(told) = Told::new(&event, &election) {
+                return Ok(Some((told, handle.load(Ordering::Relaxed))));
             }
         }
         Ok(None)
@@ -93,7 +93,7 @@ impl Queue {
             if taken.is_some() || until.is_some_and(|until| until <= Instant::now()) {
                 return Ok(taken);
             }
-            if !self.doorbell.wait(until).map_err(cannot_wait)? {
+            if !self.doorbell.wait(until)? {
                 return Ok(None);
             }
         }
@@ -101,16 +101,16 @@ impl Queue {
 }
 
 impl Slot {
-    /// For an election with this configuration; `None` if it has no queue.
+    /// For an election with this queue; `None` if it has none.
     ///
     /// # Safety
     ///
-    /// `config.queue` is NULL or a queue that is not freed.
-    pub(crate) unsafe fn new(config: &el_config) -> Result<Option<Arc<Slot>>, Error> {
+    /// `queue` is NULL or a queue that is not freed.
+    pub(crate) unsafe fn new(queue: *const el_queue, has_on_event: bool) -> Result<Option<Arc<Slot>>, Error> {
         // SAFETY: see above.
-        let Some(queue) = (unsafe { config.queue.as_ref() }) else { return Ok(None) };
+        let Some(queue) = (unsafe { queue.as_ref() }) else { return Ok(None) };
         queue.queue.check_fork()?;
-        if config.on_event.is_some() {
+        if has_on_event {
             return refuse("on_event is set, and so is queue, which calls nothing; leave one of them NULL".into());
         }
         let (queue, election) = (queue.queue.clone(), OnceLock::new());
@@ -120,17 +120,19 @@ impl Slot {
 
     /// From here on what becomes due in this election is in the queue. Nobody takes of it before `publish` has given the handle
     /// to the caller: another thread may free it at once.
-    pub(crate) fn serve(self: &Arc<Slot>, handle: Arc<el_election>, publish: impl FnOnce(Arc<el_election>)) {
+    pub(crate) fn serve(self: &Arc<Slot>, election: Arc<Election>, handle: *mut el_election, publish: impl FnOnce()) {
         let _taking = self.queue.taking();
-        let _ = self.election.set(Arc::downgrade(&handle));
+        let _ = self.election.set((Arc::downgrade(&election), AtomicPtr::new(handle)));
         let slot = self.clone();
-        handle.election.on_due(move || slot.announce());
-        self.look(&handle);
-        publish(handle);
+        election.on_due(move || slot.announce());
+        self.look(&election);
+        // Before another thread may free it: the last one that holds an election waits for its end.
+        drop(election);
+        publish();
     }
 
-    fn look(self: &Arc<Slot>, handle: &el_election) {
-        handle.election.when_due(|is_due| {
+    fn look(self: &Arc<Slot>, election: &Election) {
+        election.when_due(|is_due| {
             if is_due {
                 self.announce();
             }
@@ -198,7 +200,7 @@ pub unsafe extern "C" fn el_queue_new(queue: *mut *mut el_queue) -> i32 {
             made_in: Process::this(),
             taking: Mutex::default(),
             ready: Mutex::default(),
-            doorbell: Doorbell::new().map_err(no_descriptor)?,
+            doorbell: Doorbell::new()?,
             elections: AtomicUsize::new(0),
         };
         let made = el_queue { queue: Arc::new(shared), entrance: Entrance::default(), given: Mutex::default() };

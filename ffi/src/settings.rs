@@ -5,7 +5,8 @@ use std::time::Duration;
 use etcd_leader::Effective;
 
 use crate::border::{guard, remember};
-use crate::election::{el_election, known};
+use crate::election::known;
+use crate::handle::el_election;
 use crate::place::Place;
 use crate::status::EL_OK;
 

@@ -5,9 +5,9 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use crate::border::{c_text, guard, remember};
-use crate::config::refuse;
-use crate::election::{el_election, known};
+use crate::border::{c_text, guard, refuse, remember};
+use crate::election::{handle_of, known};
+use crate::handle::el_election;
 use crate::status::EL_INVALID;
 
 /// Whether we lead at this moment: 1 or 0. Reads the clock but takes no lock, so that it is cheap enough to ask before
@@ -21,7 +21,7 @@ pub unsafe extern "C" fn el_is_leader(election: *const el_election) -> i32 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            Ok(unsafe { election.as_ref() }.map_or(0, |handle| i32::from(handle.election.is_leader())))
+            Ok(unsafe { handle_of(election) }.map_or(0, |handle| i32::from(handle.election.is_leader())))
         },
     )
 }
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn el_token(election: *const el_election) -> u64 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            Ok(unsafe { election.as_ref() }.and_then(|handle| handle.election.token()).unwrap_or(0))
+            Ok(unsafe { handle_of(election) }.and_then(|handle| handle.election.token()).unwrap_or(0))
         },
     )
 }
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn el_time_left_ms(election: *const el_election) -> i64 {
         |_| 0,
         || {
             // SAFETY: the caller's promise.
-            let left = unsafe { election.as_ref() }.map_or(Duration::ZERO, |handle| handle.election.time_left());
+            let left = unsafe { handle_of(election) }.map_or(Duration::ZERO, |handle| handle.election.time_left());
             Ok(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
         },
     )

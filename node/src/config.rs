@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use etcd_leader::config::Secret;
-use etcd_leader::{Api, Config, OnStoreReset};
+use etcd_leader::{Api, Config, Election, OnStoreReset};
 use napi_derive::napi;
 
 use crate::{Result, thrown};
@@ -89,8 +89,8 @@ impl Effective {
     }
 }
 
-/// Throws what is wrong with a configuration. Touches no network.
+/// Throws what is wrong with a configuration. Reads the files that it names, and touches no network.
 #[napi(catch_unwind)]
 pub fn check(config: Given) -> Result<()> {
-    config.into_core().validate().map(drop).map_err(thrown)
+    Election::check(&config.into_core()).map_err(thrown)
 }

@@ -1,4 +1,4 @@
-//! TLS for both tongues: certificates and keys as rustls wants them, and what a failure of it means in words.
+//! TLS for both APIs: certificates and keys as rustls wants them, and what a failure of it means in words.
 //!
 //! There is no mode that trusts everybody, and nothing is remembered from one link to the next: a certificate that was
 //! replaced or a CA that was taken away counts from the next link on (which in v2 is more than one connection). Session
@@ -20,8 +20,10 @@ use crate::crypto;
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
+mod pem;
 mod verifier;
 mod words;
+pub use pem::Credentials;
 use verifier::Verifier;
 pub use words::failure;
 
@@ -113,7 +115,7 @@ impl ResolvesClientCert for Shown {
 fn client_config(tls: &Tls, inside: Inside) -> Result<(ClientConfig, Asked), Failure> {
     let provider = crypto::provider();
     // What was good when the election started is not our user's mistake now, and may be healed: it is tried again.
-    let read = tls.read().map_err(|error| Failure::new(ErrorKind::Untrusted, error.detail()))?;
+    let read = Credentials::read(tls).map_err(|error| Failure::new(ErrorKind::Untrusted, error.detail()))?;
     let mut given = Vec::new();
     let strict: Arc<dyn ServerCertVerifier> = match read.ca {
         Some(authorities) => {
@@ -156,5 +158,35 @@ fn ca(tls: &Tls) -> String {
         Some(Pem::File(path)) => format!("ca_file {}", path.display()),
         Some(Pem::Text(_)) => "ca_pem".into(),
         None => "the system's CA certificates".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// The configuration knows no TLS, and refuses a name by a rule of its own; all texts of up to five of these characters.
+    #[test]
+    fn a_name_is_configured_if_a_certificate_can_hold_it() {
+        let mut names = vec![String::new()];
+        for _ in 0..5 {
+            let longer = names.iter().flat_map(|name| "a0x9-_.: ".chars().map(move |more| format!("{name}{more}")));
+            names = longer.chain([String::new()]).collect();
+        }
+        let edges = ["::ffff:1.2.3.4", "1.2.3.4", "1.2.3.04", "0xA.0xfg", "a.0xF", "b..", "\u{e9}"].map(String::from);
+        let long = [62, 63, 64].map(|length| "a".repeat(length));
+        let whole = |last: usize| format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(last));
+        let given = names.into_iter().chain(edges).chain(long).chain([whole(60), whole(61), whole(62)]);
+        for name in given.filter(|name| !name.is_empty()) {
+            let config = Config {
+                endpoints: vec!["https://etcd".into()],
+                key: "k".into(),
+                name: "n".into(),
+                tls_server_name: Some(name.clone()),
+                ..Config::default()
+            };
+            assert_eq!(config.validate().is_ok(), ServerName::try_from(name.as_str()).is_ok(), "{name:?}");
+        }
     }
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::ServerName;
-
+use super::host::{MAX_HOST_BYTES, host_of, is_certifiable, is_domain, split_port, without_zone};
 use super::{Error, refuse, shown};
 
 /// Where one etcd server listens.
@@ -35,10 +34,6 @@ pub struct Service {
 
 /// Where etcd listens for clients unless told otherwise.
 const DEFAULT_PORT: u16 = 2379;
-/// A DNS name has at most 253 characters; an address literal has fewer.
-const MAX_HOST_BYTES: usize = 253;
-/// And each of its parts this many (RFC 1035).
-const MAX_LABEL_BYTES: usize = 63;
 /// The system keeps the path of a socket in 108 bytes, the last of which is NUL.
 const MAX_SOCKET_BYTES: usize = 107;
 /// The name of a server behind a socket in HTTP and TLS, as in Go.
@@ -95,7 +90,7 @@ impl Endpoint {
                 shown(url)
             ));
         };
-        if is_tls && ServerName::try_from(without_zone(&host)).is_err() {
+        if is_tls && !is_certifiable(without_zone(&host)) {
             return refuse(format!(
                 "{field} {} has a host that no certificate can name; write https://host:port",
                 shown(url)
@@ -219,10 +214,8 @@ fn socket(field: &str, url: &str, path: &str, is_tls: bool) -> Result<Endpoint, 
 /// `srv://domain`: the DNS knows the servers and their ports.
 fn service(field: &str, url: &str, rest: &str, is_tls: bool) -> Result<Endpoint, Error> {
     let domain = rest.strip_suffix('/').unwrap_or(rest).trim_end_matches('.').to_ascii_lowercase();
-    let is_label = |label: &str| (1..=MAX_LABEL_BYTES).contains(&label.len()) && is_name(label);
     let fits = domain.len() + SERVICES[usize::from(is_tls)].len() <= MAX_HOST_BYTES;
-    let is_domain = fits && domain.split('.').all(is_label) && domain.parse::<std::net::Ipv4Addr>().is_err();
-    if !is_domain || (is_tls && ServerName::try_from(domain.as_str()).is_err()) {
+    if !fits || !is_domain(&domain) || (is_tls && !is_certifiable(&domain)) {
         let scheme = if is_tls { "srvs" } else { "srv" };
         return refuse(format!(
             "{field} {} has no domain that the DNS can know; write {scheme}://domain, without a port",
@@ -230,36 +223,6 @@ fn service(field: &str, url: &str, rest: &str, is_tls: bool) -> Result<Endpoint,
         ));
     }
     Ok(Endpoint { is_tls, place: Place::Service { domain, turn: 0 } })
-}
-
-/// `host:port`, or `[v6]:port`; a colon in an address without brackets leaves a host that is refused.
-fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority[after_bracket..].rfind(':') {
-        Some(colon) => (&authority[..after_bracket + colon], Some(&authority[after_bracket + colon + 1..])),
-        None => (authority, None),
-    }
-}
-
-/// The host without brackets, in small letters but for a zone; `None` if it is none.
-fn host_of(host: &str) -> Option<String> {
-    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        // In a URL the % before a zone is written as %25 (RFC 6874); Go takes both.
-        let (address, zone) = inner.split_once('%').map_or((inner, None), |(address, zone)| (address, Some(zone)));
-        address.parse::<std::net::Ipv6Addr>().ok()?;
-        let address = address.to_ascii_lowercase();
-        let Some(zone) = zone.map(|zone| zone.strip_prefix("25").unwrap_or(zone)) else { return Some(address) };
-        return is_name(zone).then(|| format!("{address}%{zone}"));
-    }
-    (host.len() <= MAX_HOST_BYTES && is_name(host)).then(|| host.to_ascii_lowercase())
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-}
-
-fn without_zone(host: &str) -> &str {
-    host.split_once('%').map_or(host, |(address, _)| address)
 }
 
 impl fmt::Display for Endpoint {

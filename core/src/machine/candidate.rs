@@ -20,15 +20,19 @@ use crate::time::Time;
 mod act;
 mod copies;
 mod entry;
+mod hearing;
 mod leader;
 mod line;
+mod losing;
 mod moving;
 mod pace;
 mod replies;
 mod rules;
 mod status;
 mod traces;
+mod watch;
 mod watching;
+mod writes;
 use entry::{Claim, Entry, Position, Proof};
 pub(in crate::machine) use pace::Pace;
 pub(in crate::machine) use rules::{Remainder, Rules};
@@ -296,7 +300,7 @@ impl Candidate {
         self.report.trouble = None;
         self.report.standing = Standing::Out;
         if let Some(entry) = self.position.entry_mut() {
-            entry.watches.drain(..).for_each(|watch| out.unwatch(watch.id()));
+            entry.watches.drain(..).for_each(|watch| out.unwatch(watch.id));
         }
         if let Some(pending) = self.asking.pending.take() {
             self.traces.join_in_doubt |= pending.verb == Verb::Join;

@@ -13,14 +13,14 @@ use super::{
     CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
     members_of,
 };
-use crate::config::{Api, SessionSettings};
+use crate::config::{Api, Timings};
 use crate::error::Error;
 use crate::time::Time;
 
 /// The machines of all elections that share one session.
 #[derive(Debug)]
 pub struct Crew {
-    settings: SessionSettings,
+    timings: Timings,
     session: Session,
     candidates: BTreeMap<CandidateId, Candidate>,
     /// Where their members live.
@@ -45,24 +45,18 @@ fn rules_of(api: Api) -> &'static dyn Rules {
     }
 }
 
-/// Whether each request costs etcd the check of our password: API v2 knows no tokens.
-fn checks_passwords(settings: &SessionSettings) -> bool {
-    settings.api == Api::V2 && settings.access.login.is_some()
-}
-
 impl Crew {
     /// A crew without candidates. Nothing happens before the first is added.
-    pub fn new(settings: SessionSettings, entropy: Entropy, now: Time) -> Crew {
-        let session = Session::new(settings.clone());
-        let checks_passwords = checks_passwords(&settings);
+    pub fn new(timings: Timings, entropy: Entropy, now: Time) -> Crew {
+        let session = Session::new(timings);
         Crew {
             told: session.facts(),
             shown: (None, None),
             session,
-            settings,
+            timings,
             candidates: BTreeMap::new(),
             prefixes: BTreeSet::new(),
-            out: InFlight::new(entropy, checks_passwords),
+            out: InFlight::new(entropy, timings.checks_passwords),
             timers: BTreeSet::new(),
             timer_of: BTreeMap::new(),
             reports: BTreeMap::new(),
@@ -76,12 +70,12 @@ impl Crew {
         self.out.now = now;
         let id = CandidateId(self.out.fresh());
         let pace = Pace {
-            rules: rules_of(self.settings.api),
-            ttl_s: self.settings.ttl_s,
-            certain: self.settings.ttl().saturating_sub(self.settings.margin),
-            backoff_cap: super::session::backoff_cap(&self.settings),
-            checks_passwords: checks_passwords(&self.settings),
-            few: self.settings.few,
+            rules: rules_of(self.timings.api),
+            ttl_s: self.timings.ttl_s,
+            certain: self.timings.ttl().saturating_sub(self.timings.margin),
+            backoff_cap: super::session::backoff_cap(&self.timings),
+            checks_passwords: self.timings.checks_passwords,
+            few: self.timings.few,
         };
         let candidate = Candidate::new(key, name, pace);
         self.session.enlist(id, candidate.prefix());
@@ -95,7 +89,7 @@ impl Crew {
     /// under that key. In v2 nothing can be shared: there is one candidate in a session.
     pub fn accepts(&self, key: &str) -> bool {
         let prefix = members_of(key);
-        let is_shared = !rules_of(self.settings.api).entries_expire();
+        let is_shared = !rules_of(self.timings.api).entries_expire();
         self.session.accepts()
             && (is_shared || self.candidates.is_empty())
             && !self.session.has_doubt_under(&prefix)

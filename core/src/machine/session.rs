@@ -14,7 +14,7 @@ use super::in_flight::InFlight;
 use super::{
     CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews,
 };
-use crate::config::{Api, SessionSettings};
+use crate::config::{Api, Timings};
 use crate::error::{Error, ErrorKind};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
@@ -55,7 +55,7 @@ pub(super) use links::backoff_cap;
 /// The session of one crew.
 #[derive(Debug)]
 pub struct Session {
-    settings: SessionSettings,
+    timings: Timings,
     links: Links,
     keeper: Box<dyn Keeper>,
     clocks: Clocks,
@@ -88,16 +88,16 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(settings: SessionSettings) -> Session {
-        let keeper: Box<dyn Keeper> = match settings.api {
-            Api::V2 => Box::new(EntryKeeper::new(&settings)),
-            Api::V3 => Box::new(LeaseKeeper::new(&settings)),
+    pub(super) fn new(timings: Timings) -> Session {
+        let keeper: Box<dyn Keeper> = match timings.api {
+            Api::V2 => Box::new(EntryKeeper::new(&timings)),
+            Api::V3 => Box::new(LeaseKeeper::new(&timings)),
         };
         Session {
-            links: Links::new(&settings),
-            clocks: Clocks::new(probe_every(&settings) * 2),
-            probes: Probes::new(&settings),
-            doubts: Doubts::new(settings.attempt),
+            links: Links::new(&timings),
+            clocks: Clocks::new(probe_every(&timings) * 2),
+            probes: Probes::new(&timings),
+            doubts: Doubts::new(timings.attempt),
             orphans: Orphans::default(),
             strays: Vec::new(),
             marks: Marks::new(),
@@ -116,7 +116,7 @@ impl Session {
             fatal: None,
             checks: Vec::new(),
             keeper,
-            settings,
+            timings,
         }
     }
 
@@ -191,7 +191,6 @@ impl Session {
     pub(super) fn facts(&self) -> Facts {
         Facts {
             link: self.links.current(),
-            endpoint: self.links.endpoint(),
             lease: self.keeper.lease(),
             former: self.keeper.former(),
             until: self.leading_until(),
@@ -273,7 +272,7 @@ impl Session {
                 self.request_failed(link, failure, now, out);
             }
         } else if self.orphans.is_waiting_for(id) {
-            let keys = self.orphans.reply(result, now + self.settings.renew_every);
+            let keys = self.orphans.reply(result, now + self.timings.renew_every);
             self.own_orphans(keys);
         } else {
             let (news, checks) = self.keeper.reply(id, result, now, out);

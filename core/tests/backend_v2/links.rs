@@ -85,7 +85,7 @@ async fn a_first_read_that_etcd_dropped_is_asked_for_again() {
     let mut bench = Bench::with(&settings);
     let begun = Instant::now();
     bench.open(0).await.expect("the second read is answered");
-    assert!(begun.elapsed() < settings.attempt, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < settings.timings.attempt, "{:?}", begun.elapsed());
     assert_eq!(server.request().await, server.request().await);
 }
 

@@ -2,17 +2,15 @@
 
 use std::cell::Cell;
 
-use etcd_leader::config::{Pem, Secret, Tls};
-use etcd_leader::{Config, ErrorKind};
+use etcd_leader::backend::tls::Credentials;
+use etcd_leader::config::{MAX_PEM_BYTES, Pem, Secret, Tls};
+use etcd_leader::{Config, Election, ErrorKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 
 use super::mutation::{Mutation, mutated, mutations};
 use super::{check, without_panic};
-
-/// A text longer than this is refused unread.
-const MAX_PEM_BYTES: usize = 1 << 20;
 
 fn pair() -> (String, String) {
     let key = KeyPair::generate().expect("a key");
@@ -92,16 +90,16 @@ fn any_pem_is_refused_in_words_or_usable() {
             key_pem: text(&key_pem),
             ..Config::default()
         };
-        match without_panic(|| config.validate()) {
+        match without_panic(|| Election::check(&config)) {
             Err(error) => {
                 let said = format!("{error} {error:?}");
                 assert_eq!(error.kind(), ErrorKind::Invalid);
                 assert!(!shows_key(&said, &key), "a key is shown: {said}");
                 assert!(error.detail().len() < 1_000 && !error.detail().contains(char::is_control), "{said}");
             }
-            Ok(settings) => {
+            Ok(()) => {
                 accepted.set(accepted.get() + 1);
-                assert!(!shows_key(&format!("{settings:?}"), &key));
+                assert!(!shows_key(&format!("{config:?} {:?}", config.validate()), &key));
                 assert!(
                     [&config.cert_pem, &config.key_pem]
                         .iter()
@@ -128,7 +126,7 @@ fn a_pem_beyond_the_cap_is_refused_unread() {
         Config { cert_pem: Some(Secret::new(&*long)), key_pem: Some(Secret::new(&*key)), ..https.clone() },
         Config { cert_pem: Some(Secret::new(&*cert)), key_pem: Some(Secret::new(key.repeat(10_000))), ..https },
     ] {
-        let error = config.validate().expect_err("too long");
+        let error = Election::check(&config).expect_err("too long");
         assert!(error.detail().contains("1048576"), "{error}");
     }
 }
@@ -151,7 +149,7 @@ fn any_file_is_refused_in_words_or_usable() {
         std::fs::write(&cert_path, bytes(&cert, !is_key)).expect("written");
         std::fs::write(&key_path, bytes(&key, is_key)).expect("written");
         let tls = Tls { identity: Some((Pem::File(cert_path.clone()), Pem::File(key_path.clone()))), ..Tls::default() };
-        if let Err(error) = without_panic(|| tls.read()) {
+        if let Err(error) = without_panic(|| Credentials::read(&tls)) {
             assert!(!shows_key(&format!("{error:?}"), &key), "a key is shown: {error}");
         }
     });

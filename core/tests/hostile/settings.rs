@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_leader::config::{MAX_ENDPOINTS, Secret};
-use etcd_leader::{Api, Config, ErrorKind};
+use etcd_leader::{Api, Config, Election, ErrorKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -94,42 +94,53 @@ fn a_config() -> impl Strategy<Value = Config> {
 #[test]
 fn any_configuration_is_refused_in_words_or_keeps_its_promises() {
     let accepted = std::cell::Cell::new(0);
-    check(3_000, &a_config(), |config| match without_panic(|| config.validate()) {
-        Err(error) => {
-            let said = format!("{error} {error:?}");
-            assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(!said.contains(PASSWORD), "the password is told");
-            assert!(!error.detail().is_empty() && said.len() <= MAX_MESSAGE_BYTES, "{} bytes: {said:.400}", said.len());
-            assert!(!error.detail().contains(char::is_control), "{:?}", error.detail());
-        }
-        Ok(settings) => {
-            accepted.set(accepted.get() + 1);
-            let session = &settings.session;
-            assert!((1..=300).contains(&session.ttl_s));
-            let twice = session.renew_every + 2 * session.attempt + session.margin;
-            assert!(twice <= session.ttl(), "two attempts do not fit: {session:?}");
-            assert!(session.attempt >= Duration::from_millis(20) && session.renew_every <= Duration::from_secs(100));
-            assert!(!session.margin.is_zero() && !session.renew_every.is_zero());
-            assert!(settings.stop_timeout > Duration::ZERO && settings.stop_timeout <= Duration::from_secs(3600));
-            assert!((1..=MAX_ENDPOINTS).contains(&session.endpoints.len()));
-            for endpoint in &session.endpoints {
-                let written = Config {
-                    endpoints: vec![endpoint.to_string()],
-                    key: "k".into(),
-                    name: "n".into(),
-                    ..Config::default()
-                };
-                let again = written.validate().expect("an endpoint is written as it is read");
-                assert_eq!(again.session.endpoints, std::slice::from_ref(endpoint));
-                endpoint.to_string().parse::<http::Uri>().expect("a URL");
-                assert!(endpoint.port() > 0 && !endpoint.host().is_empty());
+    check(3_000, &a_config(), |config| {
+        match without_panic(|| Election::check(&config).and_then(|()| config.validate())) {
+            Err(error) => {
+                let said = format!("{error} {error:?}");
+                assert_eq!(error.kind(), ErrorKind::Invalid);
+                assert!(!said.contains(PASSWORD), "the password is told");
+                assert!(
+                    !error.detail().is_empty() && said.len() <= MAX_MESSAGE_BYTES,
+                    "{} bytes: {said:.400}",
+                    said.len()
+                );
+                assert!(!error.detail().contains(char::is_control), "{:?}", error.detail());
             }
-            let (key, name) = (&settings.key, &settings.name);
-            assert!(
-                (1..=1025).contains(&key.len()) && !key.ends_with('/') && !key.contains("//") && !key.contains('\0')
-            );
-            assert!((1..=1024).contains(&name.len()) && !name.contains('\0'));
-            assert!(!format!("{settings:?}").contains(PASSWORD));
+            Ok(settings) => {
+                accepted.set(accepted.get() + 1);
+                let (session, timings) = (&settings.session, &settings.session.timings);
+                assert!((1..=300).contains(&timings.ttl_s));
+                let twice = timings.renew_every + 2 * timings.attempt + timings.margin;
+                assert!(twice <= timings.ttl(), "two attempts do not fit: {timings:?}");
+                assert!(
+                    timings.attempt >= Duration::from_millis(20) && timings.renew_every <= Duration::from_secs(100)
+                );
+                assert!(!timings.margin.is_zero() && !timings.renew_every.is_zero());
+                assert!(settings.stop_timeout > Duration::ZERO && settings.stop_timeout <= Duration::from_secs(3600));
+                assert!((1..=MAX_ENDPOINTS).contains(&session.endpoints.len()));
+                for endpoint in &session.endpoints {
+                    let written = Config {
+                        endpoints: vec![endpoint.to_string()],
+                        key: "k".into(),
+                        name: "n".into(),
+                        ..Config::default()
+                    };
+                    let again = written.validate().expect("an endpoint is written as it is read");
+                    assert_eq!(again.session.endpoints, std::slice::from_ref(endpoint));
+                    endpoint.to_string().parse::<http::Uri>().expect("a URL");
+                    assert!(endpoint.port() > 0 && !endpoint.host().is_empty());
+                }
+                let (key, name) = (&settings.key, &settings.name);
+                assert!(
+                    (1..=1025).contains(&key.len())
+                        && !key.ends_with('/')
+                        && !key.contains("//")
+                        && !key.contains('\0')
+                );
+                assert!((1..=1024).contains(&name.len()) && !name.contains('\0'));
+                assert!(!format!("{settings:?}").contains(PASSWORD));
+            }
         }
     });
     assert!(accepted.get() > 0, "nothing was accepted");

@@ -5,7 +5,7 @@ use etcd_leader::member::{Member, Standing};
 use etcd_leader::{Api, OnStoreReset};
 
 use crate::Do::*;
-use crate::{Stage, settings};
+use crate::{Stage, timings};
 
 fn play(stage: &mut Stage, steps: &[crate::Do]) {
     steps.iter().for_each(|step| stage.play(step));
@@ -15,7 +15,7 @@ fn play(stage: &mut Stage, steps: &[crate::Do]) {
 /// answer is read. Our own clock stood still, so the time since the request is not what etcd has counted.
 #[test]
 fn a_lease_that_was_granted_before_the_wall_clock_jumped_is_not_certain_v3() {
-    let mut stage = Stage::of(settings(1, Api::V3, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V3, OnStoreReset::Continue));
     play(&mut stage, &[Opened(0), At(100)]);
     let grant = stage.take(&Granted, |op| matches!(op, Op::Grant { .. })).id;
     play(&mut stage, &[Jump]);
@@ -27,7 +27,7 @@ fn a_lease_that_was_granted_before_the_wall_clock_jumped_is_not_certain_v3() {
 
 #[test]
 fn an_entry_that_was_posted_before_the_wall_clock_jumped_is_not_certain_v2() {
-    let mut stage = Stage::of(settings(1, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V2, OnStoreReset::Continue));
     play(&mut stage, &[Opened(0), At(100), Jump, Posted, Looked(20, &[])]);
     assert!(stage.crew.is_suspect(), "is_leader says yes: {}", stage.stand());
 }
@@ -35,7 +35,7 @@ fn an_entry_that_was_posted_before_the_wall_clock_jumped_is_not_certain_v2() {
 /// We were cut off while the store was wiped and grew beyond what we knew. Our key's name and number are another's.
 #[test]
 fn an_entry_of_another_name_at_our_key_is_not_deleted_v2() {
-    let mut stage = Stage::of(settings(1, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V2, OnStoreReset::Continue));
     play(&mut stage, &[Opened(0), Posted, Looked(20, &[]), Created, At(5000), LinkBreaks]);
     stage.revision = 60;
     play(&mut stage, &[Opened(0)]);
@@ -50,7 +50,7 @@ fn an_entry_of_another_name_at_our_key_is_not_deleted_v2() {
 /// that shortens the lead by enough; what was seen is given up by 1 ms a second, so the others are asked again.
 #[test]
 fn a_clock_that_stays_behind_shortens_the_lead_for_as_long_as_it_is_behind_v2() {
-    let mut stage = Stage::of(settings(2, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(2, Api::V2, OnStoreReset::Continue));
     let first = if stage.said[0] == "open0" { 0 } else { 1 };
     // Ours shows 0.15 s, the one that serves 1000.15 s, the raft leader's 1003.05 s.
     play(&mut stage, &[At(150), OpenedAt(1 - first, 1_003), OpenedAt(first, 1_000), Posted, Looked(20, &[]), Created]);
@@ -88,7 +88,7 @@ fn a_clock_that_stays_behind_shortens_the_lead_for_as_long_as_it_is_behind_v2() 
 /// While the wall clock is suspect `is_leader` says no, so nobody may be told Elected either.
 #[test]
 fn nobody_is_elected_between_a_jump_of_the_wall_clock_and_a_confirmed_renewal_v3() {
-    let mut stage = Stage::of(settings(1, Api::V3, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V3, OnStoreReset::Continue));
     play(&mut stage, &[Opened(0), Granted, Joined(&[7]), Created, At(3000), Jump, Gone(&[(21, "7")])]);
     let is_told = matches!(stage.report.standing, Standing::Leading { until, .. } if stage.now < until);
     assert!(!(stage.crew.is_suspect() && is_told), "Elected is due while is_leader says no: {}", stage.stand());
@@ -97,7 +97,7 @@ fn nobody_is_elected_between_a_jump_of_the_wall_clock_and_a_confirmed_renewal_v3
 /// Any member, or whoever answers for one, can send this: a date in the year 9999.
 #[test]
 fn a_date_far_in_the_future_is_no_overflow_v2() {
-    let mut stage = Stage::of(settings(1, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V2, OnStoreReset::Continue));
     play(&mut stage, &[OpenedAt(0, 253_402_300_799), Posted, Looked(20, &[])]);
     assert_eq!(stage.stand(), "leading 20 until 8000");
 }
@@ -105,7 +105,7 @@ fn a_date_far_in_the_future_is_no_overflow_v2() {
 /// The one whose clock was 10 s ahead is dead, and the other is all that is left of what was configured.
 #[test]
 fn a_dead_member_whose_clock_was_ahead_holds_nobody_up_v2() {
-    let mut stage = Stage::of(settings(2, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(2, Api::V2, OnStoreReset::Continue));
     let clock = |stage: &Stage| 1_000 + stage.now.as_nanos() / 1_000_000_000;
     play(&mut stage, &[OpenedAt(1, 1_010), OpenedAt(0, 1_000)]);
     let mut rounds = 0;

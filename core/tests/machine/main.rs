@@ -19,7 +19,7 @@ mod two_elections;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use etcd_leader::config::{Config, SessionSettings};
+use etcd_leader::config::{Config, Timings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{
@@ -40,10 +40,10 @@ fn is_touch(op: &Op) -> bool {
 }
 
 /// ttl 10 s, renewed every 5 s, step-down 2 s before the end, 1.5 s for an attempt.
-fn settings(endpoints: usize, api: Api, on_store_reset: OnStoreReset) -> SessionSettings {
+fn timings(endpoints: usize, api: Api, on_store_reset: OnStoreReset) -> Timings {
     let endpoints = (0..endpoints).map(|at| format!("http://member-{at}:2379")).collect();
     let config = Config { endpoints, key: "/a".into(), name: "me".into(), api, on_store_reset, ..Config::default() };
-    config.validate().expect("a good config").session
+    config.validate().expect("a good config").session.timings
 }
 
 use steps::Do;
@@ -65,11 +65,11 @@ struct Stage {
 
 impl Stage {
     fn new(endpoints: usize, on_store_reset: OnStoreReset) -> Stage {
-        Stage::of(settings(endpoints, Api::V3, on_store_reset))
+        Stage::of(timings(endpoints, Api::V3, on_store_reset))
     }
 
-    fn of(settings: SessionSettings) -> Stage {
-        let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
+    fn of(timings: Timings) -> Stage {
+        let mut crew = Crew::new(timings, Entropy::new(1, 0), Time::ZERO);
         let id = crew.add("/a", "me", Time::ZERO);
         let mut stage = Stage {
             crew,
@@ -426,13 +426,13 @@ impl Stage {
 type Row = (&'static str, Vec<Do>, &'static str, &'static str);
 
 fn check(endpoints: usize, on_store_reset: OnStoreReset, rows: Vec<Row>) {
-    check_on(&settings(endpoints, Api::V3, on_store_reset), rows);
+    check_on(&timings(endpoints, Api::V3, on_store_reset), rows);
 }
 
-fn check_on(settings: &SessionSettings, rows: Vec<Row>) {
+fn check_on(timings: &Timings, rows: Vec<Row>) {
     let mut wrong = String::new();
     for (name, steps, said, stands) in rows {
-        let mut stage = Stage::of(settings.clone());
+        let mut stage = Stage::of(*timings);
         for step in &steps {
             stage.said.clear();
             stage.play(step);

@@ -4,7 +4,7 @@ use etcd_leader::{Api, OnStoreReset};
 
 use crate::Do::*;
 use crate::tables::{THIRD, WAITING};
-use crate::{Do, check, check_on, settings, with};
+use crate::{Do, check, check_on, timings, with};
 
 /// We are the fourth: 7 leads, 9 is just before us.
 const FOURTH: &[Do] = &[Opened(0), Granted, Joined(&[7, 8, 9]), Created];
@@ -228,7 +228,7 @@ fn confirmation_by_role() {
 /// In a large fleet nobody but the next in line watches an end: telling a thousand of it would keep that one waiting.
 #[test]
 fn a_large_fleet() {
-    let mut large = settings(1, Api::V3, OnStoreReset::Continue);
+    let mut large = timings(1, Api::V3, OnStoreReset::Continue);
     large.few = 3;
     // The keys of the others say that they joined in these days.
     const LATE: &[Do] = &[Opened(0), At(1000), Granted, Joined(&[7, 8, 9])];

@@ -1,11 +1,10 @@
 //! API v2 with a password, which etcd checks with each request at the cost of its processor: so requests go one at a time, a
 //! refresh first, and of many candidates each asks for little.
 
-use etcd_leader::config::{Login, Secret};
 use etcd_leader::{Api, OnStoreReset};
 
 use crate::Do::*;
-use crate::{Do, Row, check_on, settings, with};
+use crate::{Do, Row, check_on, timings, with};
 
 /// The third of three.
 const FEW: &[Do] = &[Opened(0), Posted, Looked(20, &[7, 8])];
@@ -13,9 +12,9 @@ const FEW: &[Do] = &[Opened(0), Posted, Looked(20, &[7, 8])];
 const MANY: &[Do] = &[Opened(0), Posted, Looked(20, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10])];
 
 fn check(rows: Vec<Row>) {
-    let mut settings = settings(1, Api::V2, OnStoreReset::Continue);
-    settings.access.login = Some(Login { username: "me".into(), password: Secret::new("word".to_string()) });
-    check_on(&settings, rows);
+    let mut timings = timings(1, Api::V2, OnStoreReset::Continue);
+    timings.checks_passwords = true;
+    check_on(&timings, rows);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
 use crate::tables::{LEADING, RENEWED, WAITING};
-use crate::{Stage, check, settings, with};
+use crate::{Stage, check, timings, with};
 
 #[test]
 fn stopping() {
@@ -133,7 +133,7 @@ fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
         ("v2: it was gone", Api::V2, with(&[&posted, &[WasGone]]), Kind::KeyLost),
         ("v2: it is another's", Api::V2, with(&[&posted, &[Spared]]), Kind::KeyLost),
     ] {
-        let mut stage = Stage::of(settings(1, api, OnStoreReset::Continue));
+        let mut stage = Stage::of(timings(1, api, OnStoreReset::Continue));
         steps.iter().for_each(|step| stage.play(step));
         assert_eq!(stage.report.lost.as_ref().map(|why| why.kind()), Some(lost), "{name}");
     }

@@ -1,16 +1,16 @@
 //! The tables of API v2: an entry with a time to live of its own, refreshed and checked.
 
-use etcd_leader::config::SessionSettings;
+use etcd_leader::config::Timings;
 use etcd_leader::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
-use crate::{Do, Row, Stage, check_on, settings, with};
+use crate::{Do, Row, Stage, check_on, timings, with};
 
 const LEADING: &[Do] = &[Opened(0), Posted, Looked(20, &[]), Created];
 const WAITING: &[Do] = &[Opened(0), Posted, Looked(20, &[7]), BothCreated];
 
 fn check(rows: Vec<Row>) {
-    check_on(&settings(1, Api::V2, OnStoreReset::Continue), rows);
+    check_on(&timings(1, Api::V2, OnStoreReset::Continue), rows);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn those_far_behind_know_the_line() {
 }
 
 fn among_many(few: usize, rows: Vec<Row>) {
-    check_on(&SessionSettings { few, ..settings(1, Api::V2, OnStoreReset::Continue) }, rows);
+    check_on(&Timings { few, ..timings(1, Api::V2, OnStoreReset::Continue) }, rows);
 }
 
 /// The last of ten, four ttls later: none of its keys was heard of.
@@ -327,7 +327,7 @@ fn stopping() {
 
 #[test]
 fn a_store_that_went_back_leaves_nothing_to_clear() {
-    let mut stage = Stage::of(settings(1, Api::V2, OnStoreReset::Continue));
+    let mut stage = Stage::of(timings(1, Api::V2, OnStoreReset::Continue));
     with(&[LEADING, &[LinkBreaks]]).iter().for_each(|step| stage.play(step));
     stage.revision = 1;
     stage.said.clear();
@@ -345,7 +345,7 @@ fn a_store_that_went_back_leaves_nothing_to_clear() {
 #[test]
 fn a_clock_that_is_behind_shortens_the_lead() {
     let rows = |ahead_s: u64| {
-        let mut stage = Stage::of(settings(2, Api::V2, OnStoreReset::Continue));
+        let mut stage = Stage::of(timings(2, Api::V2, OnStoreReset::Continue));
         // Of those that answer at first contact, the link that was opened first serves: whichever it is, it is behind.
         let first = if stage.said[0] == "open0" { 0 } else { 1 };
         stage.play(&OpenedAt(1 - first, 1_000 + ahead_s));

@@ -16,8 +16,8 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let settings = settings(1, Api::V3, OnStoreReset::Continue);
-        let mut crew = Crew::new(settings, Entropy::new(1, 0), Time::ZERO);
+        let timings = timings(1, Api::V3, OnStoreReset::Continue);
+        let mut crew = Crew::new(timings, Entropy::new(1, 0), Time::ZERO);
         let candidates = ["/a", "/b"].map(|key| crew.add(key, "me", Time::ZERO));
         let mut pair = Pair { crew, candidates, now: Time::ZERO, open: Vec::new(), reports: Vec::new() };
         pair.handle(Input::Tick);

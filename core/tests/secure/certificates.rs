@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use etcd_leader::config::Secret;
-use etcd_leader::{Api, Config};
+use etcd_leader::{Api, Config, Election};
 
 use super::candidate::{Candidate, config};
 use super::house::{House, good, with_identity};
@@ -151,7 +151,8 @@ fn a_client_key_on_p521_is_used_in_both_of_its_forms() {
     elects(&with_identity(house.config("pkcs8"), &files));
     // A key that is another's is still found out.
     workshop.key("other", "secp521r1");
-    let error = with_identity(house.config("other"), &Files { key: workshop.path("other.key"), ..files }).validate();
+    let files = Files { key: workshop.path("other.key"), ..files };
+    let error = Election::check(&with_identity(house.config("other"), &files));
     assert!(error.expect_err("refused").detail().contains("do not belong together"));
 }
 
@@ -228,7 +229,7 @@ fn rsa_keys_that_are_too_short_are_named_with_their_length() {
     let workshop = Workshop::new();
     workshop.self_signed("short", "rsa:1024", "-addext basicConstraints=critical,CA:TRUE");
     let files = workshop.files("short");
-    let error = with_identity(config(&["https://127.0.0.1".into()], "/short", "one"), &files).validate();
+    let error = Election::check(&with_identity(config(&["https://127.0.0.1".into()], "/short", "one"), &files));
     let said = error.expect_err("refused").to_string();
     assert!(said.contains("key_file") && said.contains("an RSA key of 1024 bits"), "{said}");
 
@@ -246,7 +247,7 @@ fn rsa_keys_that_are_too_short_are_named_with_their_length() {
 fn line_ends_that_are_two_characters_are_named() {
     let house = House::new(good, false);
     let pem = fs::read_to_string(&house.ca_file).expect("PEM").replace('\n', "\\n");
-    let error = Config { ca_file: None, ca_pem: Some(Secret::new(pem)), ..house.config("one") }.validate();
+    let error = Election::check(&Config { ca_file: None, ca_pem: Some(Secret::new(pem)), ..house.config("one") });
     let said = error.expect_err("refused").to_string();
     assert!(said.contains("ca_pem") && said.contains("the two characters \\n in place of line ends"), "{said}");
 }

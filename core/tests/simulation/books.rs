@@ -234,7 +234,7 @@ impl World {
             Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
                 self.stats.leaves += 1;
                 books.burnt.push((key.clone(), *revision));
-                let is_v3 = self.settings.api == Api::V3;
+                let is_v3 = self.timings.api == Api::V3;
                 let is_current = |lease: &LeaseBook| key.ends_with(format!("{:x}", lease.id).as_bytes());
                 self.stats.left_behind_cleared += u64::from(is_v3 && !books.leases.last().is_some_and(is_current));
                 self.stats.ghosts_deleted +=

@@ -70,7 +70,7 @@ impl World {
         let now = self.local(proc);
         let epoch_ms = 1_795_000_000_000 + self.rng.below(40) - now.as_nanos() / MS + self.now / MS;
         let seed = self.rng.next();
-        let crew = (self.make)(self.settings.clone(), seed, epoch_ms, now);
+        let crew = (self.make)(self.timings, seed, epoch_ms, now);
         let this = &mut self.procs[proc];
         this.inc += 1;
         this.started = self.now;
@@ -104,7 +104,7 @@ impl World {
         let name = if self.plan.v2.one_name { "one".into() } else { format!("p{proc}.{inc}.{cand}") };
         let Some(crew) = &mut self.procs[proc].crew else { return };
         let id = crew.add(ELECTIONS[election], &name, now);
-        let user = User::new(&name, self.settings.ttl(), self.rng.permille(500));
+        let user = User::new(&name, self.timings.ttl(), self.rng.permille(500));
         let (report, stopped, has_joined, last_token) = (Report::default(), false, false, None);
         let (looked_at, lost_at) = (0, 0);
         let one = Cand { id, election, name, report, user, stopped, has_joined, last_token, looked_at, lost_at };

@@ -143,7 +143,7 @@ impl World {
         };
         let wrong = if lease.revoked {
             Some((8, "claims under a lease for which it sent a revoke".into()))
-        } else if until + self.settings.margin > lease.certain {
+        } else if until + self.timings.margin > lease.certain {
             let certain = lease.certain;
             Some((1, format!("claims until {until:?}, but its lease is certain until {certain:?} less the margin")))
         } else {
@@ -178,7 +178,7 @@ impl World {
             self.stats.fatal += 1;
             let may_be = if fatal.kind() == ErrorKind::StoreReset {
                 self.stats.stopped_by_reset += 1;
-                self.settings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
+                self.timings.on_store_reset == OnStoreReset::Stop && self.clusters[0].history > 0
             } else {
                 let may_happen = self.strangers || self.clusters[0].is_file || self.plan.may_be_fatal();
                 // That etcd denies a key ends the one election that never had it; all else is judged of the session.

@@ -55,7 +55,7 @@ impl World {
         let is_judged = self.mood == Mood::Quiet && self.procs[proc].cands.iter().all(|cand| !cand.stopped);
         let ledger = &self.procs[proc].books.ledger;
         if is_judged {
-            let next = before.map(|before| before + self.settings.renew_every);
+            let next = before.map(|before| before + self.timings.renew_every);
             // A leader makes itself known at once.
             let leads = leader == Some(revision);
             if next.is_some_and(|next| now.as_nanos() + MS < next.as_nanos()) && !leads {
@@ -96,7 +96,7 @@ impl World {
     ) {
         let now = self.local(proc);
         let Some((endpoint, link)) = on else { return };
-        let ttl = self.settings.ttl();
+        let ttl = self.timings.ttl();
         let books = &mut self.procs[proc].books;
         let ledger = &mut books.ledger;
         let heard = books.heard.iter().copied().max().unwrap_or(0);
@@ -108,7 +108,7 @@ impl World {
         }
         match &reply.answer {
             Answer::Posted { own } => {
-                books.has_joined |= now < sent + self.settings.attempt;
+                books.has_joined |= now < sent + self.timings.attempt;
                 books.burnt.retain(|burnt| burnt.0 != own.key || burnt.1 != own.revision);
                 ledger.posted(own, sent, ttl, (endpoint, link), reply.stamp.cluster, now);
             }
@@ -146,7 +146,7 @@ impl World {
         let (now, inc) = (self.local(proc), self.procs[proc].inc);
         let place = self.procs[proc].books.ledger.all().last().map(|entry| entry.revision);
         if let Some(place) = place.filter(|_| self.mood != Mood::Storm) {
-            let by = now + self.settings.renew_every + self.settings.attempt * 2;
+            let by = now + self.timings.renew_every + self.timings.attempt * 2;
             let by = self.procs[proc].clock.truly(by);
             self.at(by, Ev::Shown(Showing { proc, inc, place, leader }));
         }
@@ -257,7 +257,7 @@ impl World {
         let entry = ledger.with_token(&members_of(ELECTIONS[election]), token)?;
         let lives = ledger.lives_until(entry);
         // Both age what they know of clocks bit by bit, and round.
-        (until + self.settings.margin > lives + Duration::from_micros(10)).then(|| {
+        (until + self.timings.margin > lives + Duration::from_micros(10)).then(|| {
             let certain = entry.certain;
             (
                 1,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use etcd_leader::ErrorKind;
-use etcd_leader::config::{Config, SessionSettings};
+use etcd_leader::config::{Config, Timings};
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{Change, Entropy, Failure, Input, LinkId, Op, Request, WatchId, WatchNews, Watched};
 use etcd_leader::member::Standing;
@@ -101,7 +101,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(settings: &SessionSettings, count: usize) -> Crowd {
+    fn new(timings: &Timings, count: usize) -> Crowd {
         let day = Day { served_at: None, opens: 0, requests: 0, reads: 0, losses: 0 };
         let mut crowd = Crowd {
             now: 0,
@@ -124,7 +124,7 @@ impl Crowd {
             // One process starts them one after the other.
             crowd.now = at as Ns * STARTING;
             let now = Time::from_nanos(crowd.now);
-            let mut crew = Crew::new(settings.clone(), Entropy::new(at as u64 + 1, 0), now);
+            let mut crew = Crew::new(*timings, Entropy::new(at as u64 + 1, 0), now);
             crew.add("/e", &format!("c{at}"), now);
             let standing = Standing::Out;
             crowd.procs.push(Proc {
@@ -347,10 +347,10 @@ fn a_crowd_is_served_in_the_time_that_its_logins_take() {
     for (count, ttl_s) in [(3, 5), (40, 5), (100, 10), (300, 10)] {
         let endpoints = vec!["http://10.0.0.1:2379".into()];
         let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s, ..Config::default() };
-        let settings = config.validate().expect("a good config").session;
+        let timings = config.validate().expect("a good config").session.timings;
         let logins = count as Ns * LOGIN;
         let lease = u64::from(ttl_s) * SECOND;
-        let mut crowd = Crowd::new(&settings, count);
+        let mut crowd = Crowd::new(&timings, count);
         crowd.play(2 * logins + 10 * SECOND, lease);
         let day = crowd.day;
         println!("{count} at ttl {ttl_s} s: {day:?}");
@@ -368,7 +368,7 @@ fn the_lead_is_kept_although_a_crowd_logs_in_again() {
         let endpoints = vec!["http://10.0.0.1:2379".into()];
         let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s: 10, ..Config::default() };
         let (logins, lease) = (count as Ns * LOGIN, 10 * SECOND);
-        let mut crowd = Crowd::new(&config.validate().expect("a good config").session, count);
+        let mut crowd = Crowd::new(&config.validate().expect("a good config").session.timings, count);
         crowd.play(2 * logins + 10 * SECOND, lease);
         crowd.at(crowd.now, Ev::Restart);
         let opens = crowd.day.opens;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use etcd_leader::config::SessionSettings;
+use etcd_leader::config::Timings;
 use etcd_leader::error::{Error, ErrorKind};
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{Answer, CandidateId, Entropy, Input, Op, Reply, Report, Request, RequestId, WatchNews};
@@ -19,7 +19,7 @@ const SEEDS: u64 = 400;
 
 /// How a fake differs from the real thing.
 trait Lie: 'static {
-    fn new(settings: &SessionSettings) -> Self;
+    fn new(timings: &Timings) -> Self;
     /// What the crew hears; `None` keeps it from it.
     fn hear(&mut self, input: Input) -> Option<Input> {
         Some(input)
@@ -44,9 +44,9 @@ struct Fake<L> {
     requests: VecDeque<Request>,
 }
 
-fn fake<L: Lie>(settings: SessionSettings, seed: u64, epoch_ms: u64, now: Time) -> Box<dyn Actor> {
-    let lie = L::new(&settings);
-    Box::new(Fake { crew: Crew::new(settings, Entropy::new(seed, epoch_ms), now), lie, requests: VecDeque::new() })
+fn fake<L: Lie>(timings: Timings, seed: u64, epoch_ms: u64, now: Time) -> Box<dyn Actor> {
+    let lie = L::new(&timings);
+    Box::new(Fake { crew: Crew::new(timings, Entropy::new(seed, epoch_ms), now), lie, requests: VecDeque::new() })
 }
 
 impl<L: Lie> Actor for Fake<L> {
@@ -84,7 +84,7 @@ impl<L: Lie> Actor for Fake<L> {
 struct ClaimsForEver(Option<Standing>);
 
 impl Lie for ClaimsForEver {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         ClaimsForEver(None)
     }
     fn tell(&mut self, mut report: Report) -> Report {
@@ -101,7 +101,7 @@ impl Lie for ClaimsForEver {
 struct NoDeadline;
 
 impl Lie for NoDeadline {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         NoDeadline
     }
     fn tell(&mut self, mut report: Report) -> Report {
@@ -116,8 +116,8 @@ impl Lie for NoDeadline {
 struct NoMargin(Duration);
 
 impl Lie for NoMargin {
-    fn new(settings: &SessionSettings) -> Self {
-        NoMargin(settings.margin)
+    fn new(timings: &Timings) -> Self {
+        NoMargin(timings.margin)
     }
     fn tell(&mut self, mut report: Report) -> Report {
         if let Standing::Leading { until, .. } = &mut report.standing {
@@ -131,7 +131,7 @@ impl Lie for NoMargin {
 struct Usurper;
 
 impl Lie for Usurper {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Usurper
     }
     fn tell(&mut self, mut report: Report) -> Report {
@@ -146,7 +146,7 @@ impl Lie for Usurper {
 struct GivesNoReason;
 
 impl Lie for GivesNoReason {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         GivesNoReason
     }
     fn tell(&mut self, mut report: Report) -> Report {
@@ -159,7 +159,7 @@ impl Lie for GivesNoReason {
 struct Impatient;
 
 impl Lie for Impatient {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Impatient
     }
     fn hear(&mut self, input: Input) -> Option<Input> {
@@ -171,7 +171,7 @@ impl Lie for Impatient {
 struct WalksAway(bool);
 
 impl Lie for WalksAway {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         WalksAway(false)
     }
     fn hear(&mut self, input: Input) -> Option<Input> {
@@ -187,7 +187,7 @@ impl Lie for WalksAway {
 struct Deaf;
 
 impl Lie for Deaf {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Deaf
     }
     fn hear(&mut self, input: Input) -> Option<Input> {
@@ -199,7 +199,7 @@ impl Lie for Deaf {
 struct NeverJoins;
 
 impl Lie for NeverJoins {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         NeverJoins
     }
     fn ask(&mut self, request: Request) -> Vec<Request> {
@@ -211,7 +211,7 @@ impl Lie for NeverJoins {
 struct Greedy(u64);
 
 impl Lie for Greedy {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Greedy(u64::MAX)
     }
     fn ask(&mut self, request: Request) -> Vec<Request> {
@@ -227,7 +227,7 @@ impl Lie for Greedy {
 struct GivesUp;
 
 impl Lie for GivesUp {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         GivesUp
     }
     fn tell(&mut self, mut report: Report) -> Report {
@@ -243,7 +243,7 @@ impl Lie for GivesUp {
 struct TrustsEveryMember(u64);
 
 impl Lie for TrustsEveryMember {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         TrustsEveryMember(0)
     }
     fn hear(&mut self, mut input: Input) -> Option<Input> {
@@ -262,7 +262,7 @@ impl Lie for TrustsEveryMember {
 struct BlindToClocks;
 
 impl Lie for BlindToClocks {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         BlindToClocks
     }
     fn hear(&mut self, mut input: Input) -> Option<Input> {
@@ -277,7 +277,7 @@ impl Lie for BlindToClocks {
 struct TrustsEveryRefresh;
 
 impl Lie for TrustsEveryRefresh {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         TrustsEveryRefresh
     }
     fn hear(&mut self, mut input: Input) -> Option<Input> {
@@ -292,7 +292,7 @@ impl Lie for TrustsEveryRefresh {
 struct Secretive;
 
 impl Lie for Secretive {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Secretive
     }
     fn ask(&mut self, mut request: Request) -> Vec<Request> {
@@ -307,7 +307,7 @@ impl Lie for Secretive {
 struct Noisy;
 
 impl Lie for Noisy {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         Noisy
     }
     fn ask(&mut self, mut request: Request) -> Vec<Request> {
@@ -322,7 +322,7 @@ impl Lie for Noisy {
 struct SeesOnlyItself(Option<Member>);
 
 impl Lie for SeesOnlyItself {
-    fn new(_: &SessionSettings) -> Self {
+    fn new(_: &Timings) -> Self {
         SeesOnlyItself(None)
     }
     fn hear(&mut self, mut input: Input) -> Option<Input> {

@@ -177,7 +177,7 @@ impl World {
             let before = self.clusters[0].store.log.len();
             let Some((life, early)) = self.clusters[0].expire_next(self.now) else { break };
             note!(self, "   etcd: an entry written at {} has run out, {} ms early", life.written, early / 1_000_000);
-            self.stats.early_ends += u64::from(early > self.settings.margin.as_nanos() as i64);
+            self.stats.early_ends += u64::from(early > self.timings.margin.as_nanos() as i64);
             let cause = if life.is_tampered { Cause::Tampering } else { Cause::Clocks(early) };
             self.committed(0, before, cause);
         }

@@ -1,6 +1,6 @@
 //! What an election may cost at most, checked where nothing fails (the quiet mood).
 
-use etcd_leader::config::{Api, SessionSettings};
+use etcd_leader::config::{Api, Timings};
 use etcd_leader::machine::members_of;
 
 use crate::referee::Cause;
@@ -52,20 +52,20 @@ pub(crate) struct Frugal {
 }
 
 impl Frugal {
-    pub(crate) fn new(settings: &SessionSettings, mood: Mood) -> Frugal {
+    pub(crate) fn new(timings: &Timings, mood: Mood) -> Frugal {
         Frugal {
             active: mood == Mood::Quiet,
             was_active: false,
             heard: Vec::new(),
             // Whoever leads or is next in line renews twice as often.
-            renew_every: settings.renew_every.as_nanos() as Ns / if settings.api == Api::V2 { 1 } else { 2 },
-            is_v2: settings.api == Api::V2,
+            renew_every: timings.renew_every.as_nanos() as Ns / if timings.api == Api::V2 { 1 } else { 2 },
+            is_v2: timings.api == Api::V2,
             renewals: 0,
             confirms: 0,
             shows: 0,
             looks: 0,
             calls: 0,
-            look_every: settings.ttl().as_nanos() as Ns,
+            look_every: timings.ttl().as_nanos() as Ns,
             sessions: 0,
             session_ns: 0,
             prefixes: ELECTIONS.iter().map(|key| members_of(key)).collect(),

@@ -77,7 +77,7 @@ impl World {
     pub(crate) fn delay(&mut self, proc: usize) -> Ns {
         let base = self.rng.range(80 * US, 1200 * US);
         let slow = if self.now < self.procs[proc].slow_until {
-            self.rng.below(self.settings.attempt.as_nanos() as Ns * 3 / 2)
+            self.rng.below(self.timings.attempt.as_nanos() as Ns * 3 / 2)
         } else {
             0
         };
@@ -393,7 +393,7 @@ impl World {
     fn reply(&mut self, call: &Call, result: Result<Reply, Failure>) {
         let mut wait = self.delay(call.proc);
         if self.chance(self.plan.odds.slow_reply) {
-            wait += self.rng.below(self.settings.attempt.as_nanos() as Ns);
+            wait += self.rng.below(self.timings.attempt.as_nanos() as Ns);
         }
         match self.routes[call.proc][call.endpoint] {
             Route::Silent(until) if self.rng.permille(500) => wait += until.saturating_sub(self.now),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_leader::config::{Api, SessionSettings};
+use etcd_leader::config::{Api, Timings};
 
 use crate::plan::{Fault, OnV2, Plan};
 use crate::rng::{MS, Ns, Rng};
@@ -12,8 +12,8 @@ use crate::world::Mood;
 const KEPT: u64 = 1_000;
 
 impl Plan {
-    pub(crate) fn draw_v2(rng: &mut Rng, mood: Mood, settings: &SessionSettings) -> Plan {
-        let ttl = settings.ttl();
+    pub(crate) fn draw_v2(rng: &mut Rng, mood: Mood, timings: &Timings) -> Plan {
+        let ttl = timings.ttl();
         let mut plan = Plan::draw(rng, Api::V2, mood, ttl);
         match mood {
             Mood::Quiet => plan.kinds.push(Fault::ForeignJoin),
@@ -27,7 +27,7 @@ impl Plan {
             }
         }
         plan.v2 = OnV2 {
-            spread: spread(rng, mood, ttl, settings.margin),
+            spread: spread(rng, mood, ttl, timings.margin),
             kept: if rng.permille(500) { KEPT } else { rng.range(5, 100) },
             poll: nanos(ttl) * rng.range(1, 20) / 2,
             one_name: rng.permille(300),

@@ -1,6 +1,6 @@
 //! Processes: a crew each, with a clock of their own, and users who listen to it.
 
-use etcd_leader::config::SessionSettings;
+use etcd_leader::config::Timings;
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request, Watched};
 use etcd_leader::time::Time;
@@ -49,8 +49,8 @@ impl Actor for Crew {
 }
 
 /// The real thing.
-pub(crate) fn real(settings: SessionSettings, seed: u64, epoch_ms: u64, now: Time) -> Box<dyn Actor> {
-    Box::new(Crew::new(settings, Entropy::new(seed, epoch_ms), now))
+pub(crate) fn real(timings: Timings, seed: u64, epoch_ms: u64, now: Time) -> Box<dyn Actor> {
+    Box::new(Crew::new(timings, Entropy::new(seed, epoch_ms), now))
 }
 
 /// A clock that started at another moment and runs a little fast or slow.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use etcd_leader::config::SessionSettings;
+use etcd_leader::config::Timings;
 use etcd_leader::machine::{Change, Op, members_of};
 use etcd_leader::member::{LeaseId, Member, Revision};
 
@@ -121,12 +121,12 @@ pub(crate) struct Referee {
 }
 
 impl Referee {
-    pub(crate) fn new(settings: &SessionSettings, elections: usize, mood: Mood) -> Referee {
-        let ttl = settings.ttl().as_nanos() as Ns;
+    pub(crate) fn new(timings: &Timings, elections: usize, mood: Mood) -> Referee {
+        let ttl = timings.ttl().as_nanos() as Ns;
         Referee {
             verdict: None,
             all_leases: BTreeSet::new(),
-            frugal: Frugal::new(settings, mood),
+            frugal: Frugal::new(timings, mood),
             claims: Vec::new(),
             holds: Vec::new(),
             rechecks: Vec::new(),
@@ -136,8 +136,8 @@ impl Referee {
             undone: Vec::new(),
             left_twice: Vec::new(),
             last_reset: None,
-            excuse: ttl - settings.margin.as_nanos() as Ns + ttl / 500,
-            margin: settings.margin.as_nanos() as Ns,
+            excuse: ttl - timings.margin.as_nanos() as Ns + ttl / 500,
+            margin: timings.margin.as_nanos() as Ns,
             slack: ttl / 500,
             mood,
         }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use etcd_leader::config::{Api, Config, Login, OnStoreReset, Secret, SessionSettings};
+use etcd_leader::config::{Api, Config, OnStoreReset, Timings};
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Failure, Input, LinkId, RequestId, Trouble};
 use etcd_leader::member::Revision;
@@ -85,7 +85,7 @@ pub(crate) struct World {
     pub(crate) now: Ns,
     pub(crate) rng: Rng,
     pub(crate) mood: Mood,
-    pub(crate) settings: SessionSettings,
+    pub(crate) timings: Timings,
     pub(crate) elections: usize,
     /// The first is ours; the second is a stranger.
     pub(crate) clusters: [Cluster; 2],
@@ -115,7 +115,7 @@ pub(crate) struct World {
     pub(crate) over: bool,
     /// Every process has a member of another cluster among its endpoints, from the start.
     pub(crate) strangers: bool,
-    pub(crate) make: fn(SessionSettings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>,
+    pub(crate) make: fn(Timings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>,
     queue: BinaryHeap<Reverse<(Ns, u64, usize)>>,
     slots: Vec<Option<Ev>>,
     free: Vec<usize>,
@@ -123,7 +123,7 @@ pub(crate) struct World {
 }
 
 /// Makes the actor under test.
-pub(crate) type Make = fn(SessionSettings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>;
+pub(crate) type Make = fn(Timings, u64, u64, etcd_leader::time::Time) -> Box<dyn Actor>;
 
 impl World {
     pub(crate) fn new(seed: u64, mood: Option<Mood>, tracing: bool, make: Make) -> World {
@@ -143,15 +143,14 @@ impl World {
         let on_store_reset = if stops { OnStoreReset::Stop } else { OnStoreReset::Continue };
         let api = if seed < FIRST_V2 { Api::V3 } else { Api::V2 };
         let config = Config { endpoints, api, key, name: "n".into(), ttl_s, on_store_reset, ..Config::default() };
-        let mut settings = config.validate().expect("a good config").session;
-        settings.few = [0, 2, 3, settings.few][seed as usize % 4];
+        let mut timings = config.validate().expect("a good config").session.timings;
+        timings.few = [0, 2, 3, timings.few][seed as usize % 4];
         // On v2 it has a price: an opening does not read, and requests go one at a time.
         let shows_password = api == Api::V2 && seed.is_multiple_of(2);
-        settings.access.login =
-            shows_password.then(|| Login { username: "one".into(), password: Secret::new("word".to_string()) });
+        timings.checks_passwords = shows_password;
         let plan = match api {
-            Api::V2 => Plan::draw_v2(&mut rng, mood, &settings),
-            _ => Plan::draw(&mut rng, api, mood, settings.ttl()),
+            Api::V2 => Plan::draw_v2(&mut rng, mood, &timings),
+            _ => Plan::draw(&mut rng, api, mood, timings.ttl()),
         };
         let clusters = [(0xc1, members), (0xf0, 1)].map(|(id, members)| match api {
             Api::V2 => {
@@ -168,8 +167,8 @@ impl World {
             watchers: [Vec::new(), Vec::new()],
             procs: Vec::new(),
             routes: vec![vec![Route::Fine; members]; count],
-            referee: Referee::new(&settings, elections, mood),
-            settings,
+            referee: Referee::new(&timings, elections, mood),
+            timings,
             plan,
             stats: Stats::default(),
             trace: Trace::new(tracing),
@@ -216,11 +215,11 @@ impl World {
     }
 
     pub(crate) fn is_v2(&self) -> bool {
-        self.settings.api == Api::V2
+        self.timings.api == Api::V2
     }
 
     pub(crate) fn ttl(&self) -> Ns {
-        self.settings.ttl().as_nanos() as Ns
+        self.timings.ttl().as_nanos() as Ns
     }
 
     /// The time to live that the server gives.

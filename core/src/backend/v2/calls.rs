@@ -279,8 +279,8 @@ pub(super) async fn refusal(http: &Http, key: &Key, incoming: Incoming) -> Resul
         Some(refusal) if matches!(refusal.error_code, NOT_FOUND | COMPARE_FAILED | NOT_A_FILE) => {
             Refused::Answer(refusal.error_code)
         }
-        Some(refusal) => Refused::Failure(status::refused(http, key, status, &refusal)),
-        None => Refused::Failure(status::foreign(http, key, status, &body)),
+        Some(refusal) => Refused::Failure(status::refused(http.peer(), key, status, &refusal)),
+        None => Refused::Failure(status::foreign(http.peer(), key, status, &body)),
     })
 }
 

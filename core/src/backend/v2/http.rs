@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 use rustls::ClientConfig;
 
-use super::status::{self, Extent, Fault};
+use super::status::{self, Extent, Fault, Peer};
 use crate::backend::causes::causes;
 use crate::backend::dial::CONNECT_PATIENCE;
 use crate::backend::tls;
@@ -158,9 +158,9 @@ impl Http {
         self.peers.login.as_ref()
     }
 
-    /// The user that requests show, if any.
-    pub(super) fn user(&self) -> Option<&str> {
-        self.login().map(|login| login.username.as_str())
+    /// Both, for the words of a failure.
+    pub(super) fn peer(&self) -> Peer<'_> {
+        Peer { endpoint: &self.endpoint, login: self.login() }
     }
 
     /// Sends a request, to another configured endpoint if this one says so, and waits for the head of the answer.
@@ -172,7 +172,8 @@ impl Http {
         let target = self.target(&incoming, call).map_err(Fault::answered)?;
         let mut incoming = self.send_to(target, call).await?;
         if incoming.status.is_redirection() {
-            return Err(Fault::answered(status::redirected(target, self.login(), location(&incoming.headers))));
+            let peer = Peer { endpoint: target, ..self.peer() };
+            return Err(Fault::answered(status::redirected(peer, location(&incoming.headers))));
         }
         incoming.is_direct = false;
         Ok(incoming)
@@ -204,7 +205,7 @@ impl Http {
     /// Old members redirect writes to their leader, as 307 to the same path. Nothing else is followed.
     fn target(&self, incoming: &Incoming, call: &Call) -> Result<&Endpoint, Failure> {
         let location = location(&incoming.headers);
-        let refuse = || status::redirected(&self.endpoint, self.login(), location);
+        let refuse = || status::redirected(self.peer(), location);
         if incoming.status != StatusCode::TEMPORARY_REDIRECT {
             return Err(refuse());
         }

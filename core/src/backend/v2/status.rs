@@ -5,7 +5,6 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
-use super::http::Http;
 use super::keys::Key;
 use super::words::Refusal;
 use crate::backend::causes::{causes, chain, root};
@@ -39,6 +38,13 @@ pub(super) enum Extent {
     Wire,
     /// Only this request: there was an answer.
     Answer,
+}
+
+/// The member that a request was sent to, and the login that the request has shown.
+#[derive(Clone, Copy)]
+pub(super) struct Peer<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) login: Option<&'a Login>,
 }
 
 impl Fault {
@@ -86,15 +92,15 @@ pub fn role_recipe(user: &str, key: &str) -> [String; 4] {
 }
 
 /// The failure that etcd itself tells of.
-pub(super) fn refused(http: &Http, key: &Key, status: StatusCode, refusal: &Refusal) -> Failure {
-    let endpoint = http.endpoint();
+pub(super) fn refused(peer: Peer<'_>, key: &Key, status: StatusCode, refusal: &Refusal) -> Failure {
+    let Peer { endpoint, login } = peer;
     let kind = kind_of(status, refusal);
     let said = match refusal.cause.as_str() {
-        "" => fit(&refusal.message, http.login()),
-        cause => format!("{}: {}", fit(&refusal.message, http.login()), fit(cause, http.login())),
+        "" => fit(&refusal.message, login),
+        cause => format!("{}: {}", fit(&refusal.message, login), fit(cause, login)),
     };
     let detail = match kind {
-        ErrorKind::Denied => denied(http, key, &said),
+        ErrorKind::Denied => denied(peer, key, &said),
         ErrorKind::NotADirectory => return not_a_directory(endpoint, key, &said),
         _ => format!("{endpoint}: {said}"),
     };
@@ -109,22 +115,22 @@ pub(super) fn not_a_directory(endpoint: &Endpoint, key: &Key, said: &str) -> Fai
 }
 
 /// An HTTP answer that is none of etcd's: from a proxy, or from something that is not etcd.
-pub(super) fn foreign(http: &Http, key: &Key, status: StatusCode, body: &[u8]) -> Failure {
-    let endpoint = http.endpoint();
+pub(super) fn foreign(peer: Peer<'_>, key: &Key, status: StatusCode, body: &[u8]) -> Failure {
+    let Peer { endpoint, login } = peer;
     let text = brief(&String::from_utf8_lossy(body));
     let kind = kind_of_foreign(status, &text);
     // A proxy's page may repeat what it was sent, and with it our password.
-    let text = if http.user().is_some() { "(its text is not shown, as we sent a password)".into() } else { text };
+    let text = if login.is_some() { "(its text is not shown, as we sent a password)".into() } else { text };
     let detail = match kind {
         ErrorKind::Unsupported => format!("{endpoint}: {NO_V2}"),
-        ErrorKind::Denied => denied(http, key, &format!("HTTP {status}: {text}")),
+        ErrorKind::Denied => denied(peer, key, &format!("HTTP {status}: {text}")),
         _ => format!("{endpoint}: HTTP {status} without an answer of etcd's: {text}"),
     };
     Failure::new(kind, detail)
 }
 
 /// A redirect that is not followed: it is not one of etcd's, or it leads to where nobody sent us.
-pub(super) fn redirected(endpoint: &Endpoint, login: Option<&Login>, target: &str) -> Failure {
+pub(super) fn redirected(Peer { endpoint, login }: Peer<'_>, target: &str) -> Failure {
     let target = fit(target, login);
     let remark = "only etcd's own redirects (307) to configured endpoints are followed";
     Failure::new(ErrorKind::Protocol, format!("{endpoint}: the server redirects to {target}; {remark}"))
@@ -146,10 +152,10 @@ pub(super) fn overtaken(endpoint: &Endpoint, key: &Key) -> Failure {
 }
 
 /// A wrong password and a missing permission are the same to etcd's API v2.
-fn denied(http: &Http, key: &Key, said: &str) -> String {
-    let (endpoint, key) = (http.endpoint(), key.election());
+fn denied(peer: Peer<'_>, key: &Key, said: &str) -> String {
+    let (endpoint, key) = (peer.endpoint, key.election());
     let may = format!("may read and write {key} and {key}/*");
-    match http.user() {
+    match peer.login.map(|login| login.username.as_str()) {
         Some(user) => format!(
             "{endpoint}: etcd does not let the user {user:?} use {key}: {said}; check the password, and give the user \
              a role that {may}: {}",

@@ -7,22 +7,6 @@ use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Op, Plea, RequestId, Sign, Written};
 use crate::member::{LeaseId, Revision};
 
-/// What we know of the writes of our entry.
-#[derive(Debug, Default)]
-pub(super) struct Writes {
-    /// The last that was ours.
-    last: Revision,
-    /// The entry is to be written once.
-    is_due: bool,
-    asked: Option<RequestId>,
-    /// On which link we last asked for one.
-    link: Option<LinkId>,
-    /// A write of ours was never answered: it may have been applied.
-    in_doubt: bool,
-    /// The last that we were told of and do not know for ours, while one of ours is not answered.
-    unexplained: Revision,
-}
-
 /// The possible authors of a write that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
@@ -32,56 +16,6 @@ pub(super) enum Writer {
     Copy,
     /// Our entry is gone, or it is another's.
     Other,
-}
-
-impl Writes {
-    /// An entry that this revision created.
-    pub(super) fn of_a_join(revision: Revision) -> Writes {
-        Writes { last: revision, ..Writes::default() }
-    }
-
-    /// The last write of our entry that we know of.
-    pub(super) fn last(&self) -> Revision {
-        self.last
-    }
-
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.in_doubt
-    }
-
-    pub(super) fn doubt(&mut self) {
-        self.in_doubt = true;
-    }
-
-    pub(super) fn must_write(&mut self) {
-        self.is_due = true;
-    }
-
-    /// Whether our entry is written on this link.
-    pub(super) fn was_written_on(&self, link: LinkId) -> bool {
-        self.link == Some(link)
-    }
-
-    /// What was asked on the link before is not answered any more.
-    pub(super) fn forget_sent(&mut self) {
-        self.in_doubt |= self.asked.take().is_some();
-    }
-
-    /// Nothing is written any more under a lease that is given up, if it was not sent yet (law 8). Returns whether there was
-    /// such a write.
-    pub(super) fn drop_unsent(&mut self, out: &mut InFlight) -> bool {
-        let was_unsent = self.asked.take_if(|asked| out.forget(*asked)).is_some();
-        self.is_due |= was_unsent;
-        was_unsent
-    }
-
-    /// Our entry was made, written or moved by this write. A late answer says nothing of those after it.
-    fn wrote(&mut self, at: Revision) {
-        if at > self.last {
-            let Writes { is_due, link, unexplained, .. } = *self;
-            *self = Writes { last: at, is_due, link, unexplained, ..Writes::default() };
-        }
-    }
 }
 
 impl Entry {

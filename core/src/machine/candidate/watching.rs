@@ -1,41 +1,13 @@
 //! What a candidate watches, and what it makes of the news (laws 2b and 3).
 
 use super::entry::{Entry, Proof};
-use super::leader::Hearing;
+use super::hearing::Hearing;
+use super::watch::Watching;
 use super::{Candidate, Verb};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Change, WatchId, WatchNews, Watched};
-use crate::member::{Member, Revision, View};
+use crate::member::{Member, View};
 use crate::time::Time;
-
-/// A watch of ours.
-#[derive(Clone, Debug)]
-pub(super) struct Watching {
-    id: WatchId,
-    range: Watched,
-    /// We know all changes up to this revision. A server that lags may tell them once more.
-    known: Revision,
-    /// Where the store was when the server confirmed it.
-    created: Option<Revision>,
-    /// It has told all that happened since our view.
-    is_live: bool,
-}
-
-impl Watching {
-    pub(super) fn id(&self) -> WatchId {
-        self.id
-    }
-
-    fn covers(&self, key: &[u8]) -> bool {
-        self.range.from.as_slice() <= key && key < self.range.to.as_slice()
-    }
-
-    /// Whether it watches the same, from whenever on.
-    fn serves_as(&self, wanted: &Watched) -> bool {
-        let of = |range: &Watched| Watched { start: None, ..range.clone() };
-        of(&self.range) == of(wanted)
-    }
-}
 
 impl Entry {
     /// A watch that begins with the next change is live once our view is as new as it is: if other keys were written in between,

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::keeper::{Check, Keeper, KeeperNews};
-use crate::config::SessionSettings;
+use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Place, Places, Reply, RequestId, Written};
@@ -68,13 +68,13 @@ pub(super) struct EntryKeeper {
 }
 
 impl EntryKeeper {
-    pub(super) fn new(settings: &SessionSettings) -> EntryKeeper {
+    pub(super) fn new(timings: &Timings) -> EntryKeeper {
         EntryKeeper {
-            ttl_s: settings.ttl_s,
-            ttl: settings.ttl(),
-            renew_every: settings.renew_every,
-            margin: settings.margin,
-            attempt: settings.attempt,
+            ttl_s: timings.ttl_s,
+            ttl: timings.ttl(),
+            renew_every: timings.renew_every,
+            margin: timings.margin,
+            attempt: timings.attempt,
             incarnation: 0,
             is_active: false,
             held: None,

@@ -74,11 +74,11 @@ impl Session {
     /// stepped down (law 4).
     pub(super) fn reset(&mut self, revision: Revision, detail: String, now: Time, out: &mut InFlight) {
         out.begin_history(revision);
-        self.quiet_until = now + self.settings.ttl() + self.settings.margin;
+        self.quiet_until = now + self.timings.ttl() + self.timings.margin;
         self.drop_lease(now);
         let error = Error::new(ErrorKind::StoreReset, detail);
         self.worry(None, error.clone());
-        if self.settings.on_store_reset == OnStoreReset::Stop {
+        if self.timings.on_store_reset == OnStoreReset::Stop {
             self.fatal = Some(error);
         }
     }

@@ -9,7 +9,7 @@ use super::keeper::{Check, Keeper, KeeperNews};
 use super::links::backoff_cap;
 use super::reads::Reads;
 use super::retired::Retired;
-use crate::config::SessionSettings;
+use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, CandidateId, Failure, Finding, Former, LinkId, Op, Places, Reply, RequestId};
@@ -90,13 +90,13 @@ pub(super) struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    pub(super) fn new(settings: &SessionSettings) -> LeaseKeeper {
+    pub(super) fn new(timings: &Timings) -> LeaseKeeper {
         LeaseKeeper {
-            asked_ttl_s: settings.ttl_s,
-            renew_every: settings.renew_every,
-            margin: settings.margin,
-            attempt: settings.attempt,
-            backoff_cap: backoff_cap(settings),
+            asked_ttl_s: timings.ttl_s,
+            renew_every: timings.renew_every,
+            margin: timings.margin,
+            attempt: timings.attempt,
+            backoff_cap: backoff_cap(timings),
             held: None,
             step: Step::Idle,
             sent_at: Time::ZERO,
@@ -110,7 +110,7 @@ impl LeaseKeeper {
             is_denied: false,
             former: None,
             replaced: Vec::new(),
-            retired: Retired::new(settings.attempt),
+            retired: Retired::new(timings.attempt),
         }
     }
 }

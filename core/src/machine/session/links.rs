@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::round::{LinkNews, Round, Serving, Try, Urgency, clusters_of, verdict};
 use super::silence::{Silence, Waiting};
-use crate::config::SessionSettings;
+use crate::config::Timings;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Op, RequestId, Stamp, Step};
@@ -43,17 +43,17 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(settings: &SessionSettings) -> Links {
+    pub(super) fn new(timings: &Timings) -> Links {
         Links {
-            endpoints: settings.endpoints.len(),
-            attempt: settings.attempt,
-            backoff_cap: backoff_cap(settings),
+            endpoints: timings.endpoints,
+            attempt: timings.attempt,
+            backoff_cap: backoff_cap(timings),
             urgency: Urgency::Start,
-            longest_wait: backoff_cap(settings),
+            longest_wait: backoff_cap(timings),
             serving: None,
             round: None,
             retry_at: Time::ZERO,
-            silence: Silence::new(settings.attempt),
+            silence: Silence::new(timings.attempt),
             cluster: None,
             refused: BTreeMap::new(),
             failures: 0,
@@ -434,6 +434,6 @@ impl Links {
 }
 
 /// The longest wait between retries: in proportion to the ttl, so that a healed fault is noticed well within one.
-pub(in crate::machine) fn backoff_cap(settings: &SessionSettings) -> Duration {
-    (settings.ttl() / 4).clamp(MIN_BACKOFF_CAP, MAX_BACKOFF)
+pub(in crate::machine) fn backoff_cap(timings: &Timings) -> Duration {
+    (timings.ttl() / 4).clamp(MIN_BACKOFF_CAP, MAX_BACKOFF)
 }

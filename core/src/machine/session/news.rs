@@ -30,7 +30,7 @@ impl Session {
                     self.keys.allowed();
                     self.keeper.relinked(now);
                     self.doubts.relinked();
-                    let holds = self.keeper.lease().filter(|_| self.settings.api == Api::V3);
+                    let holds = self.keeper.lease().filter(|_| self.timings.api == Api::V3);
                     self.orphans.relinked(holds);
                     self.marks.relinked(holds.is_some(), now);
                     // An opening of API v2 that has not read shows nothing of the store: the first answer will.
@@ -67,7 +67,7 @@ impl Session {
                     self.weigh_clocks(now, out);
                 }
                 // What keeps us from leading, or may, is told for as long as it lasts.
-                if now >= self.quiet_until && self.clocks.skew() <= self.settings.ttl() / 4 {
+                if now >= self.quiet_until && self.clocks.skew() <= self.timings.ttl() / 4 {
                     self.trouble = None;
                 }
                 self.links.serve_well();
@@ -99,13 +99,13 @@ impl Session {
         let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
         self.clocks.may_write(endpoint, now);
         let behind = self.clocks.behind(endpoint, now);
-        let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.settings.ttl() / 4) else { return };
+        let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.timings.ttl() / 4) else { return };
         let detail = format!(
             "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",
             skew.as_millis()
         );
         let failure = Failure::new(ErrorKind::ClockSkew, detail);
-        if self.settings.renew_every + self.settings.margin + skew < self.settings.ttl() {
+        if self.timings.renew_every + self.timings.margin + skew < self.timings.ttl() {
             self.worry(Some(endpoint), Error::new(failure.kind, failure.detail));
         } else {
             self.link_failed(link, failure, now, out);
@@ -115,7 +115,7 @@ impl Session {
     /// etcd raises a lease to one and a half times its election timeout: a crash then costs the next one more than was
     /// asked for. A second more is nobody's trouble.
     fn note_grant(&mut self) {
-        let asked = self.settings.ttl();
+        let asked = self.timings.ttl();
         let Some(granted) = self.keeper.granted() else { return };
         if granted <= asked + Duration::from_secs(1) {
             self.long_lease = None;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Api, SessionSettings};
+use crate::config::{Api, Timings};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{LinkId, Op, RequestId};
 use crate::time::Time;
@@ -11,8 +11,8 @@ use crate::time::Time;
 const MIN_EVERY: Duration = Duration::from_secs(10);
 
 /// How often they are asked.
-pub(super) fn probe_every(settings: &SessionSettings) -> Duration {
-    (settings.ttl() * 2).max(MIN_EVERY)
+pub(super) fn probe_every(timings: &Timings) -> Duration {
+    (timings.ttl() * 2).max(MIN_EVERY)
 }
 
 /// A link that is opened for nothing but its answer.
@@ -34,10 +34,10 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn new(settings: &SessionSettings) -> Probes {
+    pub(super) fn new(timings: &Timings) -> Probes {
         Probes {
-            endpoints: if settings.api == Api::V2 { settings.endpoints.len() } else { 0 },
-            every: probe_every(settings),
+            endpoints: if timings.api == Api::V2 { timings.endpoints } else { 0 },
+            every: probe_every(timings),
             ask_at: Time::NEVER,
             end_at: Time::NEVER,
             under_way: Vec::new(),

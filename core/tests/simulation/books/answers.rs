@@ -64,7 +64,7 @@ impl World {
     }
 
     fn replied(&mut self, proc: usize, call: &Sent, reply: &Reply, now: Time) {
-        let quarantine = self.settings.ttl() + self.settings.margin;
+        let quarantine = self.timings.ttl() + self.timings.margin;
         let ours = self.clusters[0].id;
         let books = &mut self.procs[proc].books;
         let stamp = reply.stamp;

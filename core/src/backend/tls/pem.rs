@@ -1,4 +1,4 @@
-//! What certificates and keys hold, read strictly: once when an election starts, and anew for each connection.
+//! What certificates and keys hold, read strictly: once when an election starts, and again for each connection.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,12 +13,9 @@ use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::der::oid::db::rfc5912::RSA_ENCRYPTION;
 use x509_cert::der::{Decode, Encode, Reader, SliceReader};
 
-use super::access::{Pem, Tls};
-use super::{Error, refuse};
+use crate::config::{MAX_PEM_BYTES, Pem, Tls, refuse};
 use crate::crypto;
-
-/// Far above any bundle of certificates; the system's own has a quarter of it.
-pub(super) const MAX_PEM_BYTES: usize = 1 << 20;
+use crate::error::Error;
 
 /// What the certificates and keys of a [`Tls`] hold.
 #[derive(Debug)]
@@ -46,14 +43,14 @@ enum Part {
     Key,
 }
 
-impl Tls {
+impl Credentials {
     /// Reads all that is given, from its files as they are now. May block for as long as the file system does.
-    pub fn read(&self) -> Result<Credentials, Error> {
-        let ca = match &self.ca {
+    pub fn read(tls: &Tls) -> Result<Credentials, Error> {
+        let ca = match &tls.ca {
             None => None,
             Some(pem) => Some(authorities(pem)?),
         };
-        let identity = match &self.identity {
+        let identity = match &tls.identity {
             None => None,
             Some((cert, key)) => Some(Arc::new(identity(cert, key)?)),
         };
@@ -282,4 +279,93 @@ fn shape_of(bytes: &[u8]) -> Shape {
 
 fn holds(bytes: &[u8], words: &str) -> bool {
     bytes.windows(words.len()).any(|window| window == words.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Config, Secret};
+    use crate::error::ErrorKind;
+
+    fn good() -> Config {
+        Config {
+            endpoints: vec!["https://etcd".into()],
+            key: "/jobs/nightly".into(),
+            name: "one".into(),
+            ..Config::default()
+        }
+    }
+
+    /// A certificate and its key, in PEM.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["etcd".into()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    fn secret(text: &str) -> Option<Secret> {
+        Some(Secret::new(text))
+    }
+
+    fn read(config: &Config) -> Result<Credentials, Error> {
+        Credentials::read(&config.validate().expect("all is well but for what they hold").session.access.tls)
+    }
+
+    /// Refused, with all of these in the message and nothing secret.
+    fn refused(config: &Config, parts: &[&str]) {
+        let error = read(config).expect_err(parts[0]);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        for part in parts {
+            assert!(error.detail().contains(part), "{:?} should say {part:?}", error.detail());
+        }
+        for hidden in ["MII", "MHc", "MIG"] {
+            assert!(!format!("{error:?} {config:?}").contains(hidden), "{error:?} {config:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pem_is_refused_with_the_command_that_helps() {
+        let (cert, key) = pair();
+        let as_key = |text: &str| Config { cert_pem: secret(&cert), key_pem: secret(text), ..good() };
+        let as_ca = |text: &str| Config { ca_pem: secret(text), ..good() };
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIx\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        refused(&as_key(encrypted), &["key_pem", "encrypted", "openssl pkey -in FILE -out plain.key"]);
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\nMIIx\n";
+        refused(&as_key(old), &["key_pem", "encrypted", "openssl pkey"]);
+        refused(&as_key(&key[..key.len() / 2]), &["key_pem", "damaged", "whole private key"]);
+        refused(&as_key(&cert), &["key_pem", "holds a certificate", "mixed up"]);
+        refused(&as_key("x"), &["key_pem", "no private key", "BEGIN PRIVATE KEY"]);
+        refused(&as_key(""), &["key_pem", "empty"]);
+        refused(&as_ca(&key), &["ca_pem", "private key and no certificate", "mixed up"]);
+        refused(&as_ca(&cert[..cert.len() / 2]), &["ca_pem", "damaged"]);
+        refused(&as_ca(&cert.replace("MII", "AAA")), &["ca_pem", "number 1", "cannot be used"]);
+        refused(
+            &Config { cert_pem: secret(&cert), key_pem: secret(&pair().1), ..good() },
+            &["cert_pem and key_pem", "do not belong"],
+        );
+        refused(&as_ca("certificate"), &["ca_pem", "holds no certificate", "BEGIN CERTIFICATE"]);
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_refused_with_their_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).expect("written");
+            path
+        };
+        let as_ca = |path: PathBuf| Config { ca_file: Some(path), ..good() };
+        refused(&as_ca("/no such file".into()), &["ca_file \"/no such file\"", "No such file", "may read"]);
+        refused(&as_ca(directory.path().into()), &["ca_file", "not a regular file"]);
+        refused(&as_ca(write("empty", b"")), &["ca_file", "is empty"]);
+        refused(&as_ca(write("large", &vec![b'x'; MAX_PEM_BYTES + 1])), &["ca_file", "1048576 bytes"]);
+        let pfx = [0x30, 0x82, 0x09, 0x00, 0x02, 0x01, 0x03, 0x30];
+        refused(&as_ca(write("a.pfx", &pfx)), &["ca_file", "PKCS #12", "openssl pkcs12 -in", "a.pfx"]);
+        let der = [0x30, 0x82, 0x01, 0x00, 0x30, 0x81];
+        refused(&as_ca(write("a.der", &der)), &["ca_file", "DER", "openssl x509 -inform der -in", "a.der"]);
+        let as_key = Config { cert_pem: secret(&pair().0), key_file: Some(write("k.der", &der)), ..good() };
+        refused(&as_key, &["key_file", "DER", "openssl pkey -inform der -in", "k.der"]);
+        assert!(read(&as_ca(write("ca.pem", pair().0.as_bytes()))).is_ok());
+    }
 }

@@ -1,0 +1,101 @@
+//! What a candidate has heard of who leads, and of whether others have heard of itself.
+
+use crate::machine::Op;
+use crate::member::{Member, Revision};
+use crate::time::Time;
+
+/// Somebody says that it leads.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) by: Member,
+    pub(super) at: Revision,
+    /// Until then it may take that back.
+    pub(super) believe_at: Time,
+}
+
+/// The state of how a candidate learns who leads, and of whether others have learned that it leads itself.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    pub(super) must_check: bool,
+    pub(super) check_at: Time,
+    /// The keys that we last asked about. What is watched may be another's by the time of the answer.
+    pub(super) asked: Vec<Vec<u8>>,
+    /// No entry ahead of us has this key or a later one, if the clocks agree.
+    pub(super) horizon: Vec<u8>,
+    /// Until then those who join together with us are left alone: we do not watch for who leads.
+    pub(super) follow_at: Time,
+    /// The last word that we have heard, while we do not believe it yet.
+    pub(super) word: Option<Word>,
+    /// When we last took one for true.
+    pub(super) heard_at: Option<Time>,
+    /// The leader is gone. If no successor has announced itself by then, we check.
+    pub(super) announced_by: Time,
+    /// The leader that was last found to be gone before its successor was known.
+    pub(super) missed: Revision,
+    /// Others behind us have been told that we lead.
+    pub(super) has_announced: bool,
+}
+
+impl Default for Hearing {
+    fn default() -> Hearing {
+        Hearing {
+            must_check: false,
+            check_at: Time::NEVER,
+            asked: Vec::new(),
+            horizon: Vec::new(),
+            follow_at: Time::NEVER,
+            word: None,
+            heard_at: None,
+            announced_by: Time::NEVER,
+            missed: 0,
+            has_announced: false,
+        }
+    }
+}
+
+impl Hearing {
+    /// A look has shown that we are the first, and others behind us: they are told, once. Returns whether they are to be.
+    pub(super) fn must_announce(&mut self, has_followers: bool) -> bool {
+        let is_first_time = has_followers && !self.has_announced;
+        self.has_announced |= has_followers;
+        is_first_time
+    }
+
+    /// Asks for a check at once.
+    pub(super) fn must_check(&mut self) {
+        self.must_check = true;
+    }
+
+    /// Whether a check is asked for.
+    pub(super) fn is_to_check(&self) -> bool {
+        self.must_check
+    }
+
+    /// Asks for a check at that time at the latest.
+    pub(super) fn check_by(&mut self, at: Time) {
+        self.check_at = self.check_at.min(at);
+    }
+
+    /// Reads these keys.
+    pub(super) fn ask(&mut self, keys: Vec<Vec<u8>>) -> Op {
+        self.asked.clone_from(&keys);
+        Op::Check { keys }
+    }
+
+    /// True if the last read was of this key, too.
+    pub(super) fn has_asked(&self, key: &[u8]) -> bool {
+        self.asked.iter().any(|asked| asked == key)
+    }
+
+    /// A look has shown all.
+    pub(super) fn looked(&mut self) {
+        (self.must_check, self.check_at, self.announced_by) = (false, Time::NEVER, Time::NEVER);
+    }
+
+    /// When time makes a difference to it.
+    pub(super) fn next_time(&self) -> Time {
+        let check = if self.must_check { Time::NEVER } else { self.check_at.min(self.announced_by) };
+        let word = self.word.as_ref().map_or(Time::NEVER, |word| word.believe_at);
+        check.min(word).min(self.follow_at)
+    }
+}
