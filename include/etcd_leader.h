@@ -643,6 +643,21 @@ int32_t el_leader(const struct el_election *election, char *buffer, size_t size,
 int32_t el_settings(const struct el_election *election, struct el_effective *effective, size_t effective_size);
 
 /**
+ * Checks a configuration as `el_start` does, and writes the settings that would take effect into `*effective`: for a
+ * program that has times of its own to fit into them, or that wants to refuse a configuration early. Starts nothing and
+ * touches no network; reads the files of certificates. `granted_ttl_ms` becomes 0. The sizes are as for `el_start` and
+ * `el_settings`. May be called from any thread and from the callback, and in a forked child.
+ *
+ * Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used: then `*effective` stays as it is.
+ * `on_event`, `user_data` and `queue` are not looked at. `el_start` may still refuse a key that lies inside that of a running
+ * election, or around it.
+ */
+int32_t el_config_settings(const struct el_config *config,
+                           size_t config_size,
+                           struct el_effective *effective,
+                           size_t effective_size);
+
+/**
  * The name of a status as it is written in this header: "EL_OK", "EL_INVALID" and so on; "EL_?" for any other number.
  * Static memory, never NULL.
  */

@@ -244,7 +244,7 @@ impl Driver {
     fn remind(&self, now: Time) {
         let (members, mut alarms) = (self.members.borrow(), self.alarms.borrow_mut());
         for id in alarms.troubles.take_past(now) {
-            members.get(&id).inspect(|shared| shared.alert(&shared.mailbox(), now));
+            members.get(&id).inspect(|shared| shared.alert(shared.mailbox(), now));
         }
     }
 }
@@ -260,8 +260,9 @@ fn hand_over(shared: &Shared, id: CandidateId, now: Time) -> (Vec<Input>, Option
     }
     mailbox.let_time_pass(now);
     let inputs = std::iter::from_fn(|| mailbox.poll_command()).map(|command| command.input(id)).collect();
-    shared.alert(&mailbox, now);
-    (inputs, Some(mailbox.timeout()).filter(|at| *at < Time::NEVER))
+    let timeout = Some(mailbox.timeout()).filter(|at| *at < Time::NEVER);
+    shared.alert(mailbox, now);
+    (inputs, timeout)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The handle of one election.
 
+mod lead;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use crate::error::{Error, ErrorKind};
 use crate::mailbox::Next;
 use crate::member::{Leader, Revision};
 use crate::shared::Shared;
+
+pub use lead::Term;
 
 /// One candidate in one election.
 ///
@@ -20,6 +24,8 @@ use crate::shared::Shared;
 /// [`Election::release`], or call `next` or `try_next` again after the one that gave [`crate::Event::Unelected`], or drop the
 /// handle, or when `stop_timeout_ms` has passed before Unelected was taken. If the entry is lost meanwhile, since etcd is
 /// out of reach or somebody has deleted the key, [`crate::Event::Ended`] says so: the token guards writes to the last.
+///
+/// [`Election::lead`] does all of that for one term and one future.
 ///
 /// # Example
 ///
@@ -61,14 +67,14 @@ impl Election {
         Ok(Election { shared, life })
     }
 
-    /// Says what [`Election::start`] would refuse in this configuration itself. Reads the files that it names; starts nothing
-    /// and touches no network.
+    /// Says what [`Election::start`] would refuse in this configuration itself, and gives the settings that would take effect.
+    /// Reads the files that it names; starts nothing and touches no network.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`], with the field, the value and the remedy.
-    pub fn check(config: &Config) -> Result<(), Error> {
-        engine::check(config).map(drop)
+    pub fn check(config: &Config) -> Result<Effective, Error> {
+        engine::check(config).map(|settings| settings.effective())
     }
 
     /// The next event if there is one now. Any thread may call it, one at a time.
@@ -216,15 +222,7 @@ impl Election {
 
     /// The settings that took effect, and the ttl that etcd has granted.
     pub fn settings(&self) -> Effective {
-        let (settings, timings) = (&self.shared.settings, &self.shared.settings.session.timings);
-        Effective {
-            ttl: timings.ttl(),
-            granted_ttl: self.shared.granted(),
-            renew_every: timings.renew_every,
-            margin: timings.margin,
-            request_timeout: timings.attempt,
-            stop_timeout: settings.stop_timeout,
-        }
+        Effective { granted_ttl: self.shared.granted(), ..self.shared.settings.effective() }
     }
 
     /// The configured endpoint that a [`crate::machine::Trouble`] names.

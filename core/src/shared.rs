@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
 
 use crate::clock;
 use crate::config::Settings;
@@ -43,6 +46,8 @@ pub(crate) struct Shared {
     mailbox: Mutex<Mailbox>,
     news: Condvar,
     hook: Mutex<Option<Hook>>,
+    /// Of the task that waits for news.
+    waker: AtomicWaker,
 }
 
 impl Shared {
@@ -62,6 +67,7 @@ impl Shared {
             mailbox: Mutex::new(mailbox),
             news: Condvar::new(),
             hook: Mutex::new(None),
+            waker: AtomicWaker::new(),
         }
     }
 
@@ -107,7 +113,7 @@ impl Shared {
         self.publish(&mut mailbox, now);
         let trouble_at = Some(mailbox.due_at()).filter(|at| *at > now && *at < Time::NEVER);
         let heard = Heard { trouble_at, expired: mailbox.revived() };
-        self.alert(&mailbox, now);
+        self.alert(mailbox, now);
         heard
     }
 
@@ -172,7 +178,7 @@ impl Shared {
 
     /// Tells whoever waits if the mailbox has something. The mailbox is held meanwhile: an alert that came after somebody has
     /// taken what it is about would be followed by a look, and a look after a stop says that the work has ended.
-    pub(crate) fn alert(&self, mailbox: &MutexGuard<'_, Mailbox>, now: Time) {
+    pub(crate) fn alert(&self, mailbox: MutexGuard<'_, Mailbox>, now: Time) {
         if !mailbox.is_due(now) {
             return;
         }
@@ -181,6 +187,14 @@ impl Shared {
         if let Some(hook) = hook {
             hook();
         }
+        drop(mailbox);
+        // The waker may drop the task, and a task that is dropped looks at the mailbox.
+        self.waker.wake();
+    }
+
+    /// Has this task woken once the mailbox has something; the latest counts.
+    pub(crate) fn wakes(&self, waker: &Waker) {
+        self.waker.register(waker);
     }
 
     pub(crate) fn set_hook(&self, hook: Hook) {

@@ -15,6 +15,7 @@ use crate::election::{el_free, el_start, el_stop};
 use crate::event::el_event;
 use crate::handle::el_election;
 use crate::poll::{el_next, el_poll};
+use crate::settings::{el_config_settings, el_effective};
 use crate::status::{EL_INVALID, EL_OK};
 use crate::truth::{el_is_leader, el_time_left_ms, el_token};
 
@@ -170,11 +171,16 @@ fn try_it(given: &Given) {
             bytes.add(at).write(byte);
         }
     }
+    let mut effective = std::mem::MaybeUninit::<el_effective>::uninit();
+    // SAFETY: there are as many bytes as any size says that is read, and all texts live and have their ends.
+    let checked =
+        unsafe { el_config_settings(room.as_ptr(), given.size, effective.as_mut_ptr(), size_of::<el_effective>()) };
     let mut election: *mut el_election = null_mut();
     let place = if given.has_place { &raw mut election } else { null_mut() };
     // SAFETY: there are as many bytes as any size says that is read, and all texts live and have their ends.
     let status = unsafe { el_start(room.as_ptr(), given.size, place) };
     if status == EL_OK {
+        assert_eq!(checked, EL_OK);
         // Nothing of it is needed any more.
         drop((texts, array, room));
         assert!(!election.is_null());

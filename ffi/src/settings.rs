@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use etcd_leader::Effective;
+use etcd_leader::{Effective, Election};
 
-use crate::border::{guard, remember};
+use crate::border::{guard, guard_blocking, remember, silence_panics};
+use crate::config::{copy, el_config};
 use crate::election::known;
 use crate::handle::el_election;
 use crate::place::Place;
@@ -61,6 +62,32 @@ pub unsafe extern "C" fn el_settings(
         // SAFETY: the place is as large as the caller says.
         let place = unsafe { Place::new("effective", "el_effective", effective, effective_size) }?;
         place.fill(el_effective::new(&handle.election.settings()));
+        Ok(EL_OK)
+    })
+}
+
+/// Checks a configuration as `el_start` does, and writes the settings that would take effect into `*effective`: for a
+/// program that has times of its own to fit into them, or that wants to refuse a configuration early. Starts nothing and
+/// touches no network; reads the files of certificates. `granted_ttl_ms` becomes 0. The sizes are as for `el_start` and
+/// `el_settings`. May be called from any thread and from the callback, and in a forked child.
+///
+/// Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used: then `*effective` stays as it is.
+/// `on_event`, `user_data` and `queue` are not looked at. `el_start` may still refuse a key that lies inside that of a running
+/// election, or around it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn el_config_settings(
+    config: *const el_config,
+    config_size: usize,
+    effective: *mut el_effective,
+    effective_size: usize,
+) -> i32 {
+    guard_blocking(remember, || {
+        silence_panics();
+        // SAFETY: the caller gave a configuration and its size, and its pointers are as the header demands.
+        let given = unsafe { copy(config, config_size)?.to_core()? };
+        // SAFETY: the place is as large as the caller says.
+        let place = unsafe { Place::new("effective", "el_effective", effective, effective_size) }?;
+        place.fill(el_effective::new(&Election::check(&given)?));
         Ok(EL_OK)
     })
 }

@@ -1,4 +1,4 @@
-//! The examples in C and C++ do what they say, on a real etcd.
+//! The examples in C, C++ and Lua do what they say, on a real etcd.
 
 #[path = "../../core/tests/support/mod.rs"]
 mod support;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use library::{Running, Way, Workshop, root};
+use library::{Running, Way, Workshop, built, root};
 use nix::sys::signal::Signal;
 use support::{Cluster, v2, wait_for};
 
@@ -36,8 +36,8 @@ fn token(running: &Running) -> u64 {
 /// The commands in the head of an example: what is set in.
 fn commands(source: &Path) -> Vec<String> {
     let text = fs::read_to_string(source).expect("an example");
-    let head =
-        text.lines().take_while(|line| line.starts_with("/*") || line.starts_with(" *") || line.starts_with("//"));
+    let is_comment = |line: &&str| ["/*", " *", "//", "--"].iter().any(|start| line.starts_with(start));
+    let head = text.lines().take_while(is_comment);
     let set_in = head.filter_map(|line| line.get(2..)?.strip_prefix("     "));
     set_in.map(|command| command.trim().to_string()).collect()
 }
@@ -46,8 +46,9 @@ fn commands(source: &Path) -> Vec<String> {
 fn the_commands_in_the_heads_run_the_examples_in_a_checkout() {
     let folders = ["examples/c", "examples/cpp"].map(|folder| fs::read_dir(root().join(folder)).expect("the examples"));
     let files = folders.into_iter().flatten().flatten().map(|entry| entry.path());
-    let sources: Vec<PathBuf> = files.filter(|path| path.extension().is_some()).collect();
-    assert!(sources.len() >= 4, "{sources:?}");
+    let lua = root().join("examples/lua/campaign.lua");
+    let sources: Vec<PathBuf> = files.filter(|path| path.extension().is_some()).chain([lua]).collect();
+    assert!(sources.len() >= 5, "{sources:?}");
     let mut make = Command::new("make");
     // As in a shell: nothing of cargo's, nor of the make that may run all tests.
     for (name, _) in env::vars_os() {
@@ -61,10 +62,13 @@ fn the_commands_in_the_heads_run_the_examples_in_a_checkout() {
     let (cluster, workshop) = (Cluster::single(), Workshop::new());
     for source in sources {
         let [build, command] = &commands(&source)[..] else { panic!("{}: {:?}", source.display(), commands(&source)) };
-        assert_eq!(build, "make examples", "{}", source.display());
+        let is_lua = source.extension().is_some_and(|end| end == "lua");
+        // `make examples` makes the library, too.
+        assert_eq!(build, if is_lua { "make lib" } else { "make examples" }, "{}", source.display());
         let shown = "http://127.0.0.1:2379";
-        assert!(command.starts_with("target/release/") && command.contains(shown), "{command}");
-        let script = format!("cd '{}' && exec {}", root().display(), command.replace(shown, &cluster.urls()[0]));
+        let start = if is_lua { "LD_LIBRARY_PATH=target/release luajit examples/lua/" } else { "target/release/" };
+        assert!(command.starts_with(start) && command.contains(shown), "{command}");
+        let script = format!("cd '{}' && exec env {}", root().display(), command.replace(shown, &cluster.urls()[0]));
         let mut running = workshop.start(Path::new("sh"), Way::Plain, &["-c", &script]);
         running.says("token ");
         running.signal(Signal::SIGKILL);
@@ -200,6 +204,96 @@ fn a_job_in_cpp() {
     assert_eq!(refused.ends().code(), Some(1));
     assert!(refused.said().contains("leave the slash out"), "{}", refused.said());
     assert_eq!(workshop.start(&program, Way::Plain, &[]).ends().code(), Some(2));
+}
+
+/// A program in Lua, on the library that belongs to this test.
+fn luajit(workshop: &Workshop, source: &Path, arguments: &[&str]) -> Running {
+    let found = Command::new("luajit").arg("-v").output();
+    found.unwrap_or_else(|error| panic!("luajit: {error}; install Debian's package luajit"));
+    let library = format!("LD_LIBRARY_PATH={}", built().display());
+    let module = format!("LUA_PATH={}/examples/lua/?.lua", root().display());
+    let source = source.display().to_string();
+    workshop.start(Path::new("env"), Way::Plain, &[&[&library, &module, "luajit", &source], arguments].concat())
+}
+
+/// Clean ends, on a signal and with nobody in line, and the loss of the lead.
+fn lua_campaigns(api: &[&str]) {
+    let workshop = Workshop::new();
+    let cluster = Cluster::of(1, &["--enable-v2=true"]);
+    let source = root().join("examples/lua/campaign.lua");
+    let url = &cluster.urls()[0];
+    let start = |name| luajit(&workshop, &source, &[api, &[url, "/lua", name, "2"]].concat());
+    let mut one = start("one");
+    one.says("one: the leader is one");
+    let mut two = start("two");
+    two.says("two: the leader is one");
+    one.signal(Signal::SIGINT);
+    two.says("two: elected, token ");
+    assert!(one.ends().success(), "{}", one.said());
+    assert!(one.said().contains("one: the end after "), "{}", one.said());
+    assert!(token(&one) < token(&two));
+    // In line there is no work, and no verdict but that it was stopped.
+    let mut three = start("three");
+    three.says("three: the leader is two");
+    three.signal(Signal::SIGTERM);
+    assert!(three.ends().success() && three.said().contains("three: the end (EL_STOPPED)"), "{}", three.said());
+
+    two.says("two: the leader is two");
+    if api.is_empty() {
+        cluster.etcdctl(&["del", "--prefix", "/lua/"]);
+    } else {
+        let member = cluster.client_address(0);
+        let entry = v2::entries(member, "/lua").expect("the list of members").remove(0);
+        v2::ask(member, "DELETE", &entry.key, "").expect("an answer");
+    }
+    assert_eq!(two.ends().code(), Some(1), "{}", two.said());
+    assert!(two.said().contains("two: the end (EL_KEY_LOST): "), "{}", two.said());
+}
+
+#[test]
+fn campaign_in_lua() {
+    lua_campaigns(&[]);
+}
+
+#[test]
+fn campaign_in_lua_on_v2() {
+    lua_campaigns(&["--v2"]);
+}
+
+/// The stop comes while it works: once in time, once not, and once the work fails.
+#[test]
+fn verdicts_in_lua() {
+    let program = r#"
+        local is_asked = false
+        local config = {
+            endpoints = arg[1], key = '/lua', name = 'one', stop_timeout_ms = 500, stop_requested = function() return is_asked end
+        }
+        local function work(term)
+            assert(not term:is_lost() and not term:wait(100))
+            is_asked = true
+            assert(term:wait(60000))
+            os.execute('sleep ' .. arg[2])
+            return arg[3] and error(arg[3]) or 'worked'
+        end
+        print(pcall(require('etcd_leader').lead, config, work))
+    "#;
+    let (workshop, cluster) = (Workshop::new(), Cluster::single());
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join("verdicts.lua");
+    fs::write(&source, program).expect("written");
+    for (arguments, verdict) in [
+        (&["0"][..], "true\ttrue\tworked\n"),
+        (
+            &["1"],
+            "true\tfalse\tstop_timeout_ms passed before the leading work had ended, and the entry was given up\tEL_OVERRUN\n",
+        ),
+        (&["0", "it broke"], "it broke\n"),
+    ] {
+        let mut running = luajit(&workshop, &source, &[&[cluster.urls()[0].as_str()], arguments].concat());
+        assert!(running.ends().success(), "{}", running.said());
+        assert!(running.said().ends_with(verdict), "{}", running.said());
+        assert_eq!(cluster.etcdctl(&["get", "--prefix", "/lua", "--keys-only"]), "");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn exports_what_the_header_declares_and_nothing_else() {
     exported.sort_unstable();
     declared.sort_unstable();
     assert_eq!(exported, declared);
-    assert_eq!(exported.len(), 21);
+    assert_eq!(exported.len(), 22);
 }
 
 #[test]

@@ -92,5 +92,5 @@ impl Effective {
 /// Throws what is wrong with a configuration. Reads the files that it names, and touches no network.
 #[napi(catch_unwind)]
 pub fn check(config: Given) -> Result<()> {
-    Election::check(&config.into_core()).map_err(thrown)
+    Election::check(&config.into_core()).map(drop).map_err(thrown)
 }

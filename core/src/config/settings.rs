@@ -17,6 +17,21 @@ pub struct Settings {
     pub session: SessionSettings,
 }
 
+impl Settings {
+    /// The times among them; etcd has granted nothing yet.
+    pub fn effective(&self) -> Effective {
+        let timings = &self.session.timings;
+        Effective {
+            ttl: timings.ttl(),
+            granted_ttl: None,
+            renew_every: timings.renew_every,
+            margin: timings.margin,
+            request_timeout: timings.attempt,
+            stop_timeout: self.stop_timeout,
+        }
+    }
+}
+
 /// The settings that took effect, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -19,6 +19,7 @@ mod discovery;
 mod failover;
 mod handover;
 mod keys;
+mod lead;
 mod one_of_three;
 mod outages;
 mod patience;

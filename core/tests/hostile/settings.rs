@@ -95,7 +95,7 @@ fn a_config() -> impl Strategy<Value = Config> {
 fn any_configuration_is_refused_in_words_or_keeps_its_promises() {
     let accepted = std::cell::Cell::new(0);
     check(3_000, &a_config(), |config| {
-        match without_panic(|| Election::check(&config).and_then(|()| config.validate())) {
+        match without_panic(|| Election::check(&config).and_then(|_| config.validate())) {
             Err(error) => {
                 let said = format!("{error} {error:?}");
                 assert_eq!(error.kind(), ErrorKind::Invalid);

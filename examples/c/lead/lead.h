@@ -34,8 +34,7 @@ typedef struct {
     int64_t wait_ms; /* How long to wait for the turn; NEVER: for ever. */
     int64_t grace_ms;
     int64_t reserve_ms; /* What remains of the margin after the grace. */
-    int64_t renew_ms;   /* As in `config`, also if the default is left to the library; and so is the next. */
-    int64_t stop_timeout_ms;
+    el_effective settings; /* What the library makes of `config`, but for the margin, which is set there. */
     int64_t pause_ms;
     bool restarts;
     char **command;

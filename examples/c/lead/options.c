@@ -173,40 +173,48 @@ static double in_seconds(int64_t ms) {
     return (double)ms / 1000;
 }
 
-/* The fewest seconds of a lease into which the grace fits; 0: none. */
-static int64_t ttl_for(int64_t grace_ms, int64_t renew_ms) {
-    for (int64_t ttl = 1; ttl <= MOST_TTL_S; ttl++) {
-        int64_t renew = renew_ms != 0 ? renew_ms : earlier(ttl * 500, 100000);
-        if (grace_ms <= ttl * 800 - renew)
-            return ttl;
-    }
-    return 0;
+/* The settings that would take effect; false: the library refuses this configuration. */
+static bool ask_library(el_config config, el_effective *settings) {
+    /* Nothing secret is read before the keeper runs. */
+    config.username = config.cert_file = config.key_file = NULL;
+    return el_config_settings(&config, sizeof config, settings, sizeof *settings) == EL_OK;
+}
+
+/* Two tenths of the ttl remain for the reserve, and for attempts to renew. */
+static int64_t most_grace(const el_effective *settings) {
+    return (int64_t)settings->ttl_ms * 8 / 10 - settings->renew_ms;
+}
+
+/* Says which lease would have room for it. */
+static void refuse_grace(const options *given) __attribute__((noreturn));
+
+static void refuse_grace(const options *given) {
+    el_config other = given->config;
+    el_effective settings = given->settings;
+    for (other.ttl_s = 1; other.ttl_s <= MOST_TTL_S; other.ttl_s++)
+        if (ask_library(other, &settings) && given->grace_ms <= most_grace(&settings))
+            refuse("--grace is %g, and does not fit between the end of leading and the end of a lease of %g s; give "
+                   "--ttl %" PRIu32 " or more, or a shorter grace", in_seconds(given->grace_ms),
+                   in_seconds(given->settings.ttl_ms), other.ttl_s);
+    refuse("--grace is %g, and does not fit into any lease; give at most %g", in_seconds(given->grace_ms),
+           in_seconds(most_grace(&settings)));
 }
 
 /* How the margin before the lease's end is shared: the grace, and what is left for clocks and for the kernel. */
 static void share_the_margin(options *given) {
-    el_config *config = &given->config;
-    int64_t ttl_ms = (int64_t)config->ttl_s * 1000, margin = config->step_down_ms;
-    given->stop_timeout_ms = config->stop_timeout_ms != 0 ? config->stop_timeout_ms : ttl_ms;
-    given->renew_ms = config->renew_ms != 0 ? config->renew_ms : earlier(ttl_ms / 2, 100000);
-    if (margin == 0) {
-        margin = ttl_ms / 5;
-        if (given->grace_ms > ttl_ms / 10)
-            margin = given->grace_ms + ttl_ms / 10;
-        /* Two tenths of the ttl remain for the reserve, and for attempts to renew. */
-        if (given->grace_ms > ttl_ms / 10 && given->grace_ms > ttl_ms * 8 / 10 - given->renew_ms) {
-            int64_t ttl = ttl_for(given->grace_ms, config->renew_ms);
-            if (ttl == 0)
-                refuse("--grace is %g, and does not fit into any lease; give at most %g", in_seconds(given->grace_ms),
-                       in_seconds(MOST_TTL_S * 800 - (config->renew_ms != 0 ? config->renew_ms : 100000)));
-            refuse("--grace is %g, and does not fit between the end of leading and the end of a lease of %g s; give "
-                   "--ttl %" PRId64 " or more, or a shorter grace", in_seconds(given->grace_ms), in_seconds(ttl_ms), ttl);
-        }
-        config->step_down_ms = (uint32_t)margin;
+    el_effective *settings = &given->settings;
+    if (!ask_library(given->config, settings))
+        refuse("%s", in_words_of_options(el_last_error()));
+    int64_t tenth = settings->ttl_ms / 10, margin = settings->step_down_ms;
+    if (given->config.step_down_ms == 0 && given->grace_ms > tenth) {
+        if (given->grace_ms > most_grace(settings))
+            refuse_grace(given);
+        margin = given->grace_ms + tenth;
     }
-    given->reserve_ms = earlier(ttl_ms / 10, margin / 2);
+    given->config.step_down_ms = (uint32_t)margin;
+    given->reserve_ms = earlier(tenth, margin / 2);
     if (given->grace_ms < 0)
-        given->grace_ms = earlier(ttl_ms / 10, margin - given->reserve_ms);
+        given->grace_ms = earlier(tenth, margin - given->reserve_ms);
     if (given->grace_ms > margin - given->reserve_ms)
         refuse("--grace is %g, and --step-down-ms %" PRId64 " leaves room for %g, since %g must remain for clocks and "
                "for the kernel; give less, or leave --step-down-ms out", in_seconds(given->grace_ms), margin,
@@ -275,7 +283,7 @@ void read_options(int argc, char **argv, options *given) {
     static char present[] = "";
     char *values[OPTIONS] = {NULL};
     int at = 1;
-    *given = (options){.config = {.ttl_s = 10}, .wait_ms = NEVER, .grace_ms = -1, .pause_ms = 1000};
+    *given = (options){.wait_ms = NEVER, .grace_ms = -1, .pause_ms = 1000};
     for (; at < argc && strcmp(argv[at], "--") != 0; at++) {
         if (strcmp(argv[at], "-h") == 0)
             take(given, HELP, present);

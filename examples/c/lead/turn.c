@@ -34,7 +34,7 @@ static int64_t next_time(const turn *self) {
         return self->term != 0 ? now + MOMENT_MS : self->give_up_at;
     case WORKING:
         /* Soon after a renewal, and in time before the end that the keeper knows of. */
-        wait = earlier((self->told - now) / 2, self->given->renew_ms / 4);
+        wait = earlier((self->told - now) / 2, self->given->settings.renew_ms / 4);
         return earlier(now + (wait > MOMENT_MS ? wait : MOMENT_MS), self->kill_by);
     case LOSING:
         return self->kill_by;
@@ -84,7 +84,7 @@ static void look(turn *self) {
 static void wait_for_the_turn(turn *self) {
     int64_t wait = self->given->wait_ms;
     if (wait == 0) /* Not to wait in line is one thing, not to wait for etcd another. */
-        wait = (int64_t)self->given->config.ttl_s * 1000;
+        wait = self->given->settings.ttl_ms;
     self->stage = WAITING;
     self->give_up_at = wait == NEVER ? NEVER : now_ms() + wait;
 }
@@ -185,7 +185,7 @@ static int decide(turn *self) {
 
 /* Gives the place up. At the very end we wait for etcd only once: what it does not confirm runs out with the lease. */
 static void leave(turn *self, bool is_last) {
-    int64_t begun = now_ms(), patience = self->given->stop_timeout_ms;
+    int64_t begun = now_ms(), patience = self->given->settings.stop_timeout_ms;
     if (self->trouble[0] != '\0')
         patience = earlier(patience, LAST_TRY_MS);
     el_stop(self->election);

@@ -78,6 +78,14 @@ static void call_everything_on_nothing(void) {
     CHECK(el_poll(NULL, -1) == EL_INVALID && el_fd(NULL) == EL_INVALID && el_leader(NULL, NULL, 0, NULL) == EL_INVALID);
     CHECK(!el_is_leader(NULL) && el_token(NULL) == 0 && el_time_left_ms(NULL) == 0 && el_free(NULL) == EL_OK);
     el_stop(NULL);
+    const char *endpoint = "http://127.0.0.1:1";
+    el_config config = {0};
+    config.endpoints = &endpoint;
+    config.endpoint_count = 1;
+    config.key = config.name = "nothing";
+    el_effective effective;
+    CHECK(el_config_settings(&config, sizeof config, &effective, sizeof effective) == EL_OK && effective.ttl_ms == 10000);
+    CHECK(el_config_settings(NULL, sizeof config, &effective, sizeof effective) == EL_INVALID);
     CHECK(strcmp(el_status_name(EL_FORKED), "EL_FORKED") == 0 && el_abi_version() == EL_ABI_VERSION);
     CHECK(strchr(el_version(), '.') != NULL && strstr(el_last_error(), "NULL") != NULL);
 }

@@ -28,9 +28,34 @@ static void check_settings(el_election *election) {
     CHECK(el_settings(NULL, &found.known, sizeof found) == EL_INVALID);
 }
 
+/* What a configuration would come to: the same, but for what only etcd knows; nothing is started. */
+static void check_config_settings(void) {
+    el_config config = config_of("/lifecycle", "nobody", NULL);
+    struct {
+        el_effective known;
+        uint32_t later;
+    } found = {{0}, 7};
+    CHECK(el_config_settings(&config, sizeof config, &found.known, sizeof found) == EL_OK && found.later == 0);
+    CHECK(found.known.ttl_ms == 10000 && found.known.granted_ttl_ms == 0 && found.known.renew_ms == 5000);
+    CHECK(found.known.step_down_ms == 2000 && found.known.request_timeout_ms == 1500 && found.known.stop_timeout_ms == 10000);
+    config.ttl_s = 300;
+    config.stop_timeout_ms = 1;
+    CHECK(el_config_settings(&config, sizeof config, &found.known, sizeof found) == EL_OK);
+    CHECK(found.known.renew_ms == 100000 && found.known.request_timeout_ms == 5000 && found.known.stop_timeout_ms == 1);
+    config.renew_ms = 250000;
+    CHECK(el_config_settings(&config, sizeof config, &found.known, sizeof found) == EL_INVALID);
+    CHECK(strstr(el_last_error(), "renew_ms is 250000") != NULL && found.known.renew_ms == 100000);
+    config.renew_ms = 0;
+    CHECK(el_config_settings(&config, sizeof config, NULL, sizeof found) == EL_INVALID);
+    CHECK(el_config_settings(&config, sizeof config, &found.known, 0) == EL_INVALID);
+    CHECK(strstr(el_last_error(), "sizeof(el_effective)") != NULL);
+    nothing_is_left();
+}
+
 int main(int argc, char **argv) {
     begin(argc, argv);
     CHECK(el_abi_version() == EL_ABI_VERSION && strchr(el_version(), '.') != NULL);
+    check_config_settings();
 
     told one = {0}, two = {0};
     el_election *first = start("/lifecycle", "Zo\xc3\xab", &one);

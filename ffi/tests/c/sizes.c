@@ -23,7 +23,13 @@ static void every_size(void) {
         memset(begin, 0, size);
         memcpy(begin, &config, size < sizeof config ? size : sizeof config);
         el_election *election = (el_election *)pages;
-        CHECK(el_start((const el_config *)(void *)begin, size, &election) == EL_INVALID && election == NULL);
+        el_effective effective = {0};
+        const el_config *given = (const el_config *)(void *)begin;
+        CHECK(el_config_settings(given, size, &effective, sizeof effective) == EL_INVALID && effective.ttl_ms == 0);
+        char *said = strdup(el_last_error());
+        CHECK(el_start(given, size, &election) == EL_INVALID && election == NULL);
+        CHECK(said != NULL && strcmp(said, el_last_error()) == 0);
+        free(said);
         int is_size = size > 0 && size % 8 == 0;
         CHECK((strstr(el_last_error(), "config_size") == NULL) == is_size);
         /* What is missing is zero. */
