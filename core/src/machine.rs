@@ -84,12 +84,13 @@ pub mod session;
 mod v2;
 mod v3;
 mod verbs;
+mod watches;
 
 pub use entropy::Entropy;
 pub use verbs::{
-    Answer, Change, Failure, LINE, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, WatchNews,
-    Watched, Written,
+    Answer, Failure, LINE, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, Written,
 };
+pub use watches::{Change, WatchNews, Watched};
 
 /// One election of the crew; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

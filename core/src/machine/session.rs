@@ -6,7 +6,6 @@
 //! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; `history` notices
 //! another cluster and a store that went back; `news` is what the parts tell each other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ mod links;
 mod marks;
 mod news;
 mod orphans;
+mod owned;
 mod probes;
 mod reads;
 mod retired;
@@ -149,42 +149,6 @@ impl Session {
             None => self.places.remove(&candidate),
         };
         self.near -= usize::from(before.is_some_and(|place| place.is_near));
-    }
-
-    /// Takes over a key whose join may still arrive.
-    pub(super) fn own_doubt(&mut self, key: Vec<u8>) {
-        self.doubts.add(key);
-    }
-
-    /// Takes over, of what hangs on our lease, the entries that no candidate owns.
-    fn own_orphans(&mut self, keys: Vec<Vec<u8>>) {
-        let owned = self.keys.all();
-        let placed: BTreeSet<&[u8]> = self.places.values().map(|place| place.membership.key.as_slice()).collect();
-        for key in keys.into_iter().filter(|key| !placed.contains(key.as_slice())) {
-            match orphans::entry(&key).filter(|(_, lease)| self.keeper.has_named(*lease)) {
-                Some((prefix, _)) if owned.contains(prefix) => self.strays.push(key),
-                Some(_) => self.doubts.add_orphan(key),
-                None => {}
-            }
-        }
-    }
-
-    /// Entries on our lease that may be those of a candidate, or nobody's.
-    pub(super) fn take_strays(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.strays)
-    }
-
-    pub(super) fn own_orphan(&mut self, key: Vec<u8>) {
-        self.doubts.add_orphan(key);
-    }
-
-    pub(super) fn has_doubt_under(&self, prefix: &[u8]) -> bool {
-        self.doubts.has_one_under(prefix)
-    }
-
-    /// Whether a key under this prefix may still be there, or appear.
-    pub(super) fn owes(&self, prefix: &[u8]) -> bool {
-        self.doubts.has_any_under(prefix)
     }
 
     /// What candidates may read.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::watches::Watched;
 use crate::error::ErrorKind;
 use crate::member::{LeaseId, Member, Revision};
 
@@ -172,34 +173,6 @@ pub enum Op {
         /// Which.
         watch: WatchId,
     },
-}
-
-/// What is watched: the keys from `from` up to, not including, `to`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// The first key of the range.
-    pub from: Vec<u8>,
-    /// The key after the last of the range.
-    pub to: Vec<u8>,
-    /// The first revision wanted. v3: `None` stands for the next one that the server applies, whichever that is: etcd tells
-    /// that without the detour of up to 100 ms that a revision of the past takes.
-    pub start: Option<Revision>,
-    /// v3: deletes are not wanted.
-    pub puts_only: bool,
-}
-
-impl Watched {
-    /// The keys from `first` to `last`, both of them.
-    pub(super) fn range(start: Option<Revision>, first: &[u8], last: &[u8]) -> Watched {
-        // The key that follows the last.
-        let to = [last, &[0]].concat();
-        Watched { from: first.to_vec(), to, start, puts_only: false }
-    }
-
-    /// One key.
-    pub(super) fn key(start: Option<Revision>, key: &[u8]) -> Watched {
-        Watched::range(start, key, key)
-    }
 }
 
 /// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
@@ -381,37 +354,4 @@ impl Failure {
     pub fn blames_link(&self) -> bool {
         self.kind.blames_link() && !self.is_of_key
     }
-}
-
-/// What a watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WatchNews {
-    /// The watch exists now; the store was at this revision.
-    Created {
-        /// The revision.
-        revision: Revision,
-    },
-    /// One response: all changes of its range up to this revision that were not told before.
-    Changes {
-        /// The changes, oldest first.
-        changes: Vec<Change>,
-    },
-    /// The watch has ended, for instance because its start was compacted.
-    Canceled {
-        /// In the server's words.
-        reason: String,
-    },
-}
-
-/// One change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The revision of the change.
-    pub at: Revision,
-    /// Which key.
-    pub key: Vec<u8>,
-    /// What it holds now; `None` if it was deleted.
-    pub now: Option<Member>,
-    /// v3: its author says that it leads ([`Sign::Leads`]).
-    pub leads: bool,
 }

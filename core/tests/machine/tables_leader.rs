@@ -221,6 +221,12 @@ fn confirmation_by_role() {
                 "confirm1",
                 "following other7",
             ),
+            (
+                "of a renewal that was sent after it",
+                with(&[THIRD, &[At(5000), Renewed(10), Jump]]),
+                "renew",
+                "following other7",
+            ),
         ],
     );
 }

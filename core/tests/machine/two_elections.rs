@@ -124,3 +124,22 @@ fn no_entry_is_moved_to_a_lease_that_was_given_up() {
     pair.take(|op| matches!(op, Op::Revoke { .. }));
     assert!(!pair.open.iter().any(|request| matches!(request.op, Op::Touch { .. })), "{:?}", pair.open);
 }
+
+/// A key in doubt whose watch ends is read again: what appears there later would stay for as long as others keep the lease (law 8).
+#[test]
+fn a_key_in_doubt_whose_watch_ends_is_read_again() {
+    let mut pair = Pair::new();
+    pair.join("/a/", None);
+    let candidate = pair.candidates[1];
+    pair.handle(Input::Stop { candidate, holds: false });
+    pair.refuse(|op| matches!(op, Op::Join { prefix, .. } if prefix.starts_with(b"/b/")), ErrorKind::Timeout);
+    let reads = |op: &Op| matches!(op, Op::Confirm { keys, .. } if keys.iter().any(|key| key.starts_with(b"/b/")));
+    pair.answer(reads, |_| Answer::Confirmed { found: vec![None] });
+    let watch = pair.take(|op| matches!(op, Op::Watch { range, .. } if range.from.starts_with(b"/b/")));
+    let Op::Watch { watch: id, .. } = watch.op else { unreachable!("a watch") };
+    for news in [WatchNews::Created { revision: 30 }, WatchNews::Canceled { reason: "compacted".into() }] {
+        pair.handle(Input::Watch { link: watch.link, watch: id, news });
+    }
+    pair.at(1500);
+    pair.take(reads);
+}

@@ -36,6 +36,8 @@ struct Sent {
     at: Time,
     order: u64,
     known: Revision,
+    /// Sent before the wall clock jumped: it proves nothing of how old the lease is.
+    is_void: bool,
 }
 
 pub(crate) struct LeaseBook {
@@ -96,6 +98,19 @@ pub(crate) struct Books {
 }
 
 impl Books {
+    /// The process was paused, and its clock stood still: all that happened before is longer ago than its clock shows.
+    pub(crate) fn stood_still(&mut self, pause: Duration) {
+        // A lease that was granted stays one.
+        let back = |time: Time| if time > Time::ZERO { (time - pause).max(Time::from_nanos(1)) } else { time };
+        for lease in &mut self.leases {
+            (lease.first_sent, lease.certain, lease.kept_at) =
+                (back(lease.first_sent), back(lease.certain), back(lease.kept_at));
+        }
+        self.calls.iter_mut().for_each(|call| call.at = back(call.at));
+        self.renewed.iter_mut().for_each(|renewed| renewed.sent = back(renewed.sent));
+        self.ledger.stood_still(back);
+    }
+
     /// Whether this key is one of this crew, of whatever election.
     pub(crate) fn owns(&self, key: &[u8]) -> bool {
         self.lease_of(key).is_some()
@@ -112,6 +127,12 @@ impl Books {
     /// The lease that an entry of this crew hangs on.
     pub(crate) fn hangs_on(&self, key: &[u8]) -> Option<LeaseId> {
         self.moved.get(key).map(|(lease, _)| *lease).or_else(|| self.lease_of(key))
+    }
+
+    /// Whether a join has shown this entry, and no leave was sent for it.
+    pub(crate) fn holds(&self, key: &[u8], revision: Revision) -> bool {
+        let is_it = |other: &(Vec<u8>, Revision)| other.0 == key && other.1 == revision;
+        self.places.iter().any(is_it) && !self.burnt.iter().any(is_it)
     }
 
     fn lease(&mut self, id: LeaseId) -> Option<&mut LeaseBook> {
@@ -266,7 +287,7 @@ impl World {
         let books = &mut self.procs[proc].books;
         books.order += 1;
         let (order, known) = (books.order, books.known);
-        books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known });
+        books.calls.push(Sent { id: request.id, link: request.link, verb, at: now, order, known, is_void: false });
         let is_copied = matches!(request.op, Op::Revoke { .. }) && !books.copied.is_empty();
         // A copied session gives all its leases up, whoever has still to hear: the copy may hold the newer ones, too.
         let is_certain = self.is_certain(proc, &request.op) && !is_copied && !self.is_spent(proc, &request.op);

@@ -5,7 +5,7 @@ use etcd_leader::member::Standing;
 use etcd_leader::time::Time;
 
 use crate::books::Books;
-use crate::net::Route;
+use crate::links::Route;
 use crate::process::Cand;
 use crate::rng::{MS, Ns};
 use crate::trace::note;
@@ -252,7 +252,8 @@ impl World {
         self.last_trouble = self.now;
         self.procs[proc].frozen = false;
         self.procs[proc].hindered_at = self.now;
-        for (link, input) in std::mem::take(&mut self.procs[proc].backlog) {
+        let waiting = std::mem::take(&mut self.procs[proc].backlog);
+        for (link, input) in self.resume(proc, waiting) {
             self.give(proc, link, input);
         }
         self.procs[proc].wake_due = Ns::MAX;

@@ -7,7 +7,8 @@ use etcd_leader::member::{Member, Revision, Standing};
 use etcd_leader::time::Time;
 
 use crate::chores::Chore;
-use crate::net::Route;
+use crate::links::Route;
+use crate::pauses::Pause;
 use crate::referee::Claim;
 use crate::rng::{MS, Ns};
 use crate::trace::{note, text};
@@ -21,6 +22,8 @@ pub(crate) struct Agreement {
     cand: usize,
     token: Revision,
     since: Ns,
+    /// For how long its clock had stood still by then.
+    stood: Ns,
 }
 
 /// What a report that claims to lead is worth.
@@ -60,11 +63,12 @@ impl World {
         }
         let (books, store) = (&self.procs[proc].books, &self.clusters[0].store);
         let (mut wrong, mut left) = (None, Vec::new());
-        for lease in books.leases.iter().filter(|_| history == 0) {
+        for lease in books.leases.iter().filter(|lease| history == 0 && !self.leases_back.contains(&lease.id)) {
             let suffix = format!("/{:x}", lease.id);
             let is_of_it = |member: &&Member| {
                 let named = member.key.ends_with(suffix.as_bytes());
-                named && books.hangs_on(&member.key) == Some(lease.id) || member.lease == lease.id
+                let is_back = self.orphans.contains(&member.revision);
+                !is_back && (named && books.hangs_on(&member.key) == Some(lease.id) || member.lease == lease.id)
             };
             let key = store.entries.values().find(is_of_it);
             let what = match key {
@@ -113,13 +117,17 @@ impl World {
 
     /// After (b) a look follows at once; no renewal prolongs a term that no look has confirmed.
     pub(crate) fn agree(&mut self, check: Agreement) {
-        let Agreement { proc, inc, cand, token, since } = check;
+        let Agreement { proc, inc, cand, token, since, stood } = check;
         let this = &self.procs[proc];
         if this.inc != inc || this.crew.is_none() {
             return;
         }
         if this.frozen {
             return self.after(50 * MS, Ev::Agree(check));
+        }
+        let more = this.clock.stood - stood;
+        if more > 0 {
+            return self.after(more, Ev::Agree(Agreement { stood: stood + more, ..check }));
         }
         let one = &this.cands[cand];
         let leads = matches!(one.report.standing, Standing::Leading { token: ours, .. } if ours == token);
@@ -168,7 +176,6 @@ impl World {
 
     fn judge_report(&mut self, proc: usize, cand: usize, report: Report, cause: &Input) {
         note!(self, "p{proc} report {cand}: {}", report_words(&report));
-        let now = self.local(proc);
         let one = &mut self.procs[proc].cands[cand];
         let old = std::mem::replace(&mut one.report, report.clone());
         let (election, stopped, has_joined) = (one.election, one.stopped, one.has_joined);
@@ -199,7 +206,7 @@ impl World {
             |report: &Report| report.trouble.as_ref().is_some_and(|t| t.error.kind() == ErrorKind::ClusterMismatch);
         self.stats.put_aside += u64::from(is_mismatch(&report) && !is_mismatch(&old));
         let led = matches!(old.standing, Standing::Leading { .. });
-        let Standing::Leading { token, until } = report.standing else {
+        let Standing::Leading { .. } = report.standing else {
             if led {
                 self.procs[proc].cands[cand].lost_at = self.now;
                 self.stats.losses += 1;
@@ -234,7 +241,8 @@ impl World {
                     self.procs[proc].books.owns(&member.key)
                         && member.name == self.procs[proc].cands[cand].name.as_bytes()
                 });
-                if let Some(left) = left.filter(|_| self.clusters[0].history == 0) {
+                let is_back = |left: &&Member| self.orphans.contains(&left.revision);
+                if let Some(left) = left.filter(|left| self.clusters[0].history == 0 && !is_back(left)) {
                     let what = format!(
                         "p{proc} says that its key is gone, but there is {}@{}",
                         text(&left.key),
@@ -245,6 +253,18 @@ impl World {
             }
             return;
         };
+        if self.procs[proc].pause != Pause::Over {
+            return;
+        }
+        self.judge_claim(proc, cand, &old, cause);
+    }
+
+    /// A candidate claims to lead.
+    pub(crate) fn judge_claim(&mut self, proc: usize, cand: usize, old: &Report, cause: &Input) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        let one = &self.procs[proc].cands[cand];
+        let (election, stopped) = (one.election, one.stopped);
+        let Standing::Leading { token, until } = one.report.standing else { return };
         let holds = !stopped || self.procs[proc].cands[cand].user.holds();
         if !holds {
             self.referee.accuse(5, format!("p{proc} claims {} after its stop", ELECTIONS[election]));
@@ -264,6 +284,11 @@ impl World {
         let store = &self.clusters[0].store;
         if books.burnt.iter().any(|(burnt, revision)| *revision == token && Some(burnt) == key.as_ref()) {
             wrong = Some((8, format!("claims token {token}, for which it sent a leave")));
+        }
+        // Also from one entry under a key to its next, whatever an accident has brought back.
+        let is_newer = |place: &&(Vec<u8>, Revision)| Some(&place.0) == key.as_ref() && place.1 > token;
+        if let Some(newer) = books.places.iter().find(is_newer).filter(|_| self.clusters[0].history == 0) {
+            wrong = Some((4, format!("claims token {token}, and had {} under that key", newer.1)));
         }
         let is_here = cluster.is_none_or(|cluster| cluster == self.clusters[0].id);
         if grows && is_here && books.quiet_until.is_some_and(|quiet| now < quiet) {
@@ -285,7 +310,9 @@ impl World {
             let ends =
                 |change: &etcd_leader::machine::Change| change.now.as_ref().is_none_or(|m| m.revision == change.at);
             let deletes_other = changes.iter().any(|change| ends(change) && change.key != *key);
-            let deletes_own = changes.iter().any(|change| change.now.is_none() && change.key == *key);
+            // What became of an entry that it had under this key before says nothing.
+            let is_end = |change: &etcd_leader::machine::Change| change.now.is_none() && change.at > token;
+            let deletes_own = changes.iter().any(|change| is_end(change) && change.key == *key);
             let is_range = range.is_some_and(|Watched { from, to, puts_only, .. }| {
                 !puts_only && from <= key && key < to && changes.iter().all(|c| *from <= c.key && c.key < *to)
             });
@@ -301,7 +328,9 @@ impl World {
         }
         let until_truly = self.procs[proc].clock.truly(until);
         let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
-        let claim = Claim { proc, inc, cand, election, token, until: until_truly, broken: None, unaware, reserve };
+        let is_back = self.orphans.contains(&token);
+        let (broken, is_mute, until) = (None, false, until_truly);
+        let claim = Claim { proc, inc, cand, election, token, until, broken, unaware, reserve, is_mute, is_back };
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc} {what}"));
         }
@@ -319,7 +348,8 @@ impl World {
         if agree {
             let by = until_truly + TIMER;
             let since = self.now;
-            self.at(by, Ev::Agree(Agreement { proc, inc, cand, token, since }));
+            let stood = self.procs[proc].clock.stood;
+            self.at(by, Ev::Agree(Agreement { proc, inc, cand, token, since, stood }));
         }
         if is_new
             && self.mood == Mood::Quiet

@@ -8,7 +8,8 @@ use etcd_leader::time::Time;
 
 use crate::claims::Worth;
 use crate::cluster_v2::Stage;
-use crate::net::Call;
+use crate::links::Call;
+use crate::pauses::Pause;
 use crate::rng::{MS, Ns};
 use crate::trace::text;
 use crate::world::{ELECTIONS, Ev, Mood, World};
@@ -90,7 +91,7 @@ impl World {
         &mut self,
         proc: usize,
         on: Option<(usize, LinkId)>,
-        sent: Time,
+        (sent, is_void): (Time, bool),
         shows: &Asked,
         reply: &Reply,
     ) {
@@ -115,7 +116,8 @@ impl World {
             Answer::Refreshed { applied, found } => {
                 let Some((key, leader)) = shows else { return };
                 self.stats.refused_refreshes += u64::from(!applied);
-                ledger.refreshed(key, *applied, found.as_ref(), (sent + ttl, endpoint, link), now);
+                let until = if is_void { Time::ZERO } else { sent + ttl };
+                ledger.refreshed(key, *applied, found.as_ref(), (until, endpoint, link), now);
                 let is_found = !applied && ledger.under(key).is_some_and(|entry| !entry.is_lost);
                 self.stats.found_refreshes += u64::from(is_found);
                 if *applied && leader.is_some() {
@@ -271,8 +273,11 @@ impl World {
     /// News of clocks count at once.
     pub(crate) fn judge_clocks(&mut self, proc: usize) {
         let now = self.local(proc);
+        let is_sure = self.procs[proc].pause == Pause::Over;
         let leads = |cand: &crate::process::Cand| match cand.report.standing {
-            Standing::Leading { token, until } if now < until && !cand.stopped => Some((cand.election, token, until)),
+            Standing::Leading { token, until } if now < until && !cand.stopped && is_sure => {
+                Some((cand.election, token, until))
+            }
             _ => None,
         };
         let claims: Vec<_> = self.procs[proc].cands.iter().filter_map(leads).collect();

@@ -13,7 +13,7 @@ use crate::rng::{Ns, SECOND};
 use crate::store::{Lease, Store};
 use crate::store_v2::Wall;
 
-/// etcd raises shorter leases to this (one and a half election timeouts, rounded up).
+/// etcd raises shorter leases to this (one and a half election timeouts, rounded up), unless it is set up for slow networks.
 pub(crate) const MIN_TTL_S: i64 = 2;
 
 /// One member.
@@ -68,6 +68,8 @@ pub(crate) struct Cluster {
     pub(crate) denied_prefix: Option<Vec<u8>>,
     /// Nor a lease on which one of them hangs: so since etcd 3.4.42, 3.5.28 and 3.6.9.
     pub(crate) guards_leases: bool,
+    /// It raises shorter leases to this.
+    pub(crate) min_ttl_s: i64,
     /// How many entries a join shows.
     pub(crate) join_reads: usize,
     /// How many keys one transaction may read.
@@ -108,6 +110,7 @@ impl Cluster {
             denied: false,
             denied_prefix: None,
             guards_leases: true,
+            min_ttl_s: MIN_TTL_S,
             join_reads: 8,
             max_reads: usize::MAX,
             checks_passwords: false,
@@ -215,7 +218,7 @@ impl Cluster {
         if node.believes && self.leader != Some(at) {
             // Deposed and unaware: its own copy of the lease is as alive as ever.
             self.stale_renewals += 1;
-            return known(self.store.leases.get(&id).map_or(MIN_TTL_S, |lease| lease.ttl_s));
+            return known(self.store.leases.get(&id).map_or(self.min_ttl_s, |lease| lease.ttl_s));
         }
         if self.leader != Some(at) && !(node.active() && self.serves()) {
             return Outcome::Stuck;
@@ -241,7 +244,7 @@ impl Cluster {
         let answer = match op {
             Op::Open { .. } => Answer::Opened,
             Op::Grant { lease, ttl_s } => {
-                let ttl_s = i64::from(*ttl_s).max(MIN_TTL_S);
+                let ttl_s = i64::from(*ttl_s).max(self.min_ttl_s);
                 let expires = now + ttl_s as u64 * SECOND;
                 if store.leases.contains_key(lease) {
                     return Err(Failure::new(ErrorKind::Server, "etcdserver: lease already exists"));

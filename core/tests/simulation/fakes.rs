@@ -11,7 +11,7 @@ use etcd_leader::member::{Member, Standing};
 use etcd_leader::time::Time;
 
 use crate::process::Actor;
-use crate::world::{FIRST_V2, World};
+use crate::world::{FIRST_V2, Make, World};
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 /// Seeds that each fake is given to be caught.
@@ -54,9 +54,7 @@ impl<L: Lie> Actor for Fake<L> {
         self.crew.add(key, name, now)
     }
     fn handle(&mut self, input: Input, now: Time) {
-        if let Some(input) = self.lie.hear(input) {
-            self.crew.handle(input, now);
-        }
+        self.lie.hear(input).into_iter().for_each(|input| self.crew.handle(input, now));
     }
     fn poll_request(&mut self) -> Option<Request> {
         if self.requests.is_empty() {
@@ -77,6 +75,9 @@ impl<L: Lie> Actor for Fake<L> {
     }
     fn is_over(&self) -> bool {
         self.lie.is_over() || self.crew.is_over()
+    }
+    fn is_suspect(&self) -> bool {
+        self.crew.is_suspect()
     }
 }
 
@@ -340,7 +341,7 @@ impl Lie for SeesOnlyItself {
     }
 }
 
-type Row = (&'static str, crate::world::Make, &'static [u32], u64);
+type Row = (&'static str, Make, &'static [u32], u64);
 
 fn catch(rows: &[Row], base: u64) {
     for (name, make, laws, seeds) in rows {

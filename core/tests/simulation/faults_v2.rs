@@ -6,7 +6,7 @@ use etcd_leader::member::{Member, Revision};
 
 use crate::chores::Chore;
 use crate::cluster_v2::Stage;
-use crate::net::Route;
+use crate::links::Route;
 use crate::plan::{Fault, Heal};
 use crate::referee::Cause;
 use crate::rng::{MS, SECOND};
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// A refresh is in doubt, and what it might find is another's.
-    pub(crate) fn put_over(&mut self, call: &crate::net::Call) {
+    pub(crate) fn put_over(&mut self, call: &crate::links::Call) {
         let Op::Refresh { key, name, .. } = &call.op else { return };
         if !self.chance(self.plan.odds.put_over) || !self.clusters[0].store.entries.contains_key(key) {
             return;
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// The next request of a verb that needs several.
-    pub(crate) fn go_on(&mut self, mut call: Box<crate::net::Call>, stage: Stage) {
+    pub(crate) fn go_on(&mut self, mut call: Box<crate::links::Call>, stage: Stage) {
         let serves = self.procs[call.proc].inc == call.inc
             && self.procs[call.proc].link(call.link).is_some_and(|link| !link.broken);
         if !serves || matches!(self.routes[call.proc][call.endpoint], Route::Silent(_)) {

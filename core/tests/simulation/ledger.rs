@@ -105,6 +105,13 @@ impl Ledger {
         (self.first, self.leader, self.shown, self.shown_at) = (None, None, None, None);
     }
 
+    /// The clock of the process stood still: what happened before is put back to when that was.
+    pub(crate) fn stood_still(&mut self, back: impl Fn(Time) -> Time) {
+        self.entries.iter_mut().for_each(|entry| entry.certain = back(entry.certain));
+        self.open.iter_mut().for_each(|open| open.sent = back(open.sent));
+        self.look_sent = back(self.look_sent);
+    }
+
     /// The store went back: nothing of before counts.
     pub(crate) fn void(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.is_void = true);

@@ -4,9 +4,10 @@
 //! (default 10,000), `SEED=x` replays one and prints all that happened, `FIRST=x` is where to begin. `UNKIND=1` fills the
 //! storms with people who deny, delete and put.
 //!
-//! [`cluster`] and [`store`] are the model etcd, [`net`] and [`watchers`] what lies between it and the processes,
-//! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`] and [`outages`]
-//! are the bad days; [`referee`], [`books`], [`claims`] and [`frugal`] hold the laws, and [`fakes`] keep them awake.
+//! [`cluster`] and [`store`] are the model etcd, [`net`], [`links`] and [`watchers`] what lies between it and the processes,
+//! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`], [`outages`],
+//! [`restores`], [`pauses`] and [`proxies`] are the bad days, [`heals`] their end; [`rest`] says what must be so once all is well;
+//! [`referee`], [`books`], [`claims`] and [`frugal`] hold the laws, and [`fakes`] keep them awake.
 //! What is different in v2 is in files of its own: [`cluster_v2`], [`store_v2`], [`polls`], [`plan_v2`], [`faults_v2`],
 //! [`ledger`], [`claims_v2`].
 #![allow(clippy::print_stdout, clippy::print_stderr, missing_docs)]
@@ -22,14 +23,20 @@ mod fakes;
 mod faults;
 mod faults_v2;
 mod frugal;
+mod heals;
 mod ledger;
+mod links;
 mod net;
 mod outages;
+mod pauses;
 mod plan;
 mod plan_v2;
 mod polls;
 mod process;
+mod proxies;
 mod referee;
+mod rest;
+mod restores;
 mod rng;
 mod scenarios;
 mod stats;

@@ -1,16 +1,16 @@
 //! Between processes and members: delays, losses, ghosts, and watches.
 
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Failure, Input, LinkId, Op, Reply, Request, RequestId, WatchId, members_of};
+use etcd_leader::machine::{Failure, Input, LinkId, Op, Reply, Request, RequestId, members_of};
 use etcd_leader::member::Revision;
 
 use crate::chores::Chore;
 use crate::cluster::Outcome;
 use crate::cluster_v2::Stage;
+use crate::links::{Call, Link, Route};
 use crate::process::Cand;
 use crate::referee::Cause;
 use crate::rng::{MS, Ns, SECOND, US};
-use crate::store_v2::Wall;
 use crate::trace::note;
 use crate::watchers::{NewWatch, Watcher};
 use crate::words::{outcome, words};
@@ -18,59 +18,6 @@ use crate::world::{ELECTIONS, Ev, Mood, World};
 
 /// After so long without a sign of life the transport gives a connection up.
 const TRANSPORT_PATIENCE: Ns = 8 * SECOND;
-
-/// How a process reaches an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    Fine,
-    /// Packets vanish until then.
-    Silent(Ns),
-    /// Connections are refused until healed.
-    Refused,
-    /// The name leads to another cluster.
-    Foreign,
-}
-
-/// A connection of a process.
-#[derive(Clone, Debug)]
-pub(crate) struct Link {
-    pub(crate) id: LinkId,
-    pub(crate) endpoint: usize,
-    pub(crate) cluster: usize,
-    pub(crate) node: usize,
-    pub(crate) boots: u32,
-    pub(crate) broken: bool,
-    /// v2: watches whose polls are not made any more.
-    pub(crate) unwatched: Vec<WatchId>,
-}
-
-/// A request on its way.
-#[derive(Clone)]
-pub(crate) struct Call {
-    pub(crate) proc: usize,
-    pub(crate) inc: u32,
-    pub(crate) link: LinkId,
-    pub(crate) endpoint: usize,
-    pub(crate) cluster: usize,
-    pub(crate) node: usize,
-    pub(crate) boots: u32,
-    pub(crate) id: RequestId,
-    pub(crate) op: Op,
-    pub(crate) sent: Ns,
-    /// The way back: whether a reply comes at all, and an error in its place.
-    pub(crate) replies: bool,
-    pub(crate) error: Option<ErrorKind>,
-    /// Refused with that error without being applied.
-    pub(crate) refused: bool,
-    /// Held back somewhere: carried out whatever became of the connection.
-    pub(crate) ghost: bool,
-    /// v2: a proxy asks a second time.
-    pub(crate) is_second: bool,
-    /// v2: which of its requests this is.
-    pub(crate) stage: Stage,
-    /// v2: what the member's clock showed when it took the request, and how far it was ahead.
-    pub(crate) taken: Option<(Wall, Wall)>,
-}
 
 impl World {
     /// One way between a process and a member.
@@ -104,7 +51,17 @@ impl World {
                 let (cluster, node) =
                     if self.routes[proc][endpoint] == Route::Foreign { (1, 0) } else { (0, endpoint) };
                 let boots = self.clusters[cluster].nodes[node].boots;
-                let open = Link { id: link, endpoint, cluster, node, boots, broken: false, unwatched: Vec::new() };
+                let open = Link {
+                    id: link,
+                    endpoint,
+                    cluster,
+                    node,
+                    boots,
+                    broken: false,
+                    rerouted: None,
+                    is_hung: false,
+                    unwatched: Vec::new(),
+                };
                 self.procs[proc].links.push(open);
                 self.call(proc, id, link, Op::Open { endpoint, key, patience, is_proof });
             }
@@ -146,7 +103,11 @@ impl World {
     fn call(&mut self, proc: usize, id: RequestId, link: LinkId, op: Op) {
         let inc = self.procs[proc].inc;
         let Some(on) = self.procs[proc].link(link) else { return };
-        let (endpoint, cluster, node, boots, broken) = (on.endpoint, on.cluster, on.node, on.boots, on.broken);
+        let (endpoint, broken, is_hung) = (on.endpoint, on.broken, on.is_hung);
+        // Renewals are a stream, which stays where it is.
+        let rerouted = on.rerouted.filter(|_| !matches!(op, Op::Renew { .. }));
+        let (cluster, node) = rerouted.unwrap_or((on.cluster, on.node));
+        let boots = rerouted.map_or(on.boots, |(cluster, node)| self.clusters[cluster].nodes[node].boots);
         let mut call = Call {
             proc,
             inc,
@@ -168,6 +129,9 @@ impl World {
         };
         if broken {
             return self.fail(&call, ErrorKind::Unreachable, "the connection is broken");
+        }
+        if is_hung && rerouted.is_none() {
+            return self.swallowed(&call);
         }
         let mut wait = self.delay(proc);
         let odds = self.plan.odds;
@@ -368,7 +332,7 @@ impl World {
             self.at(due + jitter, Ev::Expire { lease: *lease, history });
         }
         let changed = self.clusters[0].store.revision != before;
-        if let (Op::Join { own, lease, .. }, true) = (&call.op, changed) {
+        if let (Op::Join { own, lease, .. }, true) = (&call.op, changed && !self.is_back(&call.op)) {
             self.referee.joined(call.proc, call.inc, own, *lease, self.clusters[0].history);
         }
     }

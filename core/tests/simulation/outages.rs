@@ -4,8 +4,7 @@ use etcd_leader::error::ErrorKind;
 
 use crate::plan::{Fault, Heal};
 use crate::referee::Cause;
-use crate::rng::{MS, Ns, SECOND};
-use crate::store::Store;
+use crate::rng::{MS, SECOND};
 use crate::trace::note;
 use crate::world::{Ev, World};
 
@@ -94,6 +93,7 @@ impl World {
                 (0..count).for_each(|node| self.after(wait, Ev::Heal(Heal::Up { node, round })));
             }
             Fault::WipeSameId | Fault::WipeNewId | Fault::Restore => return self.reset(kind, wait.min(self.ttl())),
+            Fault::RestoreAhead => return self.restore_ahead(wait.min(self.ttl())),
             _ => return false,
         }
         self.unwell_at = self.now;
@@ -101,14 +101,18 @@ impl World {
         true
     }
 
-    fn crash(&mut self, node: usize) {
+    pub(crate) fn crash(&mut self, node: usize) {
         note!(self, "n{node} goes down");
         let state = &mut self.clusters[0].nodes[node];
         (state.up, state.believes, state.frozen) = (false, false, false);
         state.boots += 1;
         self.clusters[0].leader.take_if(|leader| *leader == node);
         for proc in 0..self.procs.len() {
-            self.break_links(proc, |link| link.cluster == 0 && link.node == node, ErrorKind::Unreachable);
+            self.break_links(
+                proc,
+                |link| link.cluster == 0 && link.node == node && !link.is_hung,
+                ErrorKind::Unreachable,
+            );
         }
         self.watchers[0].retain(|watcher| watcher.node != node);
     }
@@ -119,57 +123,6 @@ impl World {
             self.clusters[0].nodes[node].up = true;
             self.reconfigured();
         }
-    }
-
-    /// The store is replaced by an empty one, or by an older one.
-    fn reset(&mut self, kind: Fault, down: Ns) -> bool {
-        let store = match kind {
-            Fault::Restore => match self.take_snapshot() {
-                Some(store) => store,
-                None => return false,
-            },
-            _ if self.is_v2() => Store::empty_v2(self.plan.v2.kept),
-            _ => Store::empty(),
-        };
-        note!(self, "{kind:?}: from revision {} to {}", self.clusters[0].store.revision, store.revision);
-        let cluster = &mut self.clusters[0];
-        cluster.store = store;
-        cluster.history += 1;
-        cluster.past = vec![(0, cluster.store.revision)];
-        if kind == Fault::WipeNewId {
-            cluster.id += 0x100;
-        }
-        // A new cluster begins with a low term, which may be the one the old had.
-        if self.rng.permille(500) {
-            cluster.term = 2;
-        }
-        let history = cluster.history;
-        for at in 0..self.clusters[0].nodes.len() {
-            self.crash(at);
-            let node = &mut self.clusters[0].nodes[at];
-            (node.cut, node.lag, node.floor) = (false, 0, 0);
-        }
-        self.clusters[0].leader = None;
-        let round = self.rounds;
-        for node in 0..self.clusters[0].nodes.len() {
-            self.after(down, Ev::Heal(Heal::Up { node, round }));
-        }
-        let leases: Vec<(i64, i64)> =
-            self.clusters[0].store.leases.iter().map(|(id, lease)| (*id, lease.ttl_s)).collect();
-        for (lease, ttl_s) in leases {
-            let full = self.now + down + ttl_s as u64 * SECOND;
-            if let Some(lease) = self.clusters[0].store.leases.get_mut(&lease) {
-                lease.expires = full;
-            }
-            self.at(full, Ev::Expire { lease, history });
-        }
-        // Entries of v2 come back with the ends that they had.
-        self.clusters[0].store.lives.values_mut().for_each(|life| life.is_tampered = true);
-        self.stats.history_changes += 1;
-        let cluster = &self.clusters[0];
-        self.referee.committed(&cluster.store, usize::MAX, Cause::Reset, self.now);
-        self.reconfigured();
-        true
     }
 
     /// A member that was replaced as leader has answered a keepalive. Often it hears of the others just then, in time

@@ -22,10 +22,10 @@ macro_rules! faults {
 }
 
 faults! {
-    Kill, KillLeader, Freeze, FreezeLeader, Stop, StopLeader, Jump, Silence, Refuse, Slow,
+    Kill, KillLeader, Freeze, FreezeLeader, Pause, Stop, StopLeader, Jump, Silence, Refuse, Slow,
     MemberRestart, MemberFreeze, LeaderFreeze, MemberCut, LeaderCut, MemberLag, NewLeader, WholeRestart,
-    WipeSameId, WipeNewId, Restore, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
-    ForeignEndpoint, Denied, OtherWrites, NoQuorum, Estrange, Orphan, DeniedKey, Copy,
+    WipeSameId, WipeNewId, Restore, RestoreAhead, Compact, AdminRevoke, AdminDelete, ForeignPut, ForeignJoin, ForeignPair,
+    ForeignEndpoint, Reroute, CancelWatches, Denied, OtherWrites, NoQuorum, Estrange, Orphan, DeniedKey, Copy,
     WriteFlood, DeleteAll, AdminRefresh, ForeignUpdate, ClockStep,
 }
 
@@ -34,7 +34,9 @@ impl Fault {
     pub(crate) fn of(api: Api) -> impl Iterator<Item = Fault> {
         use Fault::*;
         Fault::ALL.into_iter().filter(move |kind| match api {
-            Api::V2 => !matches!(kind, Compact | AdminRevoke | Orphan | DeniedKey | Copy),
+            Api::V2 => {
+                !matches!(kind, RestoreAhead | CancelWatches | Compact | AdminRevoke | Orphan | DeniedKey | Copy)
+            }
             _ => !matches!(kind, WriteFlood | DeleteAll | AdminRefresh | ForeignUpdate | ClockStep),
         })
     }
@@ -184,7 +186,10 @@ impl Plan {
         let is_unkind = |kind: &Fault| {
             use Fault::*;
             let meddles = matches!(kind, Denied | DeniedKey | AdminDelete | AdminRevoke | ForeignPut | ForeignJoin);
-            let more = matches!(kind, ForeignPair | Orphan | Copy | Restore | DeleteAll | ForeignUpdate | AdminRefresh);
+            let more = matches!(
+                kind,
+                ForeignPair | Orphan | Copy | Restore | RestoreAhead | DeleteAll | ForeignUpdate | AdminRefresh
+            );
             meddles || more || matches!(kind, StopLeader | KillLeader)
         };
         let mut kinds: Vec<Fault> = Fault::of(api).filter(|kind| is_unkind(kind) && rng.permille(600)).collect();

@@ -3,7 +3,7 @@
 
 use etcd_leader::machine::{Change, WatchNews};
 
-use crate::net::Route;
+use crate::links::Route;
 use crate::rng::{MS, US};
 use crate::watchers::{NewWatch, Watcher};
 use crate::world::{Ev, World};

@@ -6,7 +6,9 @@ use etcd_leader::machine::{CandidateId, Entropy, Input, LinkId, Report, Request,
 use etcd_leader::time::Time;
 
 use crate::books::Books;
-use crate::net::Link;
+use crate::links::Link;
+use crate::pauses::Pause;
+use crate::referee::urgency;
 use crate::rng::{MS, Ns, Rng, SECOND};
 use crate::trace::note;
 use crate::user::User;
@@ -22,6 +24,8 @@ pub(crate) trait Actor {
     fn poll_report(&mut self) -> Option<(CandidateId, Report)>;
     fn accepts(&self, key: &str) -> bool;
     fn is_over(&self) -> bool;
+    /// Whether nobody may say that it leads since the wall clock jumped.
+    fn is_suspect(&self) -> bool;
 }
 
 impl Actor for Crew {
@@ -46,6 +50,9 @@ impl Actor for Crew {
     fn is_over(&self) -> bool {
         Crew::is_over(self)
     }
+    fn is_suspect(&self) -> bool {
+        Crew::is_suspect(self)
+    }
 }
 
 /// The real thing.
@@ -58,18 +65,22 @@ pub(crate) fn real(timings: Timings, seed: u64, epoch_ms: u64, now: Time) -> Box
 pub(crate) struct Clock {
     offset: Ns,
     ppm: i64,
+    /// For how long it has stood still.
+    pub(crate) stood: Ns,
 }
 
 impl Clock {
     pub(crate) fn local(&self, at: Ns) -> Time {
-        Time::from_nanos((self.offset + at).wrapping_add_signed((at / MS) as i64 * self.ppm))
+        let ran = at - self.stood;
+        Time::from_nanos((self.offset + ran).wrapping_add_signed((ran / MS) as i64 * self.ppm))
     }
 
     /// The first true moment at which this clock shows `time` or more.
     pub(crate) fn truly(&self, time: Time) -> Ns {
         let nanos = time.as_nanos().saturating_sub(self.offset);
         let mut at =
-            nanos.saturating_add_signed(-((nanos / MS) as i64).saturating_mul(self.ppm)).saturating_sub(10_000);
+            nanos.saturating_add_signed(-((nanos / MS) as i64).saturating_mul(self.ppm)).saturating_sub(10_000)
+                + self.stood;
         while self.local(at) < time {
             at += (time.as_nanos() - self.local(at).as_nanos()).max(1);
         }
@@ -87,9 +98,9 @@ pub(crate) struct Cand {
     pub(crate) stopped: bool,
     /// With which it led last.
     pub(crate) last_token: Option<u64>,
-    /// When it last saw the whole election, by a look or a join, and when it last stopped leading.
     /// It had a place.
     pub(crate) has_joined: bool,
+    /// When it last saw the whole election, by a look or a join, and when it last stopped leading.
     pub(crate) looked_at: Ns,
     pub(crate) lost_at: Ns,
 }
@@ -100,6 +111,7 @@ pub(crate) struct Proc {
     pub(crate) crew: Option<Box<dyn Actor>>,
     pub(crate) clock: Clock,
     pub(crate) frozen: bool,
+    pub(crate) pause: Pause,
     pub(crate) backlog: Vec<(Option<LinkId>, Input)>,
     pub(crate) links: Vec<Link>,
     pub(crate) cands: Vec<Cand>,
@@ -121,12 +133,14 @@ impl Proc {
         let clock = Clock {
             offset: rng.below(3600) * SECOND,
             ppm: if rng.permille(300) { 0 } else { rng.below(2001) as i64 - 1000 },
+            stood: 0,
         };
         Proc {
             inc: 0,
             crew: None,
             clock,
             frozen: false,
+            pause: Pause::default(),
             backlog: Vec::new(),
             links: Vec::new(),
             cands: Vec::new(),
@@ -185,6 +199,9 @@ impl World {
             note!(self, "p{proc} <- {}", input_words(&input));
         }
         let now = self.local(proc);
+        if input == Input::Jumped {
+            self.sees_jump(proc);
+        }
         self.before(proc, &input);
         let Some(crew) = &mut self.procs[proc].crew else { return };
         let copy = if matches!(input, Input::Watch { .. }) { input.clone() } else { Input::Tick };
@@ -227,9 +244,13 @@ impl World {
             self.requested(proc, &request);
             self.send(proc, request);
         }
+        let is_sure_again = self.trusts_its_clock(proc);
         let mut expired = Vec::new();
         for (id, report) in reports {
             expired.extend(self.reported(proc, id, report, cause));
+        }
+        if is_sure_again {
+            self.claims_again(proc);
         }
         // As the driver does.
         for input in expired {
@@ -237,6 +258,10 @@ impl World {
         }
         if self.is_v2() {
             self.judge_clocks(proc);
+        }
+        let attempt = self.timings.attempt;
+        if let Err(what) = urgency::a_leader_looks_for_a_link(&self.procs[proc], attempt, self.local(proc)) {
+            self.referee.accuse(7, format!("p{proc} {what}"));
         }
         if self.procs[proc].crew.as_ref().is_some_and(|crew| crew.is_over()) {
             note!(self, "p{proc} is over");
@@ -259,6 +284,7 @@ impl World {
         this.links.clear();
         this.backlog.clear();
         this.frozen = false;
+        this.pause = Pause::default();
         let inc = this.inc;
         for watchers in &mut self.watchers {
             watchers.retain(|watcher| watcher.proc != proc || watcher.inc != inc);

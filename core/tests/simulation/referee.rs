@@ -3,13 +3,20 @@
 //! A claim is a report that says Leading, from the moment it is made until its `until` on the claimant's own clock, or
 //! until it is taken back, its user asks to stop, or its process dies. A frozen process claims on until its `until`.
 
+pub(crate) mod at_rest;
+mod holds;
+mod leftovers;
+pub(crate) mod urgency;
+
 use std::collections::BTreeSet;
 
 use etcd_leader::config::Timings;
-use etcd_leader::machine::{Change, Op, members_of};
+use etcd_leader::machine::{Change, members_of};
 use etcd_leader::member::{LeaseId, Member, Revision};
 
 use crate::frugal::Frugal;
+use crate::referee::holds::Hold;
+use crate::referee::leftovers::Over;
 use crate::rng::{MS, Ns};
 use crate::store::Store;
 use crate::store_v2::Wall;
@@ -53,33 +60,10 @@ pub(crate) struct Claim {
     pub(crate) unaware: bool,
     /// v2: how much before the end of its entry it ends.
     pub(crate) reserve: Ns,
-}
-
-/// A stop whose user believes to lead: the key stays until its work has ended (law 6).
-struct Hold {
-    proc: usize,
-    inc: u32,
-    cand: usize,
-    election: usize,
-    token: Revision,
-    deadline: Ns,
-    taken: bool,
-    released: bool,
-}
-
-impl Hold {
-    /// The stop's time is not over, even on a clock that is a little fast.
-    fn may_wait(&self, now: Ns) -> bool {
-        now + (self.deadline / 500).min(20 * MS) < self.deadline
-    }
-}
-
-/// A crew that said it was over, in which history, and the leases it could not revoke.
-struct Over {
-    proc: usize,
-    inc: u32,
-    history: u32,
-    left: Vec<LeaseId>,
+    /// Its process was paused: it claims nothing before it trusts its clock, and then the same term goes on.
+    pub(crate) is_mute: bool,
+    /// An accident brought its entry back, after it had ended while nobody of its process could notice.
+    pub(crate) is_back: bool,
 }
 
 /// In calm weather a loss must be noticed soon.
@@ -164,22 +148,25 @@ impl Referee {
             if old.token == claim.token {
                 claim.broken = old.broken;
                 grows = claim.until > old.until;
-                begins = now >= old.until;
+                begins = now >= old.until && !old.is_mute;
             }
         }
         if now >= claim.until {
             return;
         }
         if truth {
+            // A restored backup may bring one back that is ahead, and that ends before anybody looks.
+            claim.broken.take_if(|(_, cause)| *cause == Cause::Tampering);
             let (known, highest) = self.fences[claim.election];
-            if known == history && claim.token < highest {
+            let is_older = known == history && claim.token < highest;
+            if is_older && !claim.is_back {
                 self.accuse(4, format!("{who}, but {highest} came before"));
             }
             // A term that has ended does not begin again.
             if known == history && claim.token == highest && begins {
                 self.accuse(4, format!("{who}, which a term before it had"));
             }
-            self.fences[claim.election] = (history, claim.token);
+            self.fences[claim.election] = (history, if is_older { highest } else { claim.token });
         } else {
             if claim.broken.is_none() {
                 let same = |deed: &&(usize, Revision, Ns, Cause)| (deed.0, deed.1) == (claim.election, claim.token);
@@ -218,6 +205,14 @@ impl Referee {
 
     pub(crate) fn renounced(&mut self, proc: usize, inc: u32, cand: usize) {
         self.claims.retain(|claim| (claim.proc, claim.inc, claim.cand) != (proc, inc, cand));
+    }
+
+    /// A process was paused.
+    pub(crate) fn paused(&mut self, proc: usize) {
+        for claim in self.claims.iter_mut().filter(|claim| claim.proc == proc) {
+            (claim.until, claim.is_mute) = (0, true);
+        }
+        self.holds.retain(|hold| hold.proc != proc);
     }
 
     /// The process died, or let go of its crew.
@@ -293,6 +288,22 @@ impl Referee {
         self.frugal.committed(store, from, cause, now);
     }
 
+    /// An older store has taken the place of this one, and no revision tells. As if an admin had deleted what is missing.
+    pub(crate) fn restored(&mut self, before: &Store, store: &Store, now: Ns) {
+        // It may be gone, or stand behind one that is back.
+        for entry in before.entries.values() {
+            let election = self.prefixes.iter().position(|prefix| entry.key.starts_with(prefix)).unwrap_or(0);
+            self.undone.push((election, entry.revision, now, Cause::Tampering));
+        }
+        let prefixes = &self.prefixes;
+        let is_live = |claim: &&mut Claim| now < claim.until;
+        for claim in self.claims.iter_mut().filter(is_live) {
+            if !store.leads(&prefixes[claim.election], claim.token, (claim.proc, claim.inc)) {
+                claim.broken.get_or_insert((now, Cause::Tampering));
+            }
+        }
+    }
+
     pub(crate) fn take_rechecks(&mut self) -> Vec<(Ns, Recheck)> {
         std::mem::take(&mut self.rechecks)
     }
@@ -313,129 +324,7 @@ impl Referee {
         }
     }
 
-    /// A user asks to stop. Who does not believe to lead claims nothing from this very call on; the others claim to lead until
-    /// their work has ended.
-    pub(crate) fn stopping(&mut self, proc: usize, inc: u32, cand: usize, led: bool, now: Ns, timeout: Ns) {
-        let same = |claim: &Claim| (claim.proc, claim.inc, claim.cand) == (proc, inc, cand);
-        if let Some(at) = self.claims.iter().position(same) {
-            if !led {
-                self.claims.swap_remove(at);
-                return;
-            }
-            let claim = &self.claims[at];
-            if now < claim.until && claim.broken.is_none() {
-                let (election, token) = (claim.election, claim.token);
-                let deadline = now + timeout;
-                self.holds.push(Hold { proc, inc, cand, election, token, deadline, taken: false, released: false });
-            }
-        }
-    }
-
-    /// A store that went back takes the place with it.
-    pub(crate) fn lost_history(&mut self, proc: usize) {
-        self.holds.retain(|hold| hold.proc != proc);
-    }
-
-    fn hold(&mut self, proc: usize, inc: u32, cand: usize) -> Option<&mut Hold> {
-        self.holds.iter_mut().find(|hold| (hold.proc, hold.inc, hold.cand) == (proc, inc, cand))
-    }
-
-    pub(crate) fn taken(&mut self, proc: usize, inc: u32, cand: usize, now: Ns) {
-        if let Some(hold) = self.hold(proc, inc, cand)
-            && hold.may_wait(now)
-        {
-            hold.taken = true;
-        }
-    }
-
     fn election_of(&self, key: &[u8]) -> usize {
         self.prefixes.iter().position(|prefix| key.starts_with(prefix)).unwrap_or(0)
-    }
-
-    /// A leave is carried out twice.
-    pub(crate) fn repeated(&mut self, key: &[u8], revision: Revision) {
-        self.left_twice.push((self.election_of(key), revision));
-    }
-
-    /// Whether somebody has ended the entry that led with this token, or taken the store back, or etcd says so.
-    pub(crate) fn is_undone(&self, election: usize, token: Revision) -> bool {
-        self.last_reset.is_some()
-            || self.undone.iter().any(|deed| (deed.0, deed.1) == (election, token))
-            || self.left_twice.contains(&(election, token))
-    }
-
-    /// The work of a user has ended, and with it the claim. Whether there was one of this term at this moment.
-    pub(crate) fn released(&mut self, proc: usize, inc: u32, cand: usize, term: Option<Revision>, now: Ns) -> bool {
-        if let Some(hold) = self.hold(proc, inc, cand) {
-            hold.released = true;
-        }
-        let same = |claim: &&Claim| (claim.proc, claim.inc, claim.cand) == (proc, inc, cand);
-        let held = self.claims.iter().find(same).is_some_and(|claim| now < claim.until && Some(claim.token) == term);
-        self.renounced(proc, inc, cand);
-        held
-    }
-
-    /// A crew sends a leave or a revoke: not while a user still works (law 6).
-    pub(crate) fn leaving(&mut self, proc: usize, op: &Op, is_certain: bool, store: &Store, now: Ns) {
-        let (Op::Leave { .. } | Op::Withdraw { .. } | Op::Revoke { .. }) = op else { return };
-        let mut accused = None;
-        let mood = self.mood;
-        let prefixes = &self.prefixes;
-        self.holds.retain(|hold| {
-            if hold.proc != proc {
-                return true;
-            }
-            let is_it = |member: &&Member| {
-                // After a wipe another entry may have the same revision.
-                let is_hit = match op {
-                    Op::Leave { key, .. } | Op::Withdraw { key, .. } => member.key == *key,
-                    Op::Revoke { lease } => member.lease == *lease,
-                    _ => false,
-                };
-                member.revision == hold.token && is_hit
-            };
-            let entry = store.under(&prefixes[hold.election]).find(is_it);
-            let hits = match op {
-                Op::Leave { key, revision } | Op::Withdraw { key, revision, .. } => {
-                    *revision == hold.token && key.starts_with(&prefixes[hold.election])
-                }
-                Op::Revoke { lease } => entry.is_some_and(|entry| entry.lease == *lease),
-                _ => false,
-            };
-            let may_wait = !hold.released && (hold.taken || hold.may_wait(now));
-            // A lease that has run out, though its entry is still there, cannot be held.
-            let lives = |entry: &&Member| match store.lives.get(&entry.key) {
-                Some(life) if life.is_tampered || life.is_doubled => false,
-                Some(life) => life.ends.is_some_and(|ends| now.cast_signed() < ends),
-                None => store.leases.get(&entry.lease).is_some_and(|lease| now < lease.expires),
-            };
-            if hits && may_wait && is_certain && entry.filter(lives).is_some() {
-                accused
-                    .get_or_insert(format!("p{proc} gives up token {} before its user's work has ended", hold.token));
-            }
-            if hits && entry.is_none() && mood == Mood::Quiet {
-                accused.get_or_insert(format!("p{proc} let token {} run out while its user still worked", hold.token));
-            }
-            !hits
-        });
-        if let Some(what) = accused {
-            self.accuse(6, what);
-        }
-    }
-
-    /// A crew is over; `left` are leases of its own under which a key may still be, for good reasons.
-    pub(crate) fn crew_over(&mut self, proc: usize, inc: u32, left: Vec<LeaseId>, history: u32) {
-        self.over.push(Over { proc, inc, history, left });
-    }
-
-    /// A join of this crew has created a key.
-    pub(crate) fn joined(&mut self, proc: usize, inc: u32, own: &[u8], lease: LeaseId, history: u32) {
-        let same = |over: &&Over| (over.proc, over.inc, over.history) == (proc, inc, history);
-        if let Some(over) = self.over.iter().find(same)
-            && history == 0
-            && !over.left.contains(&lease)
-        {
-            self.accuse(8, format!("{} appears although p{proc} was over", text(own)));
-        }
     }
 }

@@ -63,7 +63,7 @@ stats! {
     foreign_replies 10_000 20_000, fatal 3_000 2_000,
     // The unkindness of single requests and watches.
     late_requests 10_000 15_000, errors_applied 10_000 16_000, short_grants 2_000 0, lost_deletes 500 0,
-    replies_overtaken 10_000 50_000, watch_cancels 200 35_000, jumps 2_000 3_500,
+    replies_overtaken 10_000 50_000, watch_cancels 200 35_000, jumps 2_000 3_500, pauses 1_800 1_000, hung_links 6_000 0, restores_ahead 2_500 0,
     // v2.
     ghosts 0 1_800, repeated 0 7_000, visible_refreshes 0 80_000, refused_refreshes 0 19_000, refreshed_others 0 150,
     found_refreshes 0 5_000, early_ends 0 1_200, put_over 0 1_000, left_others 0 15, cleared 0 33_000, caught_up 0 6_500, empty_polls 0 180_000,

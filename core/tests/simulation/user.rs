@@ -29,6 +29,8 @@ pub(crate) struct User {
     has_ended: bool,
     /// Somebody has ended the entry of that term, or taken the whole store back.
     is_undone: bool,
+    /// It cannot trust its clock.
+    is_suspect: bool,
 }
 
 impl User {
@@ -45,6 +47,7 @@ impl User {
             held: None,
             has_ended: false,
             is_undone: false,
+            is_suspect: false,
         }
     }
 
@@ -53,6 +56,12 @@ impl User {
         self.is = report.clone();
         self.mailbox.set(report, now);
         self.mailbox.revived()
+    }
+
+    /// Whether the wall clock has jumped and no renewal was confirmed since.
+    pub(crate) fn suspect(&mut self, is_suspect: bool) {
+        self.is_suspect = is_suspect;
+        self.mailbox.suspect(is_suspect);
     }
 
     /// Asks for all events; what they must not say is an error.
@@ -68,7 +77,7 @@ impl User {
             match if self.in_turn { self.mailbox.take_in_turn(now) } else { self.mailbox.take(now) } {
                 Next::Nothing | Next::Ended => {
                     let leads = self.leads(now);
-                    return if leads.is_some() && self.told != leads && !self.has_ended {
+                    return if leads.is_some() && self.told != leads && !self.has_ended && !self.is_suspect {
                         Err(format!("leads with {leads:?}, but the user was told {:?} and nothing more", self.told))
                     } else if leads.is_none() && self.told.is_some() {
                         Err("does not lead, and the user is not told".into())

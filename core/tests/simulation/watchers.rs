@@ -4,7 +4,7 @@ use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{Change, Failure, Input, LinkId, WatchId, WatchNews, Watched};
 use etcd_leader::member::Revision;
 
-use crate::net::{Link, Route};
+use crate::links::{Link, Route};
 use crate::referee::Cause;
 use crate::rng::{MS, Ns, US};
 use crate::trace::note;
@@ -169,6 +169,20 @@ impl World {
             changes = rest;
         }
         self.watchers[cluster].push(watcher);
+    }
+
+    /// The users and roles of etcd have changed, and a process's token with them: its watches end one by one, on a stream that
+    /// stands.
+    pub(crate) fn cancel_watches(&mut self) -> bool {
+        let Some(proc) = self.victim(false) else { return false };
+        let (mut ended, others): (Vec<Watcher>, Vec<Watcher>) =
+            std::mem::take(&mut self.watchers[0]).into_iter().partition(|watcher| watcher.proc == proc);
+        self.watchers[0] = others;
+        for watcher in &mut ended {
+            self.stats.watch_cancels += 1;
+            self.tell(watcher, WatchNews::Canceled { reason: "rpc error: auth: revision in header is old".into() });
+        }
+        !ended.is_empty()
     }
 
     /// Sends news of a watch, in the order of this watch.

@@ -4,19 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use etcd_leader::config::{Api, Config, OnStoreReset, Timings};
-use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{Failure, Input, LinkId, RequestId, Trouble};
+use etcd_leader::machine::{Failure, Input, LinkId, RequestId};
 use etcd_leader::member::Revision;
 
 use crate::chores::Chore;
 use crate::cluster::Cluster;
-use crate::net::{Call, Route};
+use crate::links::{Call, Route};
 use crate::plan::{Heal, Plan};
 use crate::process::{Actor, Proc};
 use crate::referee::Referee;
 use crate::rng::{MS, Ns, Rng, SECOND};
 use crate::stats::Stats;
-use crate::trace::{Trace, note, text};
+use crate::trace::{Trace, note};
 use crate::watchers::{NewWatch, Watcher};
 
 /// What will happen.
@@ -110,7 +109,9 @@ pub(crate) struct World {
     pub(crate) rounds: u64,
     pub(crate) next_watcher: u64,
     /// What a restore would bring back.
-    pub(crate) snapshot: Option<crate::store::Store>,
+    pub(crate) snapshot: Option<(u32, crate::store::Store)>,
+    /// Leases that had ended, and that an accident brought back.
+    pub(crate) leases_back: std::collections::BTreeSet<i64>,
     pub(crate) digest: u64,
     pub(crate) over: bool,
     /// Every process has a member of another cluster among its endpoints, from the start.
@@ -181,6 +182,7 @@ impl World {
             rounds: 0,
             next_watcher: 0,
             snapshot: None,
+            leases_back: std::collections::BTreeSet::new(),
             digest: seed,
             over: false,
             strangers: false,
@@ -195,6 +197,9 @@ impl World {
         let is_narrow = seed.is_multiple_of(3) && mood != Mood::Storm;
         world.clusters[0].join_reads = [1, 2, 8][seed as usize % 3];
         world.clusters[0].max_reads = if is_narrow { 1 } else { usize::MAX };
+        if seed.is_multiple_of(5) && mood == Mood::Storm {
+            world.clusters[0].min_ttl_s = 3 * i64::from(ttl_s);
+        }
         world.clusters[0].guards_leases = !seed.is_multiple_of(4);
         world.stats.seeds = 1;
         note!(world, "seed {seed}: {mood:?}, {count} processes, {members} members, ttl {ttl_s} s, {:?}", world.plan);
@@ -224,7 +229,7 @@ impl World {
 
     /// The time to live that the server gives.
     pub(crate) fn lease_time(&self) -> Ns {
-        self.ttl().max(crate::cluster::MIN_TTL_S as u64 * SECOND)
+        self.ttl().max(self.clusters[0].min_ttl_s as u64 * SECOND)
     }
 
     pub(crate) fn at(&mut self, time: Ns, ev: Ev) {
@@ -295,114 +300,5 @@ impl World {
             Ev::Finale => self.finale(),
             Ev::End => self.end(),
         }
-    }
-
-    /// All that peace needs: leases of the dead run out, a store that went back is sat out (ttl + margin), waits
-    /// between retries are over (a quarter of the ttl), deadlines of lost requests pass, a lost delete is made up for
-    /// by the look after a ttl; each a ttl or less, some of them one after the other.
-    pub(crate) fn bound(&self) -> Ns {
-        4 * self.lease_time() + 2 * self.ttl() + 3 * SECOND + 2 * self.plan.v2.spread
-    }
-
-    fn settled(&mut self) {
-        if self.is_v2() {
-            self.tidy_v2();
-        }
-        let quiet_for = self.now - self.last_trouble;
-        if quiet_for < self.bound() {
-            self.after(self.bound() - quiet_for, Ev::Settled);
-            return;
-        }
-        note!(self, "it has been quiet for {} ms: somebody must lead", quiet_for / MS);
-        for election in 0..self.elections {
-            self.must_be_led(election);
-        }
-        self.after(3 * self.ttl(), Ev::Finale);
-    }
-
-    fn must_be_led(&mut self, election: usize) {
-        let candidates: Vec<(usize, usize)> = self.campaigners(election);
-        if candidates.is_empty() {
-            return;
-        }
-        let now = self.now;
-        let leaders = self.referee.leaders(election, now);
-        if leaders.is_empty() {
-            let who: Vec<String> =
-                candidates.iter().map(|(p, c)| format!("p{p}: {:?}", self.procs[*p].cands[*c].report)).collect();
-            self.referee
-                .accuse(7, format!("nobody leads {} though all is well: {}", ELECTIONS[election], who.join("; ")));
-            return;
-        }
-        if leaders.len() > 1 {
-            self.referee.accuse(2, format!("{leaders:?} lead {} though all is well", ELECTIONS[election]));
-        }
-        let token = leaders[0].1;
-        for (p, c) in candidates {
-            let report = &self.procs[p].cands[c].report;
-            let knows = match &report.standing {
-                etcd_leader::member::Standing::Leading { token: ours, .. } => *ours == token,
-                etcd_leader::member::Standing::Following(Some(leader)) => leader.token == token,
-                _ => false,
-            };
-            if !knows {
-                let text = format!("p{p} does not know that {token} leads {}: {report:?}", ELECTIONS[election]);
-                self.referee.accuse(7, text);
-            } else if report.trouble.as_ref().is_some_and(|trouble| !self.may_trouble(p, trouble)) {
-                self.referee.accuse(7, format!("p{p} is still troubled though all is well: {report:?}"));
-            }
-        }
-    }
-
-    /// What may trouble a process still though all is well: a stranger among its endpoints; or that it saw the clock of
-    /// a member, which it had no need to ask since, far ahead.
-    fn may_trouble(&self, proc: usize, trouble: &Trouble) -> bool {
-        let clocks_differed = self.plan.v2.spread > self.ttl() / 5;
-        self.routes[proc].contains(&Route::Foreign) || (trouble.error.kind() == ErrorKind::ClockSkew && clocks_differed)
-    }
-
-    /// Still led by the same; then all stop.
-    fn finale(&mut self) {
-        for election in 0..self.elections {
-            self.must_be_led(election);
-        }
-        self.ending = true;
-        self.referee.frugal.rest();
-        note!(self, "finale: all stop");
-        for proc in 0..self.procs.len() {
-            let inc = self.procs[proc].inc;
-            for cand in 0..self.procs[proc].cands.len() {
-                let wait = self.rng.below(20 * MS);
-                self.after(wait, Ev::Chore { proc, inc, chore: Chore::Stop { cand } });
-            }
-        }
-        let stop_timeout = self.ttl();
-        self.after(stop_timeout + self.ttl() + 2 * SECOND, Ev::End);
-    }
-
-    fn end(&mut self) {
-        for (at, proc) in self.procs.iter().enumerate() {
-            if proc.crew.is_some() {
-                let text = format!(
-                    "p{at} has stopped but is not over: {:?}",
-                    proc.cands.iter().map(|c| &c.report).collect::<Vec<_>>()
-                );
-                self.referee.accuse(8, text);
-            }
-        }
-        let left: Vec<String> = self.clusters[0]
-            .store
-            .entries
-            .values()
-            .map(|m| format!("{}@{} lease {:x}", text(&m.key), m.revision, m.lease))
-            .collect();
-        if !left.is_empty() {
-            self.referee.accuse(8, format!("all have stopped, but there remain {left:?}"));
-        }
-        (0..self.procs.len()).for_each(|proc| self.drop_crew(proc));
-        if let Err(what) = self.referee.frugal.total() {
-            self.referee.accuse(11, what);
-        }
-        self.over = true;
     }
 }

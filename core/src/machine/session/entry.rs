@@ -152,8 +152,10 @@ impl EntryKeeper {
 
     fn not_applied(&mut self, found: Option<Written>, now: Time) -> (KeeperNews, Vec<Check>) {
         let Some(held) = &mut self.held else { return (KeeperNews::Nothing, Vec::new()) };
+        // A clock that stood still does not tell.
+        let is_certain = now < held.until && self.suspect_until.is_none();
         match found {
-            Some(found) if held.is_entry(&found) && held.in_doubt && now < held.until => {
+            Some(found) if held.is_entry(&found) && held.in_doubt && is_certain => {
                 // The lost one was applied. Only one that names it proves how long the entry lives.
                 held.written = found.at;
                 held.refresh_at = now;

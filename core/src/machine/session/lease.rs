@@ -84,6 +84,8 @@ pub(super) struct LeaseKeeper {
     is_denied: bool,
     /// The lease that the one that is held has replaced, and until when leading under it is certain.
     former: Option<Former>,
+    /// The wall clock has jumped since its last renewal was confirmed: nobody knows how old it is.
+    is_former_suspect: bool,
     /// The leases that were replaced: entries that were moved keep their names.
     replaced: Vec<LeaseId>,
     retired: Retired,
@@ -109,6 +111,7 @@ impl LeaseKeeper {
             must_prove: true,
             is_denied: false,
             former: None,
+            is_former_suspect: false,
             replaced: Vec::new(),
             retired: Retired::new(timings.attempt),
         }
@@ -139,7 +142,10 @@ impl Keeper for LeaseKeeper {
 
     /// A renewal that was not confirmed is enough for those who wait.
     fn is_suspect(&self) -> bool {
-        self.suspect_until.is_some() || self.held.as_ref().is_some_and(|held| held.renewed_until > held.until)
+        let is_former_suspect = self.is_former_suspect && self.former.is_some();
+        self.suspect_until.is_some()
+            || is_former_suspect
+            || self.held.as_ref().is_some_and(|held| held.renewed_until > held.until)
     }
 
     fn is_over(&self) -> bool {
@@ -191,6 +197,11 @@ impl Keeper for LeaseKeeper {
         // A lease that was asked for before the jump may be older than it seems: it is left to run out.
         if matches!(self.step, Step::Granting { .. }) {
             self.step = Step::Idle;
+        }
+        // No renewal will say how old that is.
+        if let Some(former) = &mut self.former {
+            former.until = former.until.min(now + self.attempt);
+            self.is_former_suspect = true;
         }
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);

@@ -33,11 +33,11 @@ impl World {
                     self.referee.frugal.checked(proc, self.now);
                 }
             }
-            // A grant that was under way is void from now on: what it grants is never used, and runs out.
+            // What was under way is void from now on: what it grants is never used, and runs out.
             Input::Jumped => {
-                let calls = &mut self.procs[proc].books.calls;
-                let grants = calls.iter_mut().filter(|call| matches!(call.verb, Verb::Grant(_)));
-                grants.for_each(|call| call.verb = Verb::Other);
+                let books = &mut self.procs[proc].books;
+                books.calls.iter_mut().for_each(|call| call.is_void = true);
+                books.renewed = None;
             }
             Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {
                 let books = &mut self.procs[proc].books;
@@ -119,11 +119,11 @@ impl World {
         let asked = asked.map(|at| books.refreshes.swap_remove(at)).map(|(_, key, shows)| (key, shows));
         if self.is_v2() {
             let on = self.procs[proc].link(call.link).map(|link| (link.endpoint, link.id));
-            self.hears_v2(proc, on, call.at, &asked, reply);
+            self.hears_v2(proc, on, (call.at, call.is_void), &asked, reply);
         }
         let books = &mut self.procs[proc].books;
         match (call.verb, &reply.answer) {
-            (Verb::Grant(id), Answer::Granted { ttl_s }) => {
+            (Verb::Grant(id), Answer::Granted { ttl_s }) if !call.is_void => {
                 if let Some(lease) = books.lease(id) {
                     lease.granted = Duration::from_secs(*ttl_s as u64);
                     lease.ttl = lease.ttl.min(lease.granted);
@@ -131,7 +131,7 @@ impl World {
                     lease.cluster = stamp.cluster;
                 }
             }
-            (Verb::Renew(id), Answer::Renewed { ttl_s }) if *ttl_s > 0 => {
+            (Verb::Renew(id), Answer::Renewed { ttl_s }) if *ttl_s > 0 && !call.is_void => {
                 let ttl = Duration::from_secs(*ttl_s as u64);
                 let (link, sent, term, order) = (call.link, call.at, stamp.term, books.order);
                 books.renewed = Some(Renewed { lease: id, link, sent, ttl, term, order });

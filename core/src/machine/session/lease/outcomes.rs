@@ -21,6 +21,7 @@ impl LeaseKeeper {
             let kept_until = old.until.max(old.renewed_until).max(now);
             self.retired.add(old.id, old.granted, kept_until + old.granted, now);
             self.former = Some(Former { lease: old.id, until, is_proven });
+            self.is_former_suspect = self.suspect_until.is_some();
             self.replaced.push(old.id);
         }
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
