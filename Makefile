@@ -1,5 +1,5 @@
 # The doors of this house. `make help` says what is behind each.
-.PHONY: help demo check test test-bare faults hosts mutants bench figures crowds servers etcd lib node wheel examples install uninstall dist clean
+.PHONY: help demo check test test-bare faults hosts mutants exhaustive bench figures crowds servers etcd lib node wheel examples install uninstall dist clean
 SHELL := /bin/bash
 # Packages that cargo builds in one run share their features, so nothing is built twice: .ci/test names the addon, too.
 PACKAGES = $(or $(EL_PACKAGES),-p etcd-leader-ffi)
@@ -67,6 +67,9 @@ hosts: lib node examples ## the library in each host: event loops, runtimes, ser
 
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
 	@core/tests/mutants.sh
+
+exhaustive: ## two candidates in every order of what may happen to them, as deep as ten minutes allow (MINUTES=60 FAULTS=1 ROOT=line)
+	@cargo exhaustive --quiet -- --ignored --nocapture
 
 # A quick one only shows that it works: it takes what other tests have built, and leaves the report as it is.
 BENCH = $(if $(QUICK),,--release)

@@ -151,7 +151,7 @@ impl ErrorKind {
 }
 
 /// An error: its kind for programs, and a message for people that names what is concerned.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Error {
     kind: ErrorKind,
     detail: String,

@@ -155,7 +155,7 @@ pub enum Input {
 }
 
 /// What there is to know of one election: a level, the newest replaces the ones before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
     /// Where we stand.
     pub standing: Standing,
@@ -174,7 +174,7 @@ pub struct Report {
 }
 
 /// Something that is wrong just now and retried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Trouble {
     /// What is wrong.
     pub error: Error,
@@ -183,7 +183,7 @@ pub struct Trouble {
 }
 
 /// The facts of a session that its candidates read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// The link that serves us, if one does.
     pub link: Option<LinkId>,
@@ -205,7 +205,7 @@ pub struct Facts {
 }
 
 /// A lease that another one has replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Former {
     /// Which.
     pub lease: LeaseId,
@@ -216,7 +216,7 @@ pub struct Former {
 }
 
 /// What a session found of a candidate's place; carried by the crew.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Finding {
     /// What a read found under its key.
     Entry(Option<Member>),
@@ -229,7 +229,7 @@ pub enum Finding {
 }
 
 /// What a candidate asks of its session; carried by the crew.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Plea {
     /// A request failed or missed its deadline, and the link is to blame.
     LinkFailed(LinkId, Failure),
@@ -244,7 +244,7 @@ pub enum Plea {
 }
 
 /// What a session must know of a candidate's place to keep it, and to check it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The entry that is ours.
     pub membership: Membership,

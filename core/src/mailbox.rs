@@ -14,7 +14,7 @@ use crate::member::{Leader, Revision, Standing};
 use crate::time::Time;
 
 /// What happened, as the user is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
     /// We lead. The token is higher than that of every leader before us in this history of the store: guard writes
@@ -37,7 +37,7 @@ pub enum Event {
 }
 
 /// How an election has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Ended {
     /// `None`: the last term ended by your stop, and the entry was held until your work had ended, so that nobody else led
     /// before. [`ErrorKind::Stopped`]: it was stopped before it ever led. [`ErrorKind::Overrun`]: your
@@ -50,7 +50,7 @@ pub struct Ended {
 }
 
 /// What there is to tell next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Next {
     /// This.
     Event(Event),
@@ -61,7 +61,7 @@ pub enum Next {
 }
 
 /// One election's mailbox.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Mailbox {
     name: String,
     is: Report,

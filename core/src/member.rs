@@ -12,7 +12,7 @@ pub type LeaseId = i64;
 pub const OWN_TTL: LeaseId = 1;
 
 /// One entry of an election, as etcd holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// The whole key.
     pub key: Vec<u8>,
@@ -37,7 +37,7 @@ impl Member {
 }
 
 /// Our place in an election: the entry that is ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Membership {
     /// The whole key.
     pub key: Vec<u8>,
@@ -46,7 +46,7 @@ pub struct Membership {
 }
 
 /// What is known of an election: the leader, and the entry just before ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     /// The revision of the store at which the entries were last seen.
     pub at: Revision,
@@ -83,7 +83,7 @@ impl View {
 }
 
 /// Who leads, as told to those who do not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leader {
     /// The leader's name.
     pub name: String,
@@ -92,7 +92,7 @@ pub struct Leader {
 }
 
 /// Where we stand.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Hash)]
 pub enum Standing {
     /// We have no place, and do not know who leads.
     #[default]

@@ -39,7 +39,7 @@ pub(in crate::machine) use rules::{Remainder, Rules};
 use traces::Traces;
 
 /// What we are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// We are to lead.
     Campaigning,
@@ -51,7 +51,7 @@ enum Stage {
     Ended,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Verb {
     Join,
     Look,
@@ -73,7 +73,7 @@ impl Verb {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Pending {
     id: RequestId,
     verb: Verb,
@@ -81,7 +81,7 @@ struct Pending {
 }
 
 /// The one request at a time, and when the next may follow.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Asking {
     pending: Option<Pending>,
     retry_at: Time,
@@ -98,7 +98,7 @@ impl Asking {
 }
 
 /// One election of one process.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Candidate {
     prefix: Vec<u8>,
     name: Vec<u8>,

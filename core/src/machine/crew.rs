@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::time::Time;
 
 /// The machines of all elections that share one session.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Crew {
     timings: Timings,
     session: Session,

@@ -6,7 +6,7 @@ use crate::member::LeaseId;
 use crate::time::Time;
 
 /// A small generator with a given seed, so that a simulation replays to the bit. Not for secrets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Entropy {
     state: u64,
     /// The wall clock, in milliseconds since 1970, at the origin of our own clock.

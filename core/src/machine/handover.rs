@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::time::Time;
 
 /// Where a stop stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// Nobody has asked for the end.
     Campaigning,
@@ -32,7 +32,7 @@ enum State {
 }
 
 /// How the last term ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Term {
     /// The user was never told to lead.
     None,
@@ -45,7 +45,7 @@ enum Term {
 }
 
 /// An order to the candidate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Campaign no more. `holds`: the user leads as far as it knows, so keep the entry until [`Command::Release`].
     Stop {
@@ -67,7 +67,7 @@ impl Command {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Handover {
     state: State,
     term: Term,

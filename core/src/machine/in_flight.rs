@@ -16,7 +16,7 @@ use crate::time::Time;
 const WINDOW: usize = 128;
 
 /// Which machine a request or a watch belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     /// The session.
     Session,
@@ -25,7 +25,7 @@ pub(super) enum Owner {
 }
 
 /// The order in which requests go out when not all may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Priority {
     /// Openings, the lease and what confirms it: never held back.
     Session,
@@ -65,7 +65,7 @@ impl Priority {
 }
 
 /// An outstanding request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Booking {
     pub(super) owner: Owner,
     pub(super) link: LinkId,
@@ -80,7 +80,7 @@ pub(super) struct Booking {
 }
 
 /// Hands out ids and requests, keeps the table, and draws random numbers for all machines of a crew.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct InFlight {
     pub(super) entropy: Entropy,
     /// What time it is, for the table.

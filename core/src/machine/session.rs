@@ -53,7 +53,7 @@ pub(super) use keeper::Check;
 pub(super) use links::backoff_cap;
 
 /// The session of one crew.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Session {
     timings: Timings,
     links: Links,

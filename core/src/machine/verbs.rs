@@ -19,7 +19,7 @@ pub struct RequestId(pub u64);
 pub struct WatchId(pub u64);
 
 /// A wish of a machine, to be carried out by a backend on the link it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// What the reply will name.
     pub id: RequestId,
@@ -30,7 +30,7 @@ pub struct Request {
 }
 
 /// The verbs. Those without an answer ([`Op::Close`], [`Op::Watch`], [`Op::Unwatch`]) get no reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Connect to this endpoint (an index into the configured ones), and read `key` linearizably. Answer: `Opened`.
     Open {
@@ -177,7 +177,7 @@ pub enum Op {
 
 /// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
 /// it odd, as the first put of an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// Nothing: the entry goes to another lease than the one that it is named after.
     Nothing,
@@ -188,7 +188,7 @@ pub enum Sign {
 }
 
 /// The steps of an opening, for people: one that is slow is named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Files with certificates are read.
     ReadingFiles,
@@ -216,7 +216,7 @@ impl Step {
 }
 
 /// What every etcd answer says of the store it comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub struct Stamp {
     /// The cluster that answered.
     pub cluster: u64,
@@ -229,7 +229,7 @@ pub struct Stamp {
 }
 
 /// A reply: where it comes from, and what it says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// What it says of the store.
     pub stamp: Stamp,
@@ -238,7 +238,7 @@ pub struct Reply {
 }
 
 /// The answers to the verbs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// Connected, and the stamp is that of a linearizable read.
     Opened,
@@ -309,7 +309,7 @@ pub enum Answer {
 }
 
 /// An entry, and the revision of its last write (v3: `mod_revision`, v2: `modifiedIndex`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Written {
     /// The entry.
     pub member: Member,
@@ -321,7 +321,7 @@ pub struct Written {
 pub const LINE: usize = 32;
 
 /// What one linearizable read at one revision saw of an election.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Hash)]
 pub struct Seen {
     /// Our own key.
     pub own: Option<Member>,
@@ -334,7 +334,7 @@ pub struct Seen {
 }
 
 /// Why a request has no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// What went wrong. Unless it is a definite refusal, the request may have been applied, or may yet be.
     pub kind: ErrorKind,

@@ -3,7 +3,7 @@
 use crate::member::{Member, Revision};
 
 /// What is watched: the keys from `from` up to, not including, `to`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watched {
     /// The first key of the range.
     pub from: Vec<u8>,
@@ -31,7 +31,7 @@ impl Watched {
 }
 
 /// What a watch tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WatchNews {
     /// The watch exists now; the store was at this revision.
     Created {
@@ -51,7 +51,7 @@ pub enum WatchNews {
 }
 
 /// One change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Change {
     /// The revision of the change.
     pub at: Revision,

@@ -9,6 +9,7 @@ use etcd_leader::mailbox::{Ended, Event, Mailbox, Next};
 use etcd_leader::member::{Revision, Standing};
 use etcd_leader::time::Time;
 
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct User {
     mailbox: Mailbox,
     /// What is so, for comparison.

@@ -7,7 +7,7 @@ use crate::member::{Leader, LeaseId, Revision, View};
 use crate::time::Time;
 
 /// Whether we have an entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) enum Position {
     /// We have none, and join.
     #[default]
@@ -19,7 +19,7 @@ pub(super) enum Position {
 }
 
 /// An entry that must be deleted.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Stale {
     pub(super) revision: Revision,
     /// The last write of it that we know of; 0 if none.
@@ -31,7 +31,7 @@ pub(super) struct Stale {
 }
 
 /// How we know that we are first (law 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Proof {
     /// A look showed it.
     Looked,
@@ -41,7 +41,7 @@ pub(super) enum Proof {
 }
 
 /// What our entry is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Claim {
     /// Others are ahead of it, as far as we know.
     Waits,
@@ -52,7 +52,7 @@ pub(super) enum Claim {
 }
 
 /// Our entry, and what we know from its place in the line.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Entry {
     /// The revision that created it: our rank and, while we lead, our token.
     pub(super) revision: Revision,

@@ -5,7 +5,7 @@ use crate::member::{Member, Revision};
 use crate::time::Time;
 
 /// Somebody says that it leads.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Word {
     pub(super) by: Member,
     pub(super) at: Revision,
@@ -14,7 +14,7 @@ pub(super) struct Word {
 }
 
 /// The state of how a candidate learns who leads, and of whether others have learned that it leads itself.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Hearing {
     pub(super) must_check: bool,
     pub(super) check_at: Time,

@@ -20,7 +20,7 @@ const CHECKING: Duration = Duration::from_millis(1);
 const FAR_CHECKS: u32 = 4;
 
 /// The rules of the API that a candidate uses, and the times it keeps.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(in crate::machine) struct Pace {
     pub(in crate::machine) rules: &'static dyn Rules,
     /// How long an entry lives without us; without news for this long a waiter looks again.

@@ -2,6 +2,7 @@
 //! `machine/v3`.
 
 use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
 
 use crate::machine::{Op, Watched};
 use crate::member::{LeaseId, Member, Revision};
@@ -44,6 +45,13 @@ pub(in crate::machine) trait Rules: Debug + Send + Sync {
 
     /// What shows the end of our entry, and of the one just before it. Both are known as of this revision.
     fn neighbours(&self, own: &[u8], before: &[u8], at: Revision, checks_passwords: bool) -> Vec<Watched>;
+}
+
+impl Hash for dyn Rules {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // There are no more than two of them.
+        self.entries_expire().hash(hasher);
+    }
 }
 
 /// What is left where our entry was.

@@ -6,7 +6,7 @@ use crate::member::{Membership, Revision};
 use crate::time::Time;
 
 /// What requests of ours have left, or may have.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Traces {
     /// No entry up to this revision is adopted: a leave was sent for it, or we were told that it is lost.
     pub(super) given_up: Revision,

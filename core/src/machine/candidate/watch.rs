@@ -4,7 +4,7 @@ use crate::machine::{WatchId, Watched};
 use crate::member::Revision;
 
 /// A watch of ours.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Watching {
     pub(super) id: WatchId,
     pub(super) range: Watched,

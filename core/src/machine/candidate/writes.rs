@@ -5,7 +5,7 @@ use crate::machine::{LinkId, RequestId};
 use crate::member::Revision;
 
 /// What we know of the writes of our entry.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Writes {
     /// The last that was ours.
     pub(super) last: Revision,

@@ -15,7 +15,7 @@ const SECOND: i64 = 1_000_000_000;
 const DRIFT_PPM: i64 = 1_000;
 
 /// Where a clock stands beside ours, in nanoseconds, when we last looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Offset {
     least: i64,
     most: i64,
@@ -31,7 +31,7 @@ impl Offset {
 }
 
 /// What is known of each endpoint's clock, and what our places may lack because of that.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Clocks {
     offsets: BTreeMap<usize, Offset>,
     /// What was seen longer ago than this counts no more.

@@ -11,7 +11,7 @@ use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, Wat
 use crate::member::Revision;
 use crate::time::Time;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Step {
     /// Read the key, not before this time.
     Read(Time),
@@ -27,7 +27,7 @@ enum Step {
     Watching(WatchId, Revision),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Doubt {
     key: Vec<u8>,
     step: Step,
@@ -39,7 +39,7 @@ struct Doubt {
 }
 
 /// The keys in doubt.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Doubts {
     attempt: Duration,
     doubts: Vec<Doubt>,

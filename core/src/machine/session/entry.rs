@@ -5,6 +5,7 @@
 //! answer was lost. It is taken for the latter only while our entry is certain to exist: names are given out again when
 //! a store was wiped, and what stands there later may be another member's.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::keeper::{Check, Keeper, KeeperNews};
@@ -16,7 +17,7 @@ use crate::member::{LeaseId, OWN_TTL, Revision};
 use crate::time::Time;
 
 /// The entry we keep.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Held {
     candidate: CandidateId,
     place: Place,
@@ -36,7 +37,7 @@ struct Held {
 }
 
 /// A refresh under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Refreshing {
     request: RequestId,
     sent_at: Time,
@@ -47,7 +48,7 @@ struct Refreshing {
 }
 
 /// Keeps the one entry of a session of v2.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct EntryKeeper {
     ttl_s: u32,
     ttl: Duration,
@@ -177,6 +178,14 @@ impl EntryKeeper {
 }
 
 impl Keeper for EntryKeeper {
+    fn copy(&self) -> Box<dyn Keeper> {
+        Box::new(self.clone())
+    }
+
+    fn feed(&self, mut hasher: &mut dyn Hasher) {
+        self.hash(&mut hasher);
+    }
+
     fn lease(&self) -> Option<LeaseId> {
         self.is_active.then_some(self.incarnation)
     }

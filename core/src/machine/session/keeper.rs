@@ -1,6 +1,7 @@
 //! What keeps our places in etcd: a lease that all share ([`super::lease`], v3), or each entry's own time to live
 //! ([`super::entry`], v2).
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::machine::in_flight::InFlight;
@@ -26,6 +27,12 @@ pub(super) enum KeeperNews {
 
 /// Keeps the places of one session alive, and knows until when they are certain (law 1).
 pub(super) trait Keeper: std::fmt::Debug {
+    /// A machine is a value: the same once more.
+    fn copy(&self) -> Box<dyn Keeper>;
+
+    /// A value that can be told from another.
+    fn feed(&self, hasher: &mut dyn Hasher);
+
     /// What the candidates' places hang on.
     fn lease(&self) -> Option<LeaseId>;
 
@@ -98,4 +105,16 @@ pub(super) trait Keeper: std::fmt::Debug {
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>);
+}
+
+impl Clone for Box<dyn Keeper> {
+    fn clone(&self) -> Box<dyn Keeper> {
+        self.copy()
+    }
+}
+
+impl Hash for Box<dyn Keeper> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.feed(hasher);
+    }
 }

@@ -15,7 +15,7 @@ pub(super) struct Next {
 }
 
 /// The keys that the candidates must be allowed to read, and the one that is asked for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Keys {
     prefixes: BTreeMap<CandidateId, Vec<u8>>,
     current: Vec<u8>,

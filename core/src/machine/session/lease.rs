@@ -3,6 +3,7 @@
 //! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it. If one election has lost
 //! that right, another lease is granted, and the others move their entries there: the denied one is left behind alone.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::keeper::{Check, Keeper, KeeperNews};
@@ -18,7 +19,7 @@ use crate::time::Time;
 
 mod outcomes;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Held {
     id: LeaseId,
     /// The least of what we asked for and what was granted: that long it is certain.
@@ -31,7 +32,7 @@ struct Held {
 }
 
 /// What is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 enum Step {
     Idle,
     Granting {
@@ -58,7 +59,7 @@ enum Step {
 }
 
 /// Keeps the lease that all places of a session hang on.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct LeaseKeeper {
     asked_ttl_s: u32,
     renew_every: Duration,
@@ -119,6 +120,14 @@ impl LeaseKeeper {
 }
 
 impl Keeper for LeaseKeeper {
+    fn copy(&self) -> Box<dyn Keeper> {
+        Box::new(self.clone())
+    }
+
+    fn feed(&self, mut hasher: &mut dyn Hasher) {
+        self.hash(&mut hasher);
+    }
+
     fn lease(&self) -> Option<LeaseId> {
         self.held.as_ref().map(|held| held.id)
     }

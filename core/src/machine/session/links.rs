@@ -24,7 +24,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MIN_BACKOFF_CAP: Duration = Duration::from_millis(250);
 
 /// The search for an endpoint that serves.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Links {
     endpoints: usize,
     attempt: Duration,

@@ -8,7 +8,7 @@ use crate::time::Time;
 const LATER: Duration = Duration::from_secs(1);
 
 /// Whether the link that serves has seen a write of ours.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Marks {
     is_due: bool,
     at: Time,

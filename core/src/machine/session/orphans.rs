@@ -8,7 +8,7 @@ use crate::member::LeaseId;
 use crate::time::Time;
 
 /// What was found on the lease, and when to look for it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Orphans {
     /// Whose keys the link is to be asked for, and from when on.
     due: Option<(LeaseId, Time)>,

@@ -16,14 +16,14 @@ pub(super) fn probe_every(timings: &Timings) -> Duration {
 }
 
 /// A link that is opened for nothing but its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Probe {
     link: LinkId,
     request: RequestId,
     endpoint: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Probes {
     /// How many endpoints there are to ask; none where clocks do not matter.
     endpoints: usize,

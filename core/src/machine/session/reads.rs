@@ -10,7 +10,7 @@ use crate::member::Revision;
 const KEYS_PER_READ: usize = 100;
 
 /// Where the reads have come to.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Reads {
     /// The last candidate whose key was checked; the next read goes on behind it.
     cursor: Option<CandidateId>,

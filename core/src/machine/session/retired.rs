@@ -9,7 +9,7 @@ use crate::machine::{Failure, LinkId, Op, Reply, RequestId};
 use crate::member::LeaseId;
 use crate::time::Time;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Lease {
     id: LeaseId,
     /// The server keeps it no longer than this.
@@ -19,7 +19,7 @@ struct Lease {
 }
 
 /// The leases of a session that are not used any more.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Retired {
     attempt: Duration,
     leases: Vec<Lease>,

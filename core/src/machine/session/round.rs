@@ -10,7 +10,7 @@ use crate::member::Revision;
 use crate::time::Time;
 
 /// How much depends on the next link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Urgency {
     /// There is nothing to lose yet.
     Start,
@@ -51,7 +51,7 @@ pub(super) enum LinkNews {
 }
 
 /// A try of an endpoint.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Try {
     pub(super) link: LinkId,
     pub(super) id: RequestId,
@@ -72,7 +72,7 @@ impl Try {
 }
 
 /// The link that serves us.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Serving {
     pub(super) link: LinkId,
     pub(super) endpoint: usize,
@@ -97,7 +97,7 @@ impl Serving {
 }
 
 /// Tries of endpoints, one of each at a time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Round {
     pub(super) tries: Vec<Try>,
     /// When those without an answer count as silent.

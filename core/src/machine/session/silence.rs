@@ -22,7 +22,7 @@ pub(super) struct Waiting {
 }
 
 /// What is known of the answers of the server that serves us.
-#[derive(Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct Silence {
     /// As long as nothing is known, and at most: what the settings call an attempt.
     most: Duration,
@@ -31,7 +31,7 @@ pub(super) struct Silence {
     doublings: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Usual {
     smoothed: Duration,
     variance: Duration,
