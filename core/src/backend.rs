@@ -13,6 +13,7 @@ use crate::machine::{Input, Request};
 
 mod causes;
 mod dial;
+mod links;
 mod resolve;
 mod said;
 mod shell;

@@ -6,8 +6,8 @@
 //! know each other: [`candidate`] (one per election) and [`session`] (one per lease). [`crew`] carries facts between
 //! one session and its candidates and keeps the books: which request belongs to whom. [`handover`] stands between the user
 //! and a candidate: it says how a term ends after a stop, and how it has ended. They speak both of etcd's APIs;
-//! what differs for a candidate is in
-//! `machine/v2` and `machine/v3`, and what keeps an entry alive in `session/lease` (v3) and `session/entry` (v2).
+//! what differs is in
+//! `machine/v2` and `machine/v3`: the rules for a candidate, and what keeps its entry alive. The crew alone chooses.
 //!
 //! # The laws
 //!

@@ -9,17 +9,13 @@
 //! * `date`: the one header that tells the member's clock
 //! * `status`: what a failure means, in one place
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
+use super::links::{Links, Opening};
 use super::resolve::Resolver;
-use super::tasks::Tasks;
 use super::{Backend, Commons, Inbox, tls};
 use crate::config::SessionSettings;
-use crate::error::ErrorKind;
-use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
+use crate::machine::Request;
 
 mod calls;
 mod date;
@@ -36,14 +32,7 @@ pub use status::role_recipe;
 pub struct V2 {
     peers: Arc<http::Peers>,
     resolver: Resolver,
-    inbox: Inbox,
-    links: HashMap<LinkId, Link>,
-}
-
-/// A link that was opened and not yet closed.
-struct Link {
-    wishes: mpsc::UnboundedSender<(RequestId, Op)>,
-    tasks: Tasks,
+    links: Links,
 }
 
 impl V2 {
@@ -54,63 +43,25 @@ impl V2 {
             login: settings.access.login.clone(),
             tls: tls::Client::new(&settings.access.tls, tls::Inside::Http1, commons.threads()),
         };
-        V2 { peers: Arc::new(peers), resolver: commons.resolver.clone(), inbox, links: HashMap::new() }
-    }
-
-    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>, is_proof: bool) {
-        let Some(endpoint) = self.peers.endpoints.get(endpoint).cloned() else {
-            let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
-            return link::tell(&self.inbox, Input::Reply { id: request, result: Err(failure) });
-        };
-        let tasks = Tasks::default();
-        let (wishes, granted) = mpsc::unbounded_channel();
-        let life = link::Life {
-            link,
-            endpoint,
-            peers: self.peers.clone(),
-            resolver: self.resolver.clone(),
-            inbox: self.inbox.clone(),
-            tasks: tasks.clone(),
-            broken: Arc::default(),
-        };
-        tasks.spawn(life.run(request, key, is_proof, granted));
-        if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
-            before.tasks.end();
-        }
+        V2 { peers: Arc::new(peers), resolver: commons.resolver.clone(), links: Links::new(inbox) }
     }
 }
 
 impl Backend for V2 {
     fn perform(&mut self, request: Request) {
-        match request.op {
-            Op::Open { endpoint, key, is_proof, .. } => {
-                self.open(request.link, request.id, endpoint, key, is_proof);
-            }
-            Op::Close => {
-                if let Some(link) = self.links.remove(&request.link) {
-                    link.tasks.end();
-                }
-            }
-            op => {
-                if let Some(link) = self.links.get(&request.link) {
-                    // Fails only if the link's task has ended, with the runtime.
-                    let _ = link.wishes.send((request.id, op));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for V2 {
-    fn drop(&mut self) {
-        for link in self.links.values() {
-            link.tasks.end();
-        }
+        let (peers, resolver) = (&self.peers, &self.resolver);
+        self.links.perform(request, |opening, requests| {
+            let Opening { link, request, endpoint, key, is_proof, inbox, tasks, .. } = opening;
+            let endpoint = peers.endpoints.get(endpoint)?.clone();
+            let (peers, resolver, broken) = (peers.clone(), resolver.clone(), Arc::default());
+            let life = link::Life { link, endpoint, peers, resolver, inbox, tasks, broken };
+            Some(life.run(request, key, is_proof, requests))
+        });
     }
 }
 
 impl std::fmt::Debug for V2 {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("V2").field("endpoints", &self.peers.endpoints).field("links", &self.links.len()).finish()
+        out.debug_struct("V2").field("endpoints", &self.peers.endpoints).field("links", &self.links.count()).finish()
     }
 }

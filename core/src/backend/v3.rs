@@ -13,16 +13,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::mpsc;
-
+use super::links::{Links, Opening};
 use super::resolve::Resolver;
-use super::tasks::Tasks;
 use super::{Backend, Commons, Inbox, tls};
 use crate::config::{Endpoint, Login, SessionSettings};
-use crate::error::ErrorKind;
-use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
+use crate::machine::Request;
 
 mod auth;
 mod calls;
@@ -51,8 +47,7 @@ pub struct V3 {
     resolver: Resolver,
     /// Of each endpoint, whether an etcd server was met there.
     has_met: Vec<Arc<AtomicBool>>,
-    inbox: Inbox,
-    links: HashMap<LinkId, Link>,
+    links: Links,
 }
 
 /// Whether an etcd server was met, by URL: each is asked once who it is, however many sessions there are.
@@ -64,12 +59,6 @@ impl Met {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(endpoint.to_string()).or_default().clone()
     }
-}
-
-/// A link that was opened and not yet closed.
-struct Link {
-    wishes: mpsc::UnboundedSender<(RequestId, Op)>,
-    tasks: Tasks,
 }
 
 impl V3 {
@@ -85,67 +74,35 @@ impl V3 {
             tokens: commons.logins.tokens(settings),
             resolver: commons.resolver.clone(),
             has_met: settings.endpoints.iter().map(|endpoint| commons.met.at(endpoint)).collect(),
-            inbox,
-            links: HashMap::new(),
-        }
-    }
-
-    fn open(&mut self, link: LinkId, request: RequestId, endpoint: usize, key: Vec<u8>, patience: Duration) {
-        let known = self.endpoints.get(endpoint).cloned().zip(self.has_met.get(endpoint).cloned());
-        let Some((endpoint, has_met)) = known else {
-            let failure = Failure::new(ErrorKind::Internal, format!("there is no endpoint number {endpoint}"));
-            return link::tell(&self.inbox, Input::Reply { id: request, result: Err(failure) });
-        };
-        let tasks = Tasks::default();
-        let (wishes, granted) = mpsc::unbounded_channel();
-        let life = link::Life {
-            link,
-            endpoint,
-            tls: self.tls.clone(),
-            login: self.login.clone(),
-            tokens: self.tokens.clone(),
-            patience,
-            resolver: self.resolver.clone(),
-            has_met,
-            inbox: self.inbox.clone(),
-            tasks: tasks.clone(),
-        };
-        tasks.spawn(life.run(request, key, granted));
-        if let Some(before) = self.links.insert(link, Link { wishes, tasks }) {
-            before.tasks.end();
+            links: Links::new(inbox),
         }
     }
 }
 
 impl Backend for V3 {
     fn perform(&mut self, request: Request) {
-        match request.op {
-            Op::Open { endpoint, key, patience, .. } => self.open(request.link, request.id, endpoint, key, patience),
-            Op::Close => {
-                if let Some(link) = self.links.remove(&request.link) {
-                    link.tasks.end();
-                }
-            }
-            op => {
-                if let Some(link) = self.links.get(&request.link) {
-                    // Fails only if the link's task is gone, which it reported as broken.
-                    let _ = link.wishes.send((request.id, op));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for V3 {
-    fn drop(&mut self) {
-        for link in self.links.values() {
-            link.tasks.end();
-        }
+        let V3 { endpoints, tls, login, tokens, resolver, has_met, links } = self;
+        links.perform(request, |opening, requests| {
+            let Opening { link, request, endpoint, key, patience, inbox, tasks, .. } = opening;
+            let life = link::Life {
+                link,
+                endpoint: endpoints.get(endpoint)?.clone(),
+                tls: tls.clone(),
+                login: login.clone(),
+                tokens: tokens.clone(),
+                patience,
+                resolver: resolver.clone(),
+                has_met: has_met.get(endpoint)?.clone(),
+                inbox,
+                tasks,
+            };
+            Some(life.run(request, key, requests))
+        });
     }
 }
 
 impl std::fmt::Debug for V3 {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("V3").field("endpoints", &self.endpoints).field("links", &self.links.len()).finish()
+        out.debug_struct("V3").field("endpoints", &self.endpoints).field("links", &self.links.count()).finish()
     }
 }

@@ -1,7 +1,7 @@
 //! One election: join, look, wait, lead, step down, leave (laws 2, 3, 5, 6, 9).
 //!
-//! Two values say where it stands. The [`Stage`] goes on in one direction: campaigning, handing over, leaving, ended. The
-//! [`Position`] is no entry, an entry that must be deleted, or an entry with a [`Claim`]. A candidate that campaigns joins while it has no
+//! Two values say where it stands. The stage goes on in one direction: campaigning, handing over, leaving, ended. The
+//! position is no entry, an entry that must be deleted, or an entry with a claim. A candidate that campaigns joins while it has no
 //! entry, waits with one, and leads while the claim is proven. What it knows from its place in the line belongs to the entry,
 //! and goes with it.
 //!

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::candidate::{Candidate, Pace, Rules};
 use super::in_flight::{InFlight, Owner};
-use super::session::Session;
-use super::v2::V2;
-use super::v3::V3;
+use super::session::{Keeper, Session};
+use super::v2::{EntryKeeper, V2};
+use super::v3::{LeaseKeeper, V3};
 use super::{
     CandidateId, Entropy, Facts, Failure, Input, Plea, Reply, Report, Request, RequestId, Trouble, WatchNews,
     members_of,
@@ -21,6 +21,7 @@ use crate::time::Time;
 #[derive(Clone, Debug, Hash)]
 pub struct Crew {
     timings: Timings,
+    rules: &'static dyn Rules,
     session: Session,
     candidates: BTreeMap<CandidateId, Candidate>,
     /// Where their members live.
@@ -38,21 +39,24 @@ pub struct Crew {
     session_timeout: Time,
 }
 
-fn rules_of(api: Api) -> &'static dyn Rules {
-    match api {
-        Api::V2 => &V2,
-        Api::V3 => &V3,
+/// The rules of the API, and what keeps our entries alive. No other place of the machine chooses an API.
+fn parts_of(timings: &Timings) -> (&'static dyn Rules, Box<dyn Keeper>) {
+    match timings.api {
+        Api::V2 => (&V2, Box::new(EntryKeeper::new(timings))),
+        Api::V3 => (&V3, Box::new(LeaseKeeper::new(timings))),
     }
 }
 
 impl Crew {
     /// A crew without candidates. Nothing happens before the first is added.
     pub fn new(timings: Timings, entropy: Entropy, now: Time) -> Crew {
-        let session = Session::new(timings);
+        let (rules, keeper) = parts_of(&timings);
+        let session = Session::new(timings, keeper);
         Crew {
             told: session.facts(),
             shown: (None, None),
             session,
+            rules,
             timings,
             candidates: BTreeMap::new(),
             prefixes: BTreeSet::new(),
@@ -70,7 +74,7 @@ impl Crew {
         self.out.now = now;
         let id = CandidateId(self.out.fresh());
         let pace = Pace {
-            rules: rules_of(self.timings.api),
+            rules: self.rules,
             ttl_s: self.timings.ttl_s,
             certain: self.timings.ttl().saturating_sub(self.timings.margin),
             backoff_cap: super::session::backoff_cap(&self.timings),
@@ -89,7 +93,7 @@ impl Crew {
     /// under that key. In v2 nothing can be shared: there is one candidate in a session.
     pub fn accepts(&self, key: &str) -> bool {
         let prefix = members_of(key);
-        let is_shared = !rules_of(self.timings.api).entries_expire();
+        let is_shared = !self.rules.entries_expire();
         self.session.accepts()
             && (is_shared || self.candidates.is_empty())
             && !self.session.has_doubt_under(&prefix)

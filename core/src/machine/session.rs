@@ -1,10 +1,10 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
-//! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `lease` (v3) by a lease, each
-//! renewal of which it confirms, `entry` (v2) by the entry's own time to live; `reads` chooses the keys that one confirmation
-//! checks; `doubts` owns the keys whose fate is open; `orphans` finds entries on the lease that are nobody's;
-//! `keys` knows which key to ask for where any would do; `clocks` knows how far the members' clocks are apart; `history` notices
-//! another cluster and a store that went back; `news` is what the parts tell each other.
+//! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `v3/lease` by a lease, each
+//! renewal of which it confirms, `v2/entry` by the entry's own time to live; `doubts` owns the keys whose fate is open;
+//! `orphans` finds entries on the lease that are nobody's; `keys` knows which key to ask for where any would do; `clocks` knows
+//! how far the members' clocks are apart; `history` notices another cluster and a store that went back; `news` is what the
+//! parts tell each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,35 +13,28 @@ use super::in_flight::InFlight;
 use super::{
     CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews,
 };
-use crate::config::{Api, Timings};
+use crate::config::Timings;
 use crate::error::{Error, ErrorKind};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
 
 mod clocks;
 mod doubts;
-mod entry;
 mod history;
 mod keeper;
 mod keys;
-mod lease;
 mod links;
 mod marks;
 mod news;
 mod orphans;
 mod owned;
 mod probes;
-mod reads;
-mod retired;
 mod round;
 mod silence;
 
 use clocks::Clocks;
 use doubts::Doubts;
-use entry::EntryKeeper;
-use keeper::Keeper;
 use keys::Keys;
-use lease::LeaseKeeper;
 use links::Links;
 use marks::Marks;
 use orphans::Orphans;
@@ -49,7 +42,7 @@ use probes::{Probes, probe_every};
 use round::Urgency;
 use silence::Waiting;
 
-pub(super) use keeper::Check;
+pub(super) use keeper::{Check, Keeper, KeeperNews};
 pub(super) use links::backoff_cap;
 
 /// The session of one crew.
@@ -88,15 +81,11 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(timings: Timings) -> Session {
-        let keeper: Box<dyn Keeper> = match timings.api {
-            Api::V2 => Box::new(EntryKeeper::new(&timings)),
-            Api::V3 => Box::new(LeaseKeeper::new(&timings)),
-        };
+    pub(super) fn new(timings: Timings, keeper: Box<dyn Keeper>) -> Session {
         Session {
             links: Links::new(&timings),
             clocks: Clocks::new(probe_every(&timings) * 2),
-            probes: Probes::new(&timings),
+            probes: Probes::new(&timings, keeper.needs_clocks()),
             doubts: Doubts::new(timings.attempt),
             orphans: Orphans::default(),
             strays: Vec::new(),

@@ -5,6 +5,10 @@ use super::candidate::{Remainder, Rules};
 use super::{Op, Watched};
 use crate::member::{LeaseId, Member, OWN_TTL, Revision};
 
+mod entry;
+
+pub(super) use entry::EntryKeeper;
+
 /// The rules of API v2.
 #[derive(Debug)]
 pub(super) struct V2;

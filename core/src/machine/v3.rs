@@ -4,6 +4,12 @@ use super::candidate::{Remainder, Rules};
 use super::{Op, Watched, member_key};
 use crate::member::{LeaseId, Member, Revision};
 
+mod lease;
+mod reads;
+mod retired;
+
+pub(super) use lease::LeaseKeeper;
+
 /// The rules of API v3.
 #[derive(Debug)]
 pub(super) struct V3;

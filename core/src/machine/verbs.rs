@@ -18,7 +18,7 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatchId(pub u64);
 
-/// A wish of a machine, to be carried out by a backend on the link it names.
+/// A request of a machine, to be carried out by a backend on the link it names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// What the reply will name.

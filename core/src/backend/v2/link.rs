@@ -17,14 +17,13 @@ use super::status::{Extent, Fault};
 use super::watch::watch;
 use crate::backend::Inbox;
 use crate::backend::dial::NEXT_ADDRESS;
+use crate::backend::links::{Requests, tell};
 use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, Input, LinkId, Op, Reply, RequestId, Step, WatchId};
 use crate::member::Revision;
-
-pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
 /// What a link has from its beginning to its end. Clones are the same link.
 #[derive(Clone)]
@@ -48,24 +47,18 @@ struct Live {
     over: mpsc::UnboundedSender<WatchId>,
 }
 
-/// Puts an input where the machines find it.
-pub(super) fn tell(inbox: &Inbox, input: Input) {
-    // Nobody reads any more only when the engine has ended.
-    let _ = inbox.send(input);
-}
-
 impl Life {
-    /// Performs `opening` on the first address that answers, and then every wish, until the task is ended.
-    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, is_proof: bool, mut wishes: Wishes) {
+    /// Performs `opening` on the first address that answers, and then every request, until the task is ended.
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, is_proof: bool, mut requests: Requests) {
         match self.open(key, is_proof).await {
             Ok((calls, reply)) => {
                 self.reply(opening, Ok(reply));
                 let (over, ended) = mpsc::unbounded_channel();
-                Live { life: self, calls, watches: HashMap::new(), over }.run(wishes, ended).await;
+                Live { life: self, calls, watches: HashMap::new(), over }.run(requests, ended).await;
             }
             Err(failure) => {
                 self.reply(opening, Err(failure.clone()));
-                while let Some((request, op)) = wishes.recv().await {
+                while let Some((request, op)) = requests.recv().await {
                     if has_answer(&op) {
                         self.reply(request, Err(failure.clone()));
                     }
@@ -169,12 +162,12 @@ impl Life {
 }
 
 impl Live {
-    async fn run(mut self, mut wishes: Wishes, mut ended: mpsc::UnboundedReceiver<WatchId>) {
+    async fn run(mut self, mut requests: Requests, mut ended: mpsc::UnboundedReceiver<WatchId>) {
         loop {
             tokio::select! {
                 biased;
                 Some(watch) = ended.recv() => drop(self.watches.remove(&watch)),
-                wish = wishes.recv() => match wish {
+                request = requests.recv() => match request {
                     Some((request, op)) => self.start(request, op),
                     None => return,
                 },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::auth::{Auth, Tokens};
 use super::calls::Calls;
@@ -18,14 +18,13 @@ use super::status;
 use super::streams::{Said, Streams};
 use super::watches::{News, Wanted};
 use crate::backend::dial;
+use crate::backend::links::{Requests, tell};
 use crate::backend::resolve::Resolver;
 use crate::backend::tasks::Tasks;
 use crate::backend::{Inbox, tls};
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Input, LinkId, Op, Reply, RequestId, Step};
-
-pub(super) type Wishes = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
 /// What a link has from its beginning to its end.
 pub(super) struct Life {
@@ -53,15 +52,9 @@ struct Live {
     broken: Option<Failure>,
 }
 
-/// Puts an input where the machines find it.
-pub(super) fn tell(inbox: &Inbox, input: Input) {
-    // Nobody reads any more only when the engine has ended.
-    let _ = inbox.send(input);
-}
-
 impl Life {
-    /// Connects, performs `opening` and then every wish, until the task is ended.
-    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, mut wishes: Wishes) {
+    /// Connects, performs `opening` and then every request, until the task is ended.
+    pub(super) async fn run(self, opening: RequestId, key: Vec<u8>, mut requests: Requests) {
         match self.connect().await {
             Ok((channel, origin, over)) => {
                 let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
@@ -80,11 +73,11 @@ impl Life {
                 };
                 live.life.at(Step::Reading);
                 live.start(opening, Op::Open { endpoint: 0, key, patience: Duration::ZERO, is_proof: true });
-                live.run(wishes, over).await;
+                live.run(requests, over).await;
             }
             Err(failure) => {
                 self.reply(opening, Err(failure.clone()));
-                while let Some((request, op)) = wishes.recv().await {
+                while let Some((request, op)) = requests.recv().await {
                     if has_answer(&op) {
                         self.reply(request, Err(failure.clone()));
                     }
@@ -123,13 +116,13 @@ impl Life {
 }
 
 impl Live {
-    async fn run(mut self, mut wishes: Wishes, over: oneshot::Receiver<Failure>) {
+    async fn run(mut self, mut requests: Requests, over: oneshot::Receiver<Failure>) {
         let mut over = Some(over);
         loop {
             // The end of the connection comes last: calls and streams know better why it ended.
             tokio::select! {
                 biased;
-                wish = wishes.recv() => match wish {
+                request = requests.recv() => match request {
                     Some((request, op)) => self.start(request, op),
                     None => return,
                 },

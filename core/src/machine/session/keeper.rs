@@ -1,5 +1,5 @@
-//! What keeps our places in etcd: a lease that all share ([`super::lease`], v3), or each entry's own time to live
-//! ([`super::entry`], v2).
+//! What keeps our places in etcd: a lease that all share (`v3/lease`), or each entry's own time to live
+//! (`v2/entry`).
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(in crate::machine) type Check = (CandidateId, Revision, Finding);
 
 /// What the session should know.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum KeeperNews {
+pub(in crate::machine) enum KeeperNews {
     /// Nothing.
     Nothing,
     /// The lease was granted, or a renewal was confirmed.
@@ -26,7 +26,7 @@ pub(super) enum KeeperNews {
 }
 
 /// Keeps the places of one session alive, and knows until when they are certain (law 1).
-pub(super) trait Keeper: std::fmt::Debug {
+pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// A machine is a value: the same once more.
     fn copy(&self) -> Box<dyn Keeper>;
 
@@ -42,6 +42,16 @@ pub(super) trait Keeper: std::fmt::Debug {
     /// What they hung on before, if they are to be moved, and until when those who still do may lead.
     fn former(&self) -> Option<Former> {
         None
+    }
+
+    /// What several entries of ours may hang on; none where each has a time to live of its own.
+    fn shared_lease(&self) -> Option<LeaseId> {
+        None
+    }
+
+    /// Whether entries end by the servers' clocks, so that it matters how far these are apart.
+    fn needs_clocks(&self) -> bool {
+        false
     }
 
     /// Whether an entry of ours may be named after this lease.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Session;
 use super::keeper::KeeperNews;
 use super::round::LinkNews;
-use crate::config::Api;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Failure, LinkId, Stamp, Trouble};
@@ -30,7 +29,7 @@ impl Session {
                     self.keys.allowed();
                     self.keeper.relinked(now);
                     self.doubts.relinked();
-                    let holds = self.keeper.lease().filter(|_| self.timings.api == Api::V3);
+                    let holds = self.keeper.shared_lease();
                     self.orphans.relinked(holds);
                     self.marks.relinked(holds.is_some(), now);
                     // An opening of API v2 that has not read shows nothing of the store: the first answer will.

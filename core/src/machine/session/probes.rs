@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Api, Timings};
+use crate::config::Timings;
 use crate::machine::in_flight::InFlight;
 use crate::machine::{LinkId, Op, RequestId};
 use crate::time::Time;
@@ -34,9 +34,9 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn new(timings: &Timings) -> Probes {
+    pub(super) fn new(timings: &Timings, needs_clocks: bool) -> Probes {
         Probes {
-            endpoints: if timings.api == Api::V2 { timings.endpoints } else { 0 },
+            endpoints: if needs_clocks { timings.endpoints } else { 0 },
             every: probe_every(timings),
             ask_at: Time::NEVER,
             end_at: Time::NEVER,

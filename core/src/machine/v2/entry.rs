@@ -8,10 +8,10 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use super::keeper::{Check, Keeper, KeeperNews};
 use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
+use crate::machine::session::{Check, Keeper, KeeperNews};
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Place, Places, Reply, RequestId, Written};
 use crate::member::{LeaseId, OWN_TTL, Revision};
 use crate::time::Time;
@@ -49,7 +49,7 @@ struct Refreshing {
 
 /// Keeps the one entry of a session of v2.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct EntryKeeper {
+pub(in crate::machine) struct EntryKeeper {
     ttl_s: u32,
     ttl: Duration,
     renew_every: Duration,
@@ -69,7 +69,7 @@ pub(super) struct EntryKeeper {
 }
 
 impl EntryKeeper {
-    pub(super) fn new(timings: &Timings) -> EntryKeeper {
+    pub(in crate::machine) fn new(timings: &Timings) -> EntryKeeper {
         EntryKeeper {
             ttl_s: timings.ttl_s,
             ttl: timings.ttl(),
@@ -184,6 +184,10 @@ impl Keeper for EntryKeeper {
 
     fn feed(&self, mut hasher: &mut dyn Hasher) {
         self.hash(&mut hasher);
+    }
+
+    fn needs_clocks(&self) -> bool {
+        true
     }
 
     fn lease(&self) -> Option<LeaseId> {

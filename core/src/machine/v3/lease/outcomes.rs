@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Held, LeaseKeeper, Step};
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
-use crate::machine::session::keeper::{Check, Keeper, KeeperNews};
+use crate::machine::session::{Check, Keeper, KeeperNews};
 use crate::machine::{CandidateId, Failure, Finding, Former};
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::keeper::KeeperNews;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
+use crate::machine::session::KeeperNews;
 use crate::machine::{Failure, LinkId, Op, Reply, RequestId};
 use crate::member::LeaseId;
 use crate::time::Time;

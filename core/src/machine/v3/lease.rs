@@ -6,13 +6,12 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-use super::keeper::{Check, Keeper, KeeperNews};
-use super::links::backoff_cap;
 use super::reads::Reads;
 use super::retired::Retired;
 use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
+use crate::machine::session::{Check, Keeper, KeeperNews, backoff_cap};
 use crate::machine::{Answer, CandidateId, Failure, Finding, Former, LinkId, Op, Places, Reply, RequestId};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
@@ -60,7 +59,7 @@ enum Step {
 
 /// Keeps the lease that all places of a session hang on.
 #[derive(Clone, Debug, Hash)]
-pub(super) struct LeaseKeeper {
+pub(in crate::machine) struct LeaseKeeper {
     asked_ttl_s: u32,
     renew_every: Duration,
     margin: Duration,
@@ -93,7 +92,7 @@ pub(super) struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    pub(super) fn new(timings: &Timings) -> LeaseKeeper {
+    pub(in crate::machine) fn new(timings: &Timings) -> LeaseKeeper {
         LeaseKeeper {
             asked_ttl_s: timings.ttl_s,
             renew_every: timings.renew_every,
@@ -130,6 +129,10 @@ impl Keeper for LeaseKeeper {
 
     fn lease(&self) -> Option<LeaseId> {
         self.held.as_ref().map(|held| held.id)
+    }
+
+    fn shared_lease(&self) -> Option<LeaseId> {
+        self.lease()
     }
 
     fn granted(&self) -> Option<Duration> {
