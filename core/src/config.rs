@@ -1,4 +1,4 @@
-//! What an election needs to know, and every check on it that needs neither a file nor a network.
+//! The configuration of an election, and every check on it that needs neither a file nor a network.
 //!
 //! [`Config`] is what the caller says; [`Config::validate`] turns it into [`Settings`], in which every default is
 //! filled in and every value is known to be usable. Each refusal names the field, the value and the remedy. The files that a

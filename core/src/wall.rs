@@ -1,4 +1,4 @@
-//! What the wall clock says of ours: it shows that the machine slept, or was set (law 1).
+//! The wall clock beside ours: it shows that the machine slept, or was set (law 1).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::machine::{Failure, Input, LinkId, Op, Request, RequestId};
 /// The requests on a link, as its task takes them.
 pub(super) type Requests = mpsc::UnboundedReceiver<(RequestId, Op)>;
 
-/// What is to be opened (see [`Op::Open`]), and where what happens to it is told.
+/// A link that is to be opened (see [`Op::Open`]), and the inbox that hears of it.
 pub(super) struct Opening {
     pub(super) link: LinkId,
     pub(super) request: RequestId,

@@ -1,4 +1,4 @@
-//! What the host of an endpoint may be called: in a URL, in the DNS, and in a certificate.
+//! The names that the host of an endpoint may have: in a URL, in the DNS, and in a certificate.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

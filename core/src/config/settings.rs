@@ -62,7 +62,7 @@ pub struct SessionSettings {
     pub timings: Timings,
 }
 
-/// What the machines decide by: times and numbers. It holds no address, no password and no certificate, so that nothing that a
+/// The times and numbers that the machines decide by. It holds no address, no password and no certificate, so that nothing that a
 /// machine shows can give one away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timings {

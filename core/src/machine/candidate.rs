@@ -38,7 +38,7 @@ pub(in crate::machine) use pace::Pace;
 pub(in crate::machine) use rules::{Remainder, Rules};
 use traces::Traces;
 
-/// What we are about.
+/// The aim of the candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// We are to lead.

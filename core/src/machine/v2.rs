@@ -1,4 +1,4 @@
-//! What is so in etcd's API v2 alone: each entry has a time to live of its own, a watch covers one key, and a wipe of the store
+//! The rules of etcd's API v2 alone: each entry has a time to live of its own, a watch covers one key, and a wipe of the store
 //! gives keys and revisions out again.
 
 use super::candidate::{Remainder, Rules};

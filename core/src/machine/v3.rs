@@ -1,4 +1,4 @@
-//! What is so in etcd's API v3 alone: entries hang on a lease, watches cover ranges, and reads are linearizable.
+//! The rules of etcd's API v3 alone: entries hang on a lease, watches cover ranges, and reads are linearizable.
 
 use super::candidate::{Remainder, Rules};
 use super::{Op, Watched, member_key};

@@ -1,8 +1,8 @@
-//! What the machines watch, and what they are told of it.
+//! The watches of the machines, and their news.
 
 use crate::member::{Member, Revision};
 
-/// What is watched: the keys from `from` up to, not including, `to`.
+/// The watched keys: from `from` up to, not including, `to`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watched {
     /// The first key of the range.
@@ -30,7 +30,7 @@ impl Watched {
     }
 }
 
-/// What a watch tells.
+/// The news of a watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WatchNews {
     /// The watch exists now; the store was at this revision.

@@ -1,4 +1,4 @@
-//! What certificates and keys hold, read strictly: once when an election starts, and again for each connection.
+//! Certificates and keys, read strictly: once when an election starts, and again for each connection.
 
 use std::fs::File;
 use std::io::Read;

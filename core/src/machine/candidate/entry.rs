@@ -30,7 +30,7 @@ pub(super) struct Stale {
     pub(super) asked: u32,
 }
 
-/// How we know that we are first (law 2).
+/// The reason why we know that we are first (law 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Proof {
     /// A look showed it.
@@ -40,7 +40,7 @@ pub(super) enum Proof {
     Unconfirmed { agree_by: Time },
 }
 
-/// What our entry is good for.
+/// The use of our entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Claim {
     /// Others are ahead of it, as far as we know.

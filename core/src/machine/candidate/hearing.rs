@@ -1,4 +1,4 @@
-//! What a candidate has heard of who leads, and of whether others have heard of itself.
+//! The news of the leader that a candidate has heard, and whether others have heard of the candidate.
 
 use crate::machine::Op;
 use crate::member::{Member, Revision};

@@ -1,4 +1,4 @@
-//! How an entry is checked, lost and given up (laws 3 and 4).
+//! The end of an entry: it is checked, lost and given up (laws 3 and 4).
 
 use super::Candidate;
 use super::entry::{Claim, Entry, Position, Proof, Stale};

@@ -1,4 +1,4 @@
-//! What differs for a candidate between etcd's two APIs. Each API states its own rules: `machine/v2` and
+//! The differences between etcd's two APIs for a candidate. Each API states its own rules: `machine/v2` and
 //! `machine/v3`.
 
 use std::fmt::Debug;
@@ -54,7 +54,7 @@ impl Hash for dyn Rules {
     }
 }
 
-/// What is left where our entry was.
+/// The rest in the place where our entry was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::machine) enum Remainder {
     /// Nothing that concerns us.

@@ -1,4 +1,4 @@
-//! What a candidate makes of the session's status: another lease, another link, and until when leading is certain.
+//! A candidate takes in the session's status: another lease, another link, and until when leading is certain.
 
 use super::entry::{Entry, Position};
 use super::{Candidate, Pending, Verb};

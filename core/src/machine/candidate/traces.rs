@@ -1,11 +1,11 @@
-//! What else of ours is in etcd beside our entry, or may yet come to be (law 8).
+//! Everything of ours in etcd beside our entry, and everything that may yet come there (law 8).
 
 use super::entry::Position;
 use super::{Candidate, Pending};
 use crate::member::{Membership, Revision};
 use crate::time::Time;
 
-/// What requests of ours have left, or may have.
+/// The traces that requests of ours have left, or may have.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Traces {
     /// No entry up to this revision is adopted: a leave was sent for it, or we were told that it is lost.

@@ -4,7 +4,7 @@ use crate::machine::in_flight::InFlight;
 use crate::machine::{LinkId, RequestId};
 use crate::member::Revision;
 
-/// What we know of the writes of our entry.
+/// The known writes of our entry.
 #[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Writes {
     /// The last that was ours.

@@ -1,4 +1,4 @@
-//! What keeps our places in etcd: a lease that all share (`v3/lease`), or each entry's own time to live
+//! The keeper of our places in etcd: a lease that all share (`v3/lease`), or each entry's own time to live
 //! (`v2/entry`).
 
 use std::hash::{Hash, Hasher};

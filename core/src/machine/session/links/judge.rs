@@ -1,4 +1,4 @@
-//! What a round of tries has shown: which endpoint serves us, if any does.
+//! The result of a round of tries: the endpoint that serves us, if one does.
 
 use super::Links;
 use crate::error::{Error, ErrorKind};
