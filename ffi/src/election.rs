@@ -14,7 +14,7 @@ use crate::queue::Slot;
 use crate::status::EL_OK;
 use crate::thread::{Entered, Entrance};
 
-/// What stands behind an [`el_election`].
+/// The election behind an [`el_election`].
 pub(crate) struct Handle {
     pub(crate) election: Arc<Election>,
     pub(crate) on_event: el_on_event,
@@ -39,7 +39,7 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 impl Handle {
-    /// How C names it.
+    /// The pointer by which C names it.
     pub(crate) fn as_c(&self) -> *mut el_election {
         (&raw const *self).cast_mut().cast()
     }

@@ -1,4 +1,4 @@
-//! How C holds an election: by a pointer to a type that it knows by its name alone. So an event can name an election without
+//! The hold of C on an election: a pointer to a type that it knows by its name alone. So an event can name an election without
 //! knowing what it consists of.
 
 /// One candidate in one election.

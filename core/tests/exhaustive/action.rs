@@ -51,7 +51,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// How many faults of a path it is.
+    /// The number of faults of a path that it is.
     pub(crate) fn faults(&self) -> u8 {
         match self {
             Action::PassLate { late, .. } => *late,
@@ -133,7 +133,7 @@ impl State {
         is_quiet && (has_late(0) || has_late(1) || doomed.next().is_some())
     }
 
-    /// What happens next if nothing goes wrong. Nothing, if a lease has run out, or a term whose leader has not noticed that.
+    /// The next step if nothing goes wrong. Nothing, if a lease has run out, or a term whose leader has not noticed that.
     pub(crate) fn calm_action(&self) -> Option<Action> {
         let is_calm = |action: &Action| match *action {
             Action::Perform { at, id } | Action::Answer { at, id } => {
@@ -158,7 +158,7 @@ impl State {
         self.pauses[at].is_none() && (self.processes[at].has_jumped || self.alarm(at) <= self.now)
     }
 
-    /// How many things are under way between it and the store for which time waits.
+    /// The number of things under way between it and the store for which time waits.
     fn under_way(&self, at: usize) -> u8 {
         if self.pauses[at].is_some() { 0 } else { self.wires[at].in_time(&self.store) }
     }

@@ -31,7 +31,7 @@ struct Term {
     is_unconfirmed: bool,
 }
 
-/// What must be remembered to judge.
+/// The memory of the judge.
 #[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Judge {
     terms: [Option<Term>; 2],
@@ -81,7 +81,7 @@ impl Judge {
 }
 
 impl State {
-    /// What a process has just said.
+    /// Judges the words that a process has just said.
     pub(crate) fn judge_said(&mut self, at: usize, cause: Option<&Input>, said: &Said) -> Result<(), Broken> {
         if said.spins {
             return Err(Broken::new(0, format!("p{at} spins")));
@@ -104,7 +104,7 @@ impl State {
         if said.is_over { self.judge_over(at) } else { Ok(()) }
     }
 
-    /// Who says to lead has the first entry, on a lease that lives longer than that by the margin, and is alone (laws 1 and 2).
+    /// A process that says to lead has the first entry, on a lease that lives longer than that by the margin, and is alone (laws 1 and 2).
     pub(crate) fn judge_claims(&mut self) -> Result<(), Broken> {
         let settings = settings_of_all();
         let mut true_claims = 0;

@@ -36,12 +36,12 @@ pub(crate) struct Process {
     pub(crate) undone: Vec<Revision>,
 }
 
-/// What a process has said while it handled something.
+/// The words of a process while it handled something.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub(crate) requests: Vec<Request>,
     pub(crate) reports: Vec<Report>,
-    /// What its user has been told wrongly (law 5).
+    /// A wrong word to its user (law 5).
     pub(crate) complaint: Option<String>,
     /// It wants to be called for ever.
     pub(crate) spins: bool,
@@ -69,7 +69,7 @@ impl Process {
         self.crew.is_none()
     }
 
-    /// When it wants to be called.
+    /// The time at which it wants to be called.
     pub(crate) fn timeout(&self) -> Time {
         let crew = self.crew.as_ref().and_then(Crew::poll_timeout).unwrap_or(Time::NEVER);
         if self.is_over() { Time::NEVER } else { crew.min(self.user.timeout()) }

@@ -1,4 +1,4 @@
-//! Where the search begins.
+//! The states in which the search begins.
 
 use crate::action::Action;
 use crate::state::{Ns, SECOND, State};

@@ -14,11 +14,11 @@ use crate::wires::{Call, Wires};
 /// Nanoseconds of true time.
 pub(crate) type Ns = u64;
 pub(crate) const SECOND: Ns = 1_000_000_000;
-/// What is late comes after all else that happens at a moment.
+/// A late message comes after all else that happens at a moment.
 const AFTER: Ns = 1;
 /// Two ttls: by then a lease that is not renewed has run out.
 pub(crate) const LONGEST_REST: Ns = 10 * SECOND;
-/// What the clocks of the processes show at the beginning.
+/// The time that the clocks of the processes show at the beginning.
 const ORIGIN: Ns = 1000 * SECOND;
 
 /// A process that does not run, and since when.
@@ -35,7 +35,7 @@ pub(crate) struct State {
     behind: [Ns; 2],
     starts: [u64; 2],
     pub(crate) judge: Judge,
-    /// How many faults may still happen.
+    /// The number of faults that may still happen.
     pub(crate) faults: u8,
 }
 
@@ -74,12 +74,12 @@ impl State {
         Time::from_nanos(ORIGIN + self.now - self.behind[at])
     }
 
-    /// When it will show that.
+    /// The time at which it will show that.
     pub(crate) fn truly(&self, at: usize, time: Time) -> Ns {
         time.as_nanos().saturating_sub(ORIGIN).saturating_add(self.behind[at])
     }
 
-    /// When a process wants to be called, unless it is paused.
+    /// The time at which a process wants to be called, unless it is paused.
     pub(crate) fn alarm(&self, at: usize) -> Ns {
         let timeout = self.processes[at].timeout();
         let is_set = self.pauses[at].is_none() && timeout < Time::NEVER;

@@ -12,14 +12,14 @@ use crate::state::State;
 /// The next depth is so much greater.
 const STEP: u8 = 2;
 
-/// What came of a search.
+/// The result of a search.
 #[derive(Default)]
 pub(crate) struct Outcome {
     /// All paths of this length were walked.
     pub(crate) depth: u8,
-    /// How many states these paths lead through.
+    /// The number of states that these paths lead through.
     pub(crate) states: usize,
-    /// How many steps were taken, to all depths.
+    /// The number of steps that were taken, to all depths.
     pub(crate) steps: u64,
     pub(crate) seconds: f64,
     /// The law that is broken, and the path to that.
@@ -31,7 +31,7 @@ enum Stop {
     Broken(Broken),
 }
 
-/// When a search ends.
+/// The end of a search.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds<'a> {
     /// No path is longer.

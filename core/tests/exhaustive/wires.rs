@@ -1,4 +1,4 @@
-//! What is on the way between one process and the store: requests, answers, watches, and what a connection that broke has left.
+//! Everything on the way between one process and the store: requests, answers, watches, and what a connection that broke has left.
 
 use etcd_leader::machine::{Change, Failure, LinkId, Op, Reply, Request, RequestId, WatchId, WatchNews, Watched};
 use etcd_leader::member::{LeaseId, Revision};
@@ -20,7 +20,7 @@ pub(crate) struct Call {
 pub(crate) struct Watch {
     pub(crate) id: WatchId,
     pub(crate) range: Watched,
-    /// Where the store was when it was made, once it is.
+    /// The revision of the store when it was made, once it is.
     pub(crate) created: Option<Revision>,
     /// That was told.
     pub(crate) is_told: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Wires {
 }
 
 impl Watch {
-    /// What it has to tell: all of it, or, if `is_all` is not set, the first revision alone.
+    /// Its news: all of it, or, if `is_all` is not set, the first revision alone.
     pub(crate) fn news(&self, store: &Store, is_all: bool) -> Vec<Change> {
         let mut changes = store.changes(&self.range, self.next);
         if let (false, Some(first)) = (is_all, changes.first().map(|change| change.at)) {
@@ -166,7 +166,7 @@ impl Wires {
         self.is_slow = false;
     }
 
-    /// How many things are under way for which time waits.
+    /// The number of things under way for which time waits.
     pub(crate) fn in_time(&self, store: &Store) -> u8 {
         let calls = self.calls().filter(|call| !call.is_late).count();
         let watches = self.watches().filter(|watch| !watch.is_late && watch.is_under_way(store)).count();

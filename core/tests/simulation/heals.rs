@@ -1,4 +1,4 @@
-//! How faults end, and what an admin tidies up.
+//! The ends of faults, and the admin who tidies up.
 
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::members_of;

@@ -1,4 +1,4 @@
-//! How processes reach members: routes, connections, and requests on their way.
+//! The ways of processes to members: routes, connections, and requests on their way.
 
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::{LinkId, Op, RequestId, WatchId};
@@ -7,7 +7,7 @@ use crate::cluster_v2::Stage;
 use crate::rng::Ns;
 use crate::store_v2::Wall;
 
-/// How a process reaches an endpoint.
+/// The way of a process to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     Fine,

@@ -10,7 +10,7 @@ use crate::rng::Ns;
 use crate::trace::note;
 use crate::world::{Ev, World};
 
-/// What a process knows of how long it was paused.
+/// The knowledge of a process of how long it was paused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Pause {
     /// It was not, or has confirmed a renewal since.

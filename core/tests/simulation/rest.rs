@@ -1,4 +1,4 @@
-//! How a world ends: once all is well somebody must lead, and all must know; then all stop, and nothing may be left.
+//! The end of a world: once all is well somebody must lead, and all must know; then all stop, and nothing may be left.
 
 use etcd_leader::error::ErrorKind;
 use etcd_leader::machine::Trouble;
@@ -81,7 +81,7 @@ impl World {
         }
     }
 
-    /// What may trouble a process still though all is well: a stranger among its endpoints; or that it saw the clock of
+    /// The troubles that a process may still have though all is well: a stranger among its endpoints; or that it saw the clock of
     /// a member, which it had no need to ask since, far ahead.
     fn may_trouble(&self, proc: usize, trouble: &Trouble) -> bool {
         let clocks_differed = self.plan.v2.spread > self.ttl() / 5;
