@@ -9,7 +9,7 @@ use crate::time::Time;
 /// Notices that the wall clock has jumped; one per session.
 #[derive(Debug)]
 pub(crate) struct WallWatch {
-    /// How far the wall clock was ahead when all was well.
+    /// How far the wall clock was ahead at the least since it jumped last: several short pauses add up (law 1).
     offset: AtomicI64,
     /// A jump was seen, and no renewal was confirmed since.
     is_suspect: AtomicBool,
@@ -32,19 +32,56 @@ impl WallWatch {
             && clock::wall_offset(now).saturating_sub(self.offset.load(Ordering::SeqCst)) <= self.tolerance
     }
 
-    /// Follows the wall clock's slow drift; true if it has jumped ahead since the last time.
+    /// True if it has jumped ahead since the last time that it had.
     pub(crate) fn has_jumped(&self) -> bool {
-        let offset = clock::wall_offset(clock::now());
-        let jumped = offset.saturating_sub(self.offset.load(Ordering::SeqCst)) > self.tolerance;
+        self.see(clock::wall_offset(clock::now()))
+    }
+
+    fn see(&self, offset: i64) -> bool {
+        let least = self.offset.load(Ordering::SeqCst);
+        let jumped = offset.saturating_sub(least) > self.tolerance;
         if jumped {
             // Before the offset, so that there is no moment in which all seems well.
             self.is_suspect.store(true, Ordering::SeqCst);
         }
-        self.offset.store(offset, Ordering::SeqCst);
+        self.offset.store(if jumped { offset } else { offset.min(least) }, Ordering::SeqCst);
         jumped
     }
 
     pub(crate) fn set_suspect(&self, is_suspect: bool) {
         self.is_suspect.store(is_suspect, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    /// A watch with a margin of 1,000 ms, and what it says of each of these steps of the wall clock, one after the other.
+    fn jumps(steps_ms: &[i64]) -> Vec<bool> {
+        let wall = WallWatch::new(Duration::from_secs(1));
+        let mut offset = wall.offset.load(Ordering::SeqCst);
+        let step = |step: &i64| {
+            offset += step * MS;
+            wall.see(offset)
+        };
+        steps_ms.iter().map(step).collect()
+    }
+
+    #[test]
+    fn a_step_within_the_tolerance_is_none() {
+        assert_eq!(jumps(&[400, -400, 400, 0, -900, 400]), [false; 6]);
+    }
+
+    #[test]
+    fn a_long_pause_is_seen_once() {
+        assert_eq!(jumps(&[600, 0, 100, -3_000, 600]), [true, false, false, false, true]);
+    }
+
+    #[test]
+    fn short_pauses_add_up() {
+        assert_eq!(jumps(&[200, 200, 200, 0, 300, 300]), [false, false, true, false, false, true]);
     }
 }

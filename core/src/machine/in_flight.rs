@@ -77,6 +77,8 @@ pub(super) struct Booking {
     is_held: bool,
     /// Whether it takes a place in that window.
     is_counted: bool,
+    /// Sent before the wall clock jumped: our clock may have stood still since, so nobody knows how long ago.
+    pub(super) is_undated: bool,
 }
 
 /// Hands out ids and requests, keeps the table, and draws random numbers for all machines of a crew.
@@ -140,9 +142,16 @@ impl InFlight {
         let id = RequestId(self.fresh());
         let (owner, sent_at, known) = (self.owner, self.now, self.known);
         let queue = priority.queue();
-        self.under_way.insert(id, Booking { owner, link, sent_at, known, is_held: queue.is_some(), is_counted: false });
+        let (is_held, is_counted, is_undated) = (queue.is_some(), false, false);
+        self.under_way.insert(id, Booking { owner, link, sent_at, known, is_held, is_counted, is_undated });
         queue.map_or(&mut self.requests, |queue| &mut self.held[queue]).push_back(Request { id, link, op });
         id
+    }
+
+    /// The wall clock jumped.
+    pub(super) fn jumped(&mut self) {
+        let sent = self.under_way.values_mut().filter(|booking| !booking.is_held);
+        sent.for_each(|booking| booking.is_undated = true);
     }
 
     /// Starts a watch.

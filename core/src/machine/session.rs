@@ -275,7 +275,10 @@ impl Session {
     }
 
     /// The wall clock jumped ahead: leading is certain only once a renewal says so (law 1).
-    pub(super) fn jumped(&mut self, now: Time) {
+    pub(super) fn jumped(&mut self, now: Time, out: &mut InFlight) {
+        out.jumped();
+        self.clocks.forget();
+        self.probes.ask_anew(now, out);
         self.keeper.suspect(now);
     }
 

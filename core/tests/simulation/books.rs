@@ -108,7 +108,7 @@ impl Books {
         }
         self.calls.iter_mut().for_each(|call| call.at = back(call.at));
         self.renewed.iter_mut().for_each(|renewed| renewed.sent = back(renewed.sent));
-        self.ledger.stood_still(back);
+        self.ledger.stood_still(pause, back);
     }
 
     /// Whether this key is one of this crew, of whatever election.

@@ -202,6 +202,9 @@ impl World {
                 self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
             }
         }
+        if self.is_v2() && old.trouble != report.trouble {
+            self.judge_trouble(proc, &report);
+        }
         let is_mismatch =
             |report: &Report| report.trouble.as_ref().is_some_and(|t| t.error.kind() == ErrorKind::ClusterMismatch);
         self.stats.put_aside += u64::from(is_mismatch(&report) && !is_mismatch(&old));

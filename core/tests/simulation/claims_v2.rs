@@ -10,6 +10,7 @@ use crate::claims::Worth;
 use crate::cluster_v2::Stage;
 use crate::links::Call;
 use crate::pauses::Pause;
+use crate::referee::skew;
 use crate::rng::{MS, Ns};
 use crate::trace::text;
 use crate::world::{ELECTIONS, Ev, Mood, World};
@@ -104,6 +105,7 @@ impl World {
         // Which answers of a cluster that was built anew count, the crew alone knows: its clocks are not judged any more.
         let is_known = *ledger.cluster.get_or_insert(reply.stamp.cluster) == reply.stamp.cluster;
         match reply.stamp.clock_s {
+            Some(_) if is_void => {}
             Some(clock_s) if is_known => ledger.saw_clock(endpoint, clock_s, sent, now),
             _ => ledger.forget_clocks(),
         }
@@ -268,6 +270,16 @@ impl World {
                 ),
             )
         })
+    }
+
+    /// A crew tells of a trouble. What it saw of clocks before a pause is not known to be old until it sees the jump.
+    pub(crate) fn judge_trouble(&mut self, proc: usize, report: &Report) {
+        if let Some(trouble) = &report.trouble
+            && self.procs[proc].pause != Pause::Unseen
+            && let Err(what) = skew::what_is_told_of_a_clock_is_so(trouble, self.plan.v2.spread)
+        {
+            self.referee.accuse(7, format!("p{proc} {what}"));
+        }
     }
 
     /// News of clocks count at once.

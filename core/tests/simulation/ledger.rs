@@ -54,6 +54,8 @@ pub(crate) struct Ledger {
     ttl: Duration,
     clocks: BTreeMap<usize, Offset>,
     is_blind: bool,
+    /// For how long the clock of the process stood still without its knowing.
+    unseen: Duration,
     /// The cluster that it heard of first.
     pub(crate) cluster: Option<u64>,
     /// Refreshes that may have been carried out: when and by whom they were asked for.
@@ -106,10 +108,19 @@ impl Ledger {
     }
 
     /// The clock of the process stood still: what happened before is put back to when that was.
-    pub(crate) fn stood_still(&mut self, back: impl Fn(Time) -> Time) {
+    pub(crate) fn stood_still(&mut self, pause: Duration, back: impl Fn(Time) -> Time) {
+        self.unseen += pause;
         self.entries.iter_mut().for_each(|entry| entry.certain = back(entry.certain));
         self.open.iter_mut().for_each(|open| open.sent = back(open.sent));
         self.look_sent = back(self.look_sent);
+        self.clocks.clear();
+    }
+
+    /// The process sees that its clock may have stood still: what it saw of others' clocks before does not compare with what
+    /// it sees from now on.
+    pub(crate) fn sees_jump(&mut self) {
+        self.unseen = Duration::ZERO;
+        self.clocks.clear();
     }
 
     /// The store went back: nothing of before counts.
@@ -155,7 +166,7 @@ impl Ledger {
         // Written by whom, if by none of its own that was not answered, or once the entry may have been another's? A link
         // that broke may have taken one with it that was just being sent.
         let is_open = self.open.iter().any(|open| open.key == key) || entry.link != link;
-        entry.is_lost |= !is_ours || (!applied && (!is_open || now >= entry.certain));
+        entry.is_lost |= !is_ours || (!applied && (!is_open || now >= entry.certain + self.unseen));
         if applied {
             entry.link = link;
         }

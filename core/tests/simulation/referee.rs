@@ -6,6 +6,7 @@
 pub(crate) mod at_rest;
 mod holds;
 mod leftovers;
+pub(crate) mod skew;
 pub(crate) mod urgency;
 
 use std::collections::BTreeSet;

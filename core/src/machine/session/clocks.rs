@@ -84,6 +84,11 @@ impl Clocks {
         self.reckon(now);
     }
 
+    /// Our clock may have stood still: what was seen of the others before does not compare with what is seen from now on.
+    pub(super) fn forget(&mut self) {
+        self.offsets.clear();
+    }
+
     /// By how much another endpoint's clock is ahead of this one's, at least, and which.
     pub(super) fn behind(&self, endpoint: usize, now: Time) -> Option<(usize, Duration)> {
         let most = self.offsets.get(&endpoint)?.aged(now).most;
@@ -141,6 +146,19 @@ mod tests {
         }
         let (_, later) = clocks.behind(0, millis(20_000)).expect("behind");
         assert!(later > Duration::from_millis(4_800) && later <= Duration::from_secs(5), "{later:?}");
+    }
+
+    /// The members' clocks went on for 3 s while ours stood still, and only one of them was seen since.
+    #[test]
+    fn a_pause_of_our_clock_accuses_nobody() {
+        let mut clocks = Clocks::new(Duration::from_secs(60));
+        ask(&mut clocks, 0, 0, 10);
+        ask(&mut clocks, 1, 0, 10);
+        clocks.forget();
+        ask(&mut clocks, 1, 3_000, 20);
+        assert_eq!(clocks.behind(0, millis(20)), None);
+        ask(&mut clocks, 0, 3_000, 30);
+        assert_eq!((clocks.behind(0, millis(30)), clocks.behind(1, millis(30))), (None, None));
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let link = booking.link;
         if self.links.current() != Some(link) {
-            self.note_clock(link, reply.stamp, booking.sent_at, now);
+            self.note_clock(reply.stamp, booking, now);
             return Ok(());
         }
         if self.links.is_foreign(reply.stamp.cluster) {
@@ -29,7 +29,7 @@ impl Session {
         }
         self.note_answer(&reply.answer, booking.sent_at, now);
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
-        self.note_clock(link, reply.stamp, booking.sent_at, now);
+        self.note_clock(reply.stamp, booking, now);
         if let (Answer::Posted { .. }, Some(endpoint)) = (&reply.answer, self.links.endpoint()) {
             self.clocks.wrote(endpoint, now);
         }

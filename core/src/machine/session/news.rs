@@ -8,8 +8,8 @@ use super::Session;
 use super::keeper::KeeperNews;
 use super::round::LinkNews;
 use crate::error::{Error, ErrorKind};
-use crate::machine::in_flight::InFlight;
-use crate::machine::{Failure, LinkId, Stamp, Trouble};
+use crate::machine::in_flight::{Booking, InFlight};
+use crate::machine::{Failure, Stamp, Trouble};
 use crate::time::Time;
 
 /// How much a failure of one endpoint says, beside those of others.
@@ -85,10 +85,11 @@ impl Session {
         }
     }
 
-    pub(super) fn note_clock(&mut self, link: LinkId, stamp: Stamp, sent_at: Time, now: Time) {
+    pub(super) fn note_clock(&mut self, stamp: Stamp, booking: &Booking, now: Time) {
+        let Booking { link, sent_at, is_undated, .. } = *booking;
         let endpoint = self.links.endpoint_of(link).or(self.probes.endpoint_of(link));
-        if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, self.links.is_foreign(stamp.cluster))
-        {
+        let is_of_no_use = is_undated || self.links.is_foreign(stamp.cluster);
+        if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, is_of_no_use) {
             self.clocks.note(endpoint, clock_s, sent_at, now);
         }
     }

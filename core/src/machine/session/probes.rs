@@ -58,6 +58,12 @@ impl Probes {
         }
     }
 
+    /// What was asked already tells nothing any more: asks anew.
+    pub(super) fn ask_anew(&mut self, now: Time, out: &mut InFlight) {
+        self.close(out);
+        self.hurry(now);
+    }
+
     /// `serving` is the endpoint that serves us, if one does.
     pub(super) fn advance(&mut self, serving: Option<usize>, key: &[u8], now: Time, out: &mut InFlight) {
         if now >= self.end_at || serving.is_none() {

@@ -38,6 +38,7 @@ impl World {
                 let books = &mut self.procs[proc].books;
                 books.calls.iter_mut().for_each(|call| call.is_void = true);
                 books.renewed = None;
+                books.ledger.sees_jump();
             }
             Input::Watch { watch, news: WatchNews::Changes { changes }, .. } => {
                 let books = &mut self.procs[proc].books;
