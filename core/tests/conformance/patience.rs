@@ -36,9 +36,10 @@ fn a_far_server_serves_and_the_lead_is_kept() {
 }
 
 /// A commit takes a large part of the ttl: it is waited for, and nothing is asked for again in its place.
-fn on_a_slow_disk(api: Api, ttl_s: u32, commit: Duration) {
+fn on_a_slow_disk(api: Api, ttl_s: u32, commit: Duration, database: Duration) {
     let (cluster, disk) = Cluster::with_slow_disk(BOTH);
     disk.takes(commit);
+    disk.takes_for_the_database(database);
     let begun = Instant::now();
     cluster.etcdctl(&["put", "a commit", ""]);
     assert!(begun.elapsed() >= commit, "the disk is not slow: a commit took {:?}", begun.elapsed());
@@ -57,13 +58,20 @@ mod a_slow_disk_keeps_nobody_out {
 
     #[test]
     fn a_fifth_of_the_ttl() {
-        on_a_slow_disk(Api::V3, 5, Duration::from_millis(1_100));
-        on_a_slow_disk(Api::V3, 10, Duration::from_millis(2_100));
+        on_a_slow_disk(Api::V3, 5, Duration::from_millis(1_100), Duration::ZERO);
+        on_a_slow_disk(Api::V3, 10, Duration::from_millis(2_100), Duration::ZERO);
     }
 
     /// Each renewal is a commit there, and so is each confirmation.
     #[test]
     fn on_v2() {
-        on_a_slow_disk(Api::V2, 10, Duration::from_millis(1_100));
+        on_a_slow_disk(Api::V2, 10, Duration::from_millis(1_100), Duration::ZERO);
+    }
+
+    /// While another joins, the keepalive then waits for one commit of the database, and the read that confirms it for the next:
+    /// two fdatasyncs each. At half the ttl that is more than there is.
+    #[test]
+    fn the_database_too() {
+        on_a_slow_disk(Api::V3, 10, Duration::from_millis(1_100), Duration::from_millis(1_100));
     }
 }

@@ -1,5 +1,5 @@
-//! A disk that takes its time: each fdatasync of an etcd's write-ahead log is held back for a while, and then made, so that a raft
-//! commit takes so long. The kernel asks us about it (seccomp's user notification, seccomp_unotify(2)): no further program is
+//! A disk that takes its time: each fdatasync of an etcd is held back for a while, and then made. That of the write-ahead log
+//! makes a raft commit take so long; those of the database hold reads up besides. The kernel asks us about it (seccomp's user notification, seccomp_unotify(2)): no further program is
 //! needed.
 
 use std::io;
@@ -20,13 +20,19 @@ const LISTENER: RawFd = 900;
 /// The disk of one etcd. It takes no time of ours to begin with.
 #[derive(Default)]
 pub struct SlowDisk {
-    delay_ms: Arc<AtomicU64>,
+    log_ms: Arc<AtomicU64>,
+    database_ms: Arc<AtomicU64>,
 }
 
 impl SlowDisk {
     /// From now on each fdatasync of the write-ahead log takes this much longer.
     pub fn takes(&self, delay: Duration) {
-        self.delay_ms.store(delay.as_millis().try_into().expect("not for ever"), Ordering::SeqCst);
+        self.log_ms.store(delay.as_millis().try_into().expect("not for ever"), Ordering::SeqCst);
+    }
+
+    /// From now on so does each one of the database.
+    pub fn takes_for_the_database(&self, delay: Duration) {
+        self.database_ms.store(delay.as_millis().try_into().expect("not for ever"), Ordering::SeqCst);
     }
 
     /// Makes this the disk of the process that the command will be; [`SlowDisk::serve`] must follow the start.
@@ -41,8 +47,8 @@ impl SlowDisk {
     /// Serves the process that was started, for as long as it lives.
     pub(super) fn serve(&self, pid: u32) {
         let listener = take_listener(pid).expect("pidfd_getfd needs Linux 5.6 and the right to trace a child");
-        let (listener, delay_ms) = (Arc::new(listener), self.delay_ms.clone());
-        thread::spawn(move || answer_all(&listener, &delay_ms));
+        let (listener, log_ms, database_ms) = (Arc::new(listener), self.log_ms.clone(), self.database_ms.clone());
+        thread::spawn(move || answer_all(&listener, &log_ms, &database_ms));
     }
 }
 
@@ -90,7 +96,7 @@ fn take_listener(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
-fn answer_all(listener: &Arc<OwnedFd>, delay_ms: &AtomicU64) {
+fn answer_all(listener: &Arc<OwnedFd>, log_ms: &AtomicU64, database_ms: &AtomicU64) {
     loop {
         let mut source = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: it is one, and ours.
@@ -108,10 +114,9 @@ fn answer_all(listener: &Arc<OwnedFd>, delay_ms: &AtomicU64) {
         if received != 0 {
             continue; // The one who asked is gone.
         }
-        // Files of etcd's database are left alone: their synchronisation holds reads up, and no commit.
         let file = std::fs::read_link(format!("/proc/{}/fd/{}", question.pid, question.data.args[0]));
         let is_log = file.is_ok_and(|file| file.extension().is_some_and(|extension| extension == "wal"));
-        let delay = Duration::from_millis(if is_log { delay_ms.load(Ordering::SeqCst) } else { 0 });
+        let delay = Duration::from_millis(if is_log { log_ms } else { database_ms }.load(Ordering::SeqCst));
         let listener = listener.clone();
         thread::spawn(move || {
             thread::sleep(delay);
