@@ -202,7 +202,7 @@ impl World {
                 self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
             }
         }
-        if self.is_v2() && old.trouble != report.trouble {
+        if old.trouble != report.trouble {
             self.judge_trouble(proc, &report);
         }
         let is_mismatch =

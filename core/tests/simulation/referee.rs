@@ -3,10 +3,10 @@
 //! A claim is a report that says Leading, from the moment it is made until its `until` on the claimant's own clock, or
 //! until it is taken back, its user asks to stop, or its process dies. A frozen process claims on until its `until`.
 
+pub(crate) mod accused;
 pub(crate) mod at_rest;
 mod holds;
 mod leftovers;
-pub(crate) mod skew;
 pub(crate) mod urgency;
 
 use std::collections::BTreeSet;

@@ -170,8 +170,8 @@ impl Links {
         self.longest_wait = if is_urgent { self.backoff_cap.min(self.attempt / 2) } else { self.backoff_cap };
         if self.serving.is_some() {
             let mut news = self.try_beside(key, has_joined, &waiting, now, out);
-            let is_lost = now >= self.told_at(&waiting);
-            news.extend(self.serving.as_mut().filter(|_| is_lost).map(|serving| serving.silent(now)));
+            let asked_at = waiting.renewal.filter(|_| now >= self.told_at(&waiting));
+            news.extend(self.serving.as_mut().zip(asked_at).map(|(serving, asked_at)| serving.silent(asked_at, now)));
             return news;
         }
         match &mut self.round {
@@ -179,7 +179,9 @@ impl Links {
             None if is_urgent => self.retry_at = self.retry_at.min(now + self.longest_wait),
             None => {}
             Some(round) if now >= round.judge_at => {
-                let slow = round.tries.iter_mut().filter(|one| one.outcome.is_none() && !one.is_told);
+                // One that has begun since the round did is told of with the next.
+                let is_slow = |one: &&mut Try| !one.is_told && one.outcome.is_none() && one.begun + self.attempt <= now;
+                let slow = round.tries.iter_mut().filter(is_slow);
                 let mut news: Vec<LinkNews> = slow.map(|one| one.slow(now)).collect();
                 news.extend(self.judge(has_joined, now, out));
                 return news;

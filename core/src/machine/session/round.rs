@@ -87,11 +87,11 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// That it is silent.
-    pub(super) fn silent(&mut self, now: Time) -> LinkNews {
+    /// That it has not answered what was asked then.
+    pub(super) fn silent(&mut self, asked_at: Time, now: Time) -> LinkNews {
         self.is_told = true;
-        let long = now.since(self.heard_at).as_millis();
-        let detail = format!("no answer of the server's for {long} ms; it is waited for, and others are asked too");
+        let long = now.since(asked_at).as_millis();
+        let detail = format!("no answer to a request for {long} ms; it is waited for, and others are asked too");
         LinkNews::Failed { endpoint: self.endpoint, failure: Failure::new(ErrorKind::Timeout, detail) }
     }
 }

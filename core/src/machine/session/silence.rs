@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// The shortest time that counts as late: below it a busy machine is late now and then.
-const FLOOR: Duration = Duration::from_millis(100);
+pub(super) const FLOOR: Duration = Duration::from_millis(100);
 /// A server that answers nothing at all for so many times the usual patience may be frozen.
 const SILENT: u32 = 4;
 /// How often the patience doubles at most.
