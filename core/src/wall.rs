@@ -32,11 +32,13 @@ impl WallWatch {
             && clock::wall_offset(now).saturating_sub(self.offset.load(Ordering::SeqCst)) <= self.tolerance
     }
 
-    /// True if it has jumped ahead since the last time that it had.
+    /// Whether it has jumped ahead since its last jump. Where the system steers it apart from our clock, the drift adds up to a jump
+    /// now and then, which costs one more renewal.
     pub(crate) fn has_jumped(&self) -> bool {
         self.see(clock::wall_offset(clock::now()))
     }
 
+    /// The wall clock is ahead of ours by so much.
     fn see(&self, offset: i64) -> bool {
         let least = self.offset.load(Ordering::SeqCst);
         let jumped = offset.saturating_sub(least) > self.tolerance;
@@ -59,7 +61,7 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// A watch with a margin of 1,000 ms, and what it says of each of these steps of the wall clock, one after the other.
+    /// Takes a watch with a margin of 1,000 ms through these steps of the wall clock, and gives its verdict after each.
     fn jumps(steps_ms: &[i64]) -> Vec<bool> {
         let wall = WallWatch::new(Duration::from_secs(1));
         let mut offset = wall.offset.load(Ordering::SeqCst);

@@ -77,7 +77,7 @@ pub(super) struct Booking {
     is_held: bool,
     /// Whether it takes a place in that window.
     is_counted: bool,
-    /// Sent before the wall clock jumped: our clock may have stood still since, so nobody knows how long ago.
+    /// The wall clock jumped while the request was under way: our clock may have stood still, so nobody knows its age.
     pub(super) is_undated: bool,
 }
 
@@ -148,7 +148,7 @@ impl InFlight {
         id
     }
 
-    /// The wall clock jumped.
+    /// The wall clock jumped: nobody knows the age of what is under way.
     pub(super) fn jumped(&mut self) {
         let sent = self.under_way.values_mut().filter(|booking| !booking.is_held);
         sent.for_each(|booking| booking.is_undated = true);

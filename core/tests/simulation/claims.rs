@@ -2,14 +2,14 @@
 
 use etcd_leader::config::OnStoreReset;
 use etcd_leader::error::ErrorKind;
-use etcd_leader::machine::{CandidateId, Input, Report, WatchNews, Watched, members_of};
+use etcd_leader::machine::{CandidateId, Input, Report, Trouble, WatchNews, Watched, members_of};
 use etcd_leader::member::{Member, Revision, Standing};
 use etcd_leader::time::Time;
 
 use crate::chores::Chore;
 use crate::links::Route;
 use crate::pauses::Pause;
-use crate::referee::Claim;
+use crate::referee::{Claim, accused};
 use crate::rng::{MS, Ns};
 use crate::trace::{note, text};
 use crate::words::report_words;
@@ -174,6 +174,15 @@ impl World {
         revived.map(|token| Input::Expired { candidate: id, token })
     }
 
+    /// A crew tells of a trouble. Until it sees that its clock stood still, it cannot know that readings of others' are old.
+    fn judge_trouble(&mut self, proc: usize, trouble: &Trouble) {
+        let is_unseen = self.procs[proc].pause == Pause::Unseen;
+        let skew = if is_unseen { Ok(()) } else { accused::a_skew_that_is_told_exists(trouble, self.plan.v2.spread) };
+        if let Err(what) = skew.and_then(|()| accused::a_silence_that_is_told_was_one(trouble)) {
+            self.referee.accuse(7, format!("p{proc} {what}"));
+        }
+    }
+
     fn judge_report(&mut self, proc: usize, cand: usize, report: Report, cause: &Input) {
         note!(self, "p{proc} report {cand}: {}", report_words(&report));
         let one = &mut self.procs[proc].cands[cand];
@@ -202,8 +211,8 @@ impl World {
                 self.after(wait, Ev::Chore { proc, inc, chore: Chore::Again { election } });
             }
         }
-        if old.trouble != report.trouble {
-            self.judge_trouble(proc, &report);
+        if let Some(trouble) = report.trouble.as_ref().filter(|_| old.trouble != report.trouble) {
+            self.judge_trouble(proc, trouble);
         }
         let is_mismatch =
             |report: &Report| report.trouble.as_ref().is_some_and(|t| t.error.kind() == ErrorKind::ClusterMismatch);

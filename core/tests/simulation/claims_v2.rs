@@ -10,7 +10,6 @@ use crate::claims::Worth;
 use crate::cluster_v2::Stage;
 use crate::links::Call;
 use crate::pauses::Pause;
-use crate::referee::accused;
 use crate::rng::{MS, Ns};
 use crate::trace::text;
 use crate::world::{ELECTIONS, Ev, Mood, World};
@@ -270,16 +269,6 @@ impl World {
                 ),
             )
         })
-    }
-
-    /// A crew tells of a trouble. What it saw of clocks before a pause is not known to be old until it sees the jump.
-    pub(crate) fn judge_trouble(&mut self, proc: usize, report: &Report) {
-        if let Some(trouble) = &report.trouble
-            && self.procs[proc].pause != Pause::Unseen
-            && let Err(what) = accused::what_is_told_of_a_server_is_so(trouble, self.plan.v2.spread)
-        {
-            self.referee.accuse(7, format!("p{proc} {what}"));
-        }
     }
 
     /// News of clocks count at once.

@@ -116,8 +116,8 @@ impl Ledger {
         self.clocks.clear();
     }
 
-    /// The process sees that its clock may have stood still: what it saw of others' clocks before does not compare with what
-    /// it sees from now on.
+    /// The process sees that its clock may have stood still: its readings of others' clocks from before do not compare with those
+    /// from now on.
     pub(crate) fn sees_jump(&mut self) {
         self.unseen = Duration::ZERO;
         self.clocks.clear();

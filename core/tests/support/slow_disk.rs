@@ -1,6 +1,6 @@
 //! A disk that takes its time: each fdatasync of an etcd is held back for a while, and then made. That of the write-ahead log
-//! makes a raft commit take so long; those of the database hold reads up besides. The kernel asks us about it (seccomp's user notification, seccomp_unotify(2)): no further program is
-//! needed.
+//! makes a raft commit take so long; those of the database hold reads up besides. The kernel asks us about each (seccomp's user
+//! notification, seccomp_unotify(2)): no further program is needed.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -30,7 +30,7 @@ impl SlowDisk {
         self.log_ms.store(delay.as_millis().try_into().expect("not for ever"), Ordering::SeqCst);
     }
 
-    /// From now on so does each one of the database.
+    /// From now on each fdatasync of the database takes this much longer.
     pub fn takes_for_the_database(&self, delay: Duration) {
         self.database_ms.store(delay.as_millis().try_into().expect("not for ever"), Ordering::SeqCst);
     }

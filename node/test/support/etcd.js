@@ -193,7 +193,12 @@ class Cluster {
   /** What etcdctl says to this; `api` is 3 or 2. Throws if it fails. */
   etcdctl(args, { api = 3 } = {}) {
     const env = { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ETCD'))), ETCDCTL_API: String(api) };
-    return execFileSync(find('etcdctl', 'ETCDCTL_BIN'), ['--endpoints', this.urls.join(','), ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    try {
+      return execFileSync(find('etcdctl', 'ETCDCTL_BIN'), ['--endpoints', this.urls.join(','), ...args], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    } catch (error) {
+      // Node's message names all arguments, and so the passwords among them.
+      throw new Error(`etcdctl failed: ${error.stderr ?? error.code}`);
+    }
   }
 
   /** The names of those in an election, the leader first; of either API. */

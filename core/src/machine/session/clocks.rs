@@ -84,7 +84,7 @@ impl Clocks {
         self.reckon(now);
     }
 
-    /// Our clock may have stood still: what was seen of the others before does not compare with what is seen from now on.
+    /// Our clock may have stood still: readings from before do not compare with readings from now on.
     pub(super) fn forget(&mut self) {
         self.offsets.clear();
     }

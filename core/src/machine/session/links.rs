@@ -179,7 +179,7 @@ impl Links {
             None if is_urgent => self.retry_at = self.retry_at.min(now + self.longest_wait),
             None => {}
             Some(round) if now >= round.judge_at => {
-                // One that has begun since the round did is told of with the next.
+                // The next round tells of a try that is younger than this one.
                 let is_slow = |one: &&mut Try| !one.is_told && one.outcome.is_none() && one.begun + self.attempt <= now;
                 let slow = round.tries.iter_mut().filter(is_slow);
                 let mut news: Vec<LinkNews> = slow.map(|one| one.slow(now)).collect();

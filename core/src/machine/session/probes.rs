@@ -58,7 +58,7 @@ impl Probes {
         }
     }
 
-    /// What was asked already tells nothing any more: asks anew.
+    /// The answers to earlier questions are of no use any more: asks all members again.
     pub(super) fn ask_anew(&mut self, now: Time, out: &mut InFlight) {
         self.close(out);
         self.hurry(now);

@@ -87,7 +87,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// That it has not answered what was asked then.
+    /// The news that it has not answered a request since `asked_at`.
     pub(super) fn silent(&mut self, asked_at: Time, now: Time) -> LinkNews {
         self.is_told = true;
         let long = now.since(asked_at).as_millis();

@@ -6,11 +6,16 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// The shortest time that counts as late: below it a busy machine is late now and then.
-pub(super) const FLOOR: Duration = Duration::from_millis(100);
+const FLOOR: Duration = Duration::from_millis(100);
 /// A server that answers nothing at all for so many times the usual patience may be frozen.
 const SILENT: u32 = 4;
 /// How often the patience doubles at most.
 const MAX_DOUBLINGS: u32 = 6;
+
+/// Whether an answer that takes so long is worth telling.
+pub(super) fn is_long(silence: Duration) -> bool {
+    silence >= FLOOR
+}
 
 /// Since when the serving link owes us answers.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::Links;
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::session::round::{LinkNews, Round, Serving, Try, clusters_of, verdict};
-use crate::machine::session::silence::FLOOR;
+use crate::machine::session::silence::is_long;
 use crate::time::Time;
 
 impl Links {
@@ -40,9 +40,9 @@ impl Links {
         if let Some((one, (stamp, known))) = good.min_by_key(|(one, (stamp, _))| (stamp.revision == 0, one.link)) {
             tries.iter().filter(|other| other.link != one.link).for_each(|other| out.close(other.link));
             if let Some(mut before) = self.serving.take() {
-                // One that is unwell has said so itself.
-                let asked_at = out.oldest(before.link).filter(|asked_at| now.since(*asked_at) >= FLOOR);
-                let asked_at = asked_at.filter(|_| !before.is_unwell && !before.is_told);
+                // A server that is unwell has said so itself.
+                let is_known = before.is_unwell || before.is_told;
+                let asked_at = out.oldest(before.link).filter(|asked_at| !is_known && is_long(now.since(*asked_at)));
                 news.extend(asked_at.map(|asked_at| before.silent(asked_at, now)));
                 out.close(before.link);
                 self.silence.changed();
