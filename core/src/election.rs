@@ -1,5 +1,6 @@
 //! The handle of one election.
 
+mod events;
 mod lead;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::mailbox::Next;
 use crate::member::{Leader, Revision};
 use crate::shared::Shared;
 
+pub use events::Events;
 pub use lead::Term;
 
 /// One candidate in one election.
@@ -25,7 +27,7 @@ pub use lead::Term;
 /// handle, or when `stop_timeout_ms` has passed before Unelected was taken. If the entry is lost meanwhile, since etcd is
 /// out of reach or somebody has deleted the key, [`crate::Event::Ended`] says so: the token guards writes to the last.
 ///
-/// [`Election::lead`] does all of that for one term and one future.
+/// [`Election::lead`] does all of that for one term and one future; [`Election::events`] is a stream of the events.
 ///
 /// # Example
 ///

@@ -18,7 +18,7 @@
 //!   [`backend::v2`] and [`backend::v3`] translate
 //! * runtime: the driver stands between a machine and a backend; the engine is one thread for all elections of the process, and
 //!   chooses the backend
-//! * election: [`Election`], and its `lead`, which runs a future for one term
+//! * election: [`Election`], its events as a stream, and its `lead`, which runs a future for one term
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
@@ -42,7 +42,7 @@ mod wake;
 mod wall;
 
 pub use config::{Api, Config, Effective, OnStoreReset};
-pub use election::{Election, Term};
+pub use election::{Election, Events, Term};
 pub use error::{Error, ErrorKind};
 pub use mailbox::{Ended, Event, Next};
 pub use process::Process;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Election;
 use crate::engine::Life;
 use crate::error::{Error, ErrorKind};
-use crate::mailbox::{Ended, Event, Next};
+use crate::mailbox::{Ended, Event};
 use crate::member::Revision;
 use crate::shared::Shared;
 
@@ -128,17 +128,6 @@ impl Election {
                     None => return Poll::Pending,
                 },
             }
-        }
-    }
-
-    /// The next event, once there is one; `None`: nothing any more. It says nothing of the work.
-    fn poll_event(&self, cx: &Context<'_>) -> Poll<Result<Option<Event>, Error>> {
-        // Before the look: what becomes due after it wakes.
-        self.shared.wakes(cx.waker());
-        match self.take()? {
-            Next::Event(event) => Poll::Ready(Ok(Some(event))),
-            Next::Ended => Poll::Ready(Ok(None)),
-            Next::Nothing => Poll::Pending,
         }
     }
 }

@@ -35,7 +35,7 @@ impl Wake for Alarm {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let alarm = Alarm::new();
     let waker = Waker::from(alarm.clone());
     let mut future = std::pin::pin!(future);
@@ -51,7 +51,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn start(cluster: &Cluster, api: Api, stop_timeout_ms: u32) -> Election {
+pub(crate) fn start(cluster: &Cluster, api: Api, stop_timeout_ms: u32) -> Election {
     let config = Config {
         endpoints: cluster.urls(),
         key: KEY.into(),
@@ -65,7 +65,7 @@ fn start(cluster: &Cluster, api: Api, stop_timeout_ms: u32) -> Election {
 }
 
 /// The next in line, once `leading` leads.
-fn next_in_line(urls: &[String], api: Api) -> Candidate {
+pub(crate) fn next_in_line(urls: &[String], api: Api) -> Candidate {
     let next = Setup::new(urls, KEY, TTL_S).on(api).start("next");
     assert_eq!(next.hears("leader"), "rust");
     next

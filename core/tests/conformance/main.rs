@@ -27,5 +27,6 @@ mod peers;
 mod sessions;
 mod start;
 mod store;
+mod stream;
 mod succession;
 mod v2;
