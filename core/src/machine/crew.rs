@@ -194,7 +194,7 @@ impl Crew {
             self.session.note_failure(booking.link, failure, now);
         }
         match booking.owner {
-            Owner::Session => self.session.reply(id, result, booking.known, now, &mut self.out),
+            Owner::Session => self.session.reply(id, result, &booking, now, &mut self.out),
             Owner::Candidate(owner) => {
                 // A new history may have begun with this very answer: then the candidate must know that first.
                 self.tell(owner, now);

@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::in_flight::InFlight;
+use super::in_flight::{Booking, InFlight};
 use super::{
     CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews,
 };
 use crate::config::Timings;
 use crate::error::{Error, ErrorKind};
-use crate::member::{LeaseId, Revision};
+use crate::member::LeaseId;
 use crate::time::Time;
 
 mod clocks;
@@ -44,6 +44,7 @@ use silence::Waiting;
 
 pub(super) use keeper::{Check, Keeper, KeeperNews};
 pub(super) use links::backoff_cap;
+pub(super) use silence::is_long;
 
 /// The session of one crew.
 #[derive(Clone, Debug, Hash)]
@@ -210,7 +211,7 @@ impl Session {
         &mut self,
         id: RequestId,
         result: Result<Reply, Failure>,
-        known: Revision,
+        booking: &Booking,
         now: Time,
         out: &mut InFlight,
     ) {
@@ -218,7 +219,7 @@ impl Session {
             self.weigh_clocks(now, out);
         } else if self.links.is_waiting_for(id) {
             let stamp = result.map(|reply| reply.stamp);
-            let news = self.links.reply(id, stamp, known, self.has_joined, now, out);
+            let news = self.links.reply(id, stamp, booking.known, self.has_joined, now, out);
             self.hear_of_links(news, now, out);
         } else if self.doubts.is_waiting_for(id) {
             if let (Err(failure), Some(link)) = (self.doubts.reply(id, result, now, out), self.links.current()) {
@@ -228,7 +229,7 @@ impl Session {
             let keys = self.orphans.reply(result, now + self.timings.renew_every);
             self.own_orphans(keys);
         } else {
-            let (news, checks) = self.keeper.reply(id, result, now, out);
+            let (news, checks) = self.keeper.reply(id, result, booking.is_undated, now, out);
             self.checks.extend(checks);
             self.hear_of_lease(news, now, out);
         }

@@ -6,6 +6,8 @@ use etcd_leader::{Api, OnStoreReset};
 use crate::Do::*;
 use crate::{Do, Row, check_on, timings, with};
 
+/// The next in line.
+const NEXT: &[Do] = &[Opened(0), Posted, Looked(20, &[7])];
 /// The third of three.
 const FEW: &[Do] = &[Opened(0), Posted, Looked(20, &[7, 8])];
 /// The last of eleven.
@@ -50,25 +52,33 @@ fn a_refresh_goes_first_and_alone() {
     check(vec![
         ("before a look", both_are_due.clone(), "refresh", "following other1"),
         ("and then the look", with(&[&both_are_due, &[Refreshed(22)]]), "look", "following other1"),
-        ("on a new link as well", with(&[FEW, &[LinkBreaks, At(5200), Opened(0)]]), "show", "following other7"),
         (
-            "then a look of few",
-            with(&[FEW, &[LinkBreaks, At(5200), Opened(0), Refreshed(21)]]),
+            "the next in line refreshes at once on a new link",
+            with(&[NEXT, &[LinkBreaks, At(5200), Opened(0)]]),
+            "show",
+            "following other7",
+        ),
+        ("then it looks", with(&[NEXT, &[LinkBreaks, At(5200), Opened(0), Refreshed(21)]]), "look", "following other7"),
+        (
+            "others look at once if they are few",
+            with(&[FEW, &[LinkBreaks, At(5200), Opened(0)]]),
             "look",
             "following other7",
         ),
         (
-            "many look in their turn",
-            with(&[MANY, &[LinkBreaks, At(5200), Opened(0), Refreshed(21)]]),
-            "",
-            "following other1",
+            "and refresh in half of the time that they have left, if that was due",
+            with(&[FEW, &[LinkBreaks, At(5200), Opened(0), Looked(20, &[7, 8]), At(6600)]]),
+            "show",
+            "following other7",
         ),
         (
-            "which comes soon",
-            with(&[MANY, &[LinkBreaks, At(5200), Opened(0), Refreshed(21), At(6300)]]),
-            "look",
-            "following other1",
+            "or when it is due",
+            with(&[FEW, &[LinkBreaks, At(4000), Opened(0), Looked(20, &[7, 8]), At(4900)]]),
+            "",
+            "following other7",
         ),
+        ("many look in their turn", with(&[MANY, &[LinkBreaks, At(5200), Opened(0)]]), "", "following other1"),
+        ("which comes soon", with(&[MANY, &[LinkBreaks, At(5200), Opened(0), At(6600)]]), "look", "following other1"),
         (
             "a refresh that waits for a look is not sent once that shows our entry gone",
             with(&[FEW, &[GoneOn(0, &[(21, "8")]), At(5000), LookedGone(22)]]),

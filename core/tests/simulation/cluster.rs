@@ -76,6 +76,8 @@ pub(crate) struct Cluster {
     pub(crate) max_reads: usize,
     /// v2: we show a password, which is checked with each request but for the list of members.
     pub(crate) checks_passwords: bool,
+    /// v2: a look tells of so many entries for each: few have no reason to spread what they ask for.
+    pub(crate) each_counts: usize,
     /// v2: the key of the election holds a value.
     pub(crate) is_file: bool,
     /// Keepalives that a deposed leader answered.
@@ -114,6 +116,7 @@ impl Cluster {
             join_reads: 8,
             max_reads: usize::MAX,
             checks_passwords: false,
+            each_counts: 1,
             is_file: false,
             stale_renewals: 0,
         }

@@ -1,23 +1,30 @@
-//! A crowd at one server that has a capacity: what it is asked for waits in a queue and costs time, and a login costs most.
-//! Machines that begin again what is late ask for ever more, and nobody is ever served.
+//! A crowd at one server that has a capacity: what it is asked for waits in a queue and costs time, and the check of a password
+//! costs most. Machines that begin again what is late ask for ever more, and nobody is ever served.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use etcd_leader::ErrorKind;
-use etcd_leader::config::{Config, Timings};
+use etcd_leader::config::{Api, Timings};
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{Change, Entropy, Failure, Input, LinkId, Op, Request, WatchId, WatchNews, Watched};
 use etcd_leader::member::Standing;
 use etcd_leader::time::Time;
 
 use crate::cluster::{Cluster, Outcome};
+use crate::cluster_v2::Stage;
 use crate::rng::{MS, Ns, SECOND, US};
 
 mod changes;
+mod passwords;
+mod polls;
+
+use polls::Poll;
 
 /// What the check of a password costs: bcrypt, on one processor.
 const LOGIN: Ns = 100 * MS;
+/// What it costs where each request has one: two processors check some 25 in a second.
+const CHECK: Ns = 40 * MS;
 /// What a read of the neighbours costs, and how much more for each entry: etcd sorts all of them (measured, SCALE.md).
 const LOOK: Ns = 100 * US;
 const SORTING: Ns = 2_200;
@@ -43,15 +50,26 @@ enum Ev {
         proc: usize,
         request: Box<Request>,
     },
-    Done {
-        proc: usize,
-        request: Box<Request>,
-    },
+    Done(Box<Asked>),
+    /// v2: a long poll reaches the store.
+    Poll(Box<Poll>),
+    /// v2: entries whose time has come end.
+    Sync,
     Restart,
     /// The next password is checked by now, unless others have come meanwhile.
     Checked {
         due: Ns,
     },
+}
+
+/// A request that the server is at work on.
+struct Asked {
+    proc: usize,
+    request: Request,
+    /// v2: which of its requests on the wire this is.
+    stage: Stage,
+    /// From when on a time to live counts.
+    arrived: Ns,
 }
 
 struct Proc {
@@ -82,14 +100,17 @@ struct Crowd {
     cluster: Cluster,
     procs: Vec<Proc>,
     watches: Vec<(usize, LinkId, WatchId, Watched)>,
+    /// v2: the long polls that wait for an event.
+    polls: Vec<Poll>,
     /// Nobody needs to log in.
     is_open: bool,
     /// The server answers from then on; tokens of before are refused.
     up_at: Ns,
     /// How many have a link since the server was restarted.
     back: usize,
-    /// The passwords that are being checked, all at once and so each the slower, with the work that is left; as of `checked_at`.
-    logins: Vec<(Ns, usize, Box<Request>)>,
+    /// The passwords that are being checked, all at once and so each the slower, with the work that is left as of `checked_at`,
+    /// and what happens then.
+    logins: Vec<(Ns, Ev)>,
     checked_at: Ns,
     next_check: Ns,
     /// Until when the server is busy with all else.
@@ -103,11 +124,13 @@ struct Crowd {
 impl Crowd {
     fn new(timings: &Timings, count: usize) -> Crowd {
         let day = Day { served_at: None, opens: 0, requests: 0, reads: 0, losses: 0 };
+        let is_v2 = timings.api == Api::V2;
         let mut crowd = Crowd {
             now: 0,
-            cluster: Cluster::new(0xc1, 1),
+            cluster: if is_v2 { polls::cluster() } else { Cluster::new(0xc1, 1) },
             procs: Vec::new(),
             watches: Vec::new(),
+            polls: Vec::new(),
             is_open: false,
             up_at: 0,
             back: 0,
@@ -136,6 +159,9 @@ impl Crowd {
                 is_dead: false,
             });
             crowd.drain(at);
+        }
+        if is_v2 {
+            crowd.at(0, Ev::Sync);
         }
         crowd
     }
@@ -173,7 +199,9 @@ impl Crowd {
             Ev::Wake { .. } => {}
             Ev::Deliver { proc, input } => self.give(proc, *input),
             Ev::Arrive { proc, request } => self.arrive(proc, request),
-            Ev::Done { proc, request } => self.done(proc, *request),
+            Ev::Done(asked) => self.done(*asked),
+            Ev::Poll(poll) => self.poll(*poll),
+            Ev::Sync => self.sync(),
             Ev::Restart => self.restart(),
             Ev::Checked { due } if due == self.next_check => self.check(),
             Ev::Checked { .. } => {}
@@ -187,6 +215,7 @@ impl Crowd {
         self.others_until = self.up_at;
         self.logins.clear();
         self.watches.clear();
+        self.polls.clear();
         for proc in 0..self.procs.len() {
             for link in std::mem::take(&mut self.procs[proc].links) {
                 let failure = Failure::new(ErrorKind::Unreachable, "the server is away");
@@ -209,8 +238,9 @@ impl Crowd {
                 Op::Close => {
                     self.procs[proc].links.retain(|link| *link != request.link);
                     self.watches.retain(|(of, link, ..)| (*of, *link) != (proc, request.link));
+                    self.polls.retain(|poll| (poll.proc, poll.link) != (proc, request.link));
                 }
-                Op::Unwatch { watch } => self.watches.retain(|(of, _, one, _)| (*of, one) != (proc, watch)),
+                Op::Unwatch { watch } => self.unwatch(proc, *watch),
                 op => {
                     if let Op::Open { .. } = op {
                         self.procs[proc].links.push(request.link);
@@ -245,6 +275,7 @@ impl Crowd {
     fn arrive(&mut self, proc: usize, mut request: Box<Request>) {
         // A login in the place of a token that the restart ended waits for any part of its patience.
         if let Op::Open { patience, .. } = &mut request.op
+            && !self.is_v2()
             && self.up_at > 0
             && !patience.is_zero()
         {
@@ -252,19 +283,28 @@ impl Crowd {
             let start = self.now.max(self.up_at) + u64::try_from(part.as_nanos()).expect("a short time");
             return self.at(start, Ev::Arrive { proc, request });
         }
+        if matches!(request.op, Op::Open { .. }) && self.now < self.up_at {
+            return self.at(self.up_at, Ev::Arrive { proc, request });
+        }
         let cost = match &request.op {
-            Op::Open { .. } if self.now < self.up_at => return self.at(self.up_at, Ev::Arrive { proc, request }),
-            Op::Open { .. } if !self.is_open => {
-                self.work();
-                self.logins.push((LOGIN, proc, request));
-                return self.check();
-            }
             Op::Look { .. } => LOOK + SORTING * self.cluster.store.entries.len() as Ns,
             Op::Watch { .. } => TELL,
             _ => 200 * US,
         };
+        let passwords = self.passwords(&request.op);
+        let asked = Asked { proc, request: *request, stage: Stage::default(), arrived: self.now };
+        if passwords > 0 {
+            return self.log_in(passwords, Ev::Done(Box::new(asked)));
+        }
         self.others_until = self.now.max(self.others_until) + cost;
-        self.at(self.others_until, Ev::Done { proc, request });
+        self.at(self.others_until, Ev::Done(Box::new(asked)));
+    }
+
+    /// This happens when so many passwords have been checked, one after the other.
+    fn log_in(&mut self, passwords: Ns, then: Ev) {
+        self.work();
+        self.logins.push((passwords * if self.is_v2() { CHECK } else { LOGIN }, then));
+        self.check();
     }
 
     /// The processor is shared by all logins, as Go shares it.
@@ -282,8 +322,8 @@ impl Crowd {
     fn check(&mut self) {
         self.work();
         let checked: Vec<_> = self.logins.extract_if(.., |(left, ..)| *left == 0).collect();
-        for (_, proc, request) in checked {
-            self.at(self.now, Ev::Done { proc, request });
+        for (_, then) in checked {
+            self.at(self.now, then);
         }
         if let Some(least) = self.logins.iter().map(|(left, ..)| *left).min() {
             self.next_check = self.checked_at + least * self.logins.len() as Ns;
@@ -291,12 +331,16 @@ impl Crowd {
         }
     }
 
-    fn done(&mut self, proc: usize, request: Request) {
+    fn done(&mut self, asked: Asked) {
+        let (proc, request) = (asked.proc, &asked.request);
         if !self.procs[proc].links.contains(&request.link) {
             return;
         }
         self.back += usize::from(self.up_at > 0 && matches!(request.op, Op::Open { .. }));
         let input = match &request.op {
+            Op::Watch { watch, range } if self.is_v2() => {
+                return self.poll(Poll::new(proc, request.link, *watch, range));
+            }
             Op::Watch { watch, range } => {
                 self.watches.push((proc, request.link, *watch, range.clone()));
                 let news = WatchNews::Created { revision: self.cluster.store.revision };
@@ -304,11 +348,19 @@ impl Crowd {
             }
             op => {
                 let from = self.cluster.store.log.len();
-                let outcome = self.cluster.perform(0, op, self.now);
+                let outcome = if self.is_v2() {
+                    let taken = (self.cluster.wall(0, asked.arrived), 0);
+                    self.cluster.perform_v2(0, op, asked.stage, taken, self.now)
+                } else {
+                    self.cluster.perform(0, op, self.now)
+                };
                 self.tell(from);
                 match outcome {
                     Outcome::Done(result) => Input::Reply { id: request.id, result },
-                    Outcome::Stuck | Outcome::Next(_) => unreachable!("the server is well"),
+                    Outcome::Next(stage) => {
+                        return self.log_in(1, Ev::Done(Box::new(Asked { stage, arrived: self.now, ..asked })));
+                    }
+                    Outcome::Stuck => unreachable!("the server is well"),
                 }
             }
         };
@@ -317,6 +369,9 @@ impl Crowd {
 
     /// Those who watch hear of the changes since this entry of the log, one after the other, in no order that anybody knows.
     fn tell(&mut self, from: usize) {
+        if self.is_v2() {
+            return self.answer_polls();
+        }
         let mut told = self.others_until.max(self.now);
         let changes: Vec<Change> = self.cluster.store.log[from..].to_vec();
         let mut news = Vec::new();
@@ -337,45 +392,5 @@ impl Crowd {
             self.at(told + WAY, Ev::Deliver { proc, input: Box::new(input) });
         }
         self.others_until = told;
-    }
-}
-
-/// When what the candidates must ask for fits the server's capacity, everybody is served in the time that it takes, repeated
-/// requests stay below a tenth of the first ones, and nobody who leads loses the lead meanwhile.
-#[test]
-fn a_crowd_is_served_in_the_time_that_its_logins_take() {
-    for (count, ttl_s) in [(3, 5), (40, 5), (100, 10), (300, 10)] {
-        let endpoints = vec!["http://10.0.0.1:2379".into()];
-        let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s, ..Config::default() };
-        let timings = config.validate().expect("a good config").session.timings;
-        let logins = count as Ns * LOGIN;
-        let lease = u64::from(ttl_s) * SECOND;
-        let mut crowd = Crowd::new(&timings, count);
-        crowd.play(2 * logins + 10 * SECOND, lease);
-        let day = crowd.day;
-        println!("{count} at ttl {ttl_s} s: {day:?}");
-        let broken = format!("seed {count} breaks law 7: a crowd of {count}: {day:?}");
-        assert!(day.served_at.is_some_and(|at| at < logins + logins / 10 + SECOND), "{broken}");
-        assert!(day.opens <= count + count / 10, "{broken}");
-        assert_eq!(day.losses, 0, "{broken}");
-    }
-}
-
-/// etcd forgets tokens when it is restarted, and everybody logs in again: the leader before its lead is over.
-#[test]
-fn the_lead_is_kept_although_a_crowd_logs_in_again() {
-    for count in [3, 40, 100] {
-        let endpoints = vec!["http://10.0.0.1:2379".into()];
-        let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s: 10, ..Config::default() };
-        let (logins, lease) = (count as Ns * LOGIN, 10 * SECOND);
-        let mut crowd = Crowd::new(&config.validate().expect("a good config").session.timings, count);
-        crowd.play(2 * logins + 10 * SECOND, lease);
-        crowd.at(crowd.now, Ev::Restart);
-        let opens = crowd.day.opens;
-        crowd.play(crowd.now + RESTART + 2 * logins + lease, lease);
-        println!("{count} after a restart: {} back, {:?}", crowd.back, crowd.day);
-        let broken = format!("seed {count} breaks law 7: a crowd of {count} after a restart: {:?}", crowd.day);
-        assert_eq!((crowd.day.losses, crowd.back), (0, count), "{broken}");
-        assert!(crowd.day.opens - opens <= count + count / 10, "{broken}");
     }
 }

@@ -188,8 +188,11 @@ impl World {
     pub(crate) fn go_on(&mut self, mut call: Box<crate::links::Call>, stage: Stage) {
         let serves = self.procs[call.proc].inc == call.inc
             && self.procs[call.proc].link(call.link).is_some_and(|link| !link.broken);
-        if !serves || matches!(self.routes[call.proc][call.endpoint], Route::Silent(_)) {
+        if !serves {
             return;
+        }
+        if matches!(self.routes[call.proc][call.endpoint], Route::Silent(_)) {
+            return self.swallowed(&call);
         }
         (call.stage, call.ghost) = (stage, false);
         let wait = self.delay(call.proc) + self.delay(call.proc);

@@ -204,7 +204,7 @@ impl World {
 
     /// A request or its answer is lost for good, so the connection is, too: the transport says so after a while. An
     /// opening fails, and so does a single request of v2, where the machines hear of no connections; a link of v3 breaks.
-    fn swallowed(&mut self, call: &Call) {
+    pub(crate) fn swallowed(&mut self, call: &Call) {
         let wait = self.rng.range(TRANSPORT_PATIENCE / 2, TRANSPORT_PATIENCE);
         // An opening runs to its end, and there may be no other server.
         let is_open = matches!(call.op, Op::Open { .. });

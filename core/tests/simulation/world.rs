@@ -156,7 +156,8 @@ impl World {
         let clusters = [(0xc1, members), (0xf0, 1)].map(|(id, members)| match api {
             Api::V2 => {
                 let cluster = Cluster::new_v2(id, members, plan.v2.kept);
-                Cluster { checks_passwords: shows_password, ..cluster }
+                let each_counts = if shows_password { 8 } else { 1 };
+                Cluster { checks_passwords: shows_password, each_counts, ..cluster }
             }
             _ => Cluster::new(id, members),
         });

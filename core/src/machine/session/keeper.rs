@@ -88,7 +88,7 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     fn kept_until(&self, now: Time) -> Time;
 
     /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
-    fn relinked(&mut self, now: Time);
+    fn relinked(&mut self, now: Time, out: &mut InFlight);
 
     /// The wall clock jumped ahead.
     fn suspect(&mut self, now: Time);
@@ -108,10 +108,12 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
 
     fn timeout(&self, is_served: bool, now: Time) -> Time;
 
+    /// `is_undated`: the wall clock jumped since the request was sent, so that a renewal proves nothing.
     fn reply(
         &mut self,
         id: RequestId,
         result: Result<Reply, Failure>,
+        is_undated: bool,
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>);

@@ -27,7 +27,7 @@ impl Session {
                 LinkNews::Up { stamp, known, seen } => {
                     self.is_unserved = false;
                     self.keys.allowed();
-                    self.keeper.relinked(now);
+                    self.keeper.relinked(now, out);
                     self.doubts.relinked();
                     let holds = self.keeper.shared_lease();
                     self.orphans.relinked(holds);

@@ -12,8 +12,8 @@ const SILENT: u32 = 4;
 /// How often the patience doubles at most.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// Whether an answer that takes so long is worth telling.
-pub(super) fn is_long(silence: Duration) -> bool {
+/// Whether an answer that takes so long is worth telling, and acting on.
+pub(in crate::machine) fn is_long(silence: Duration) -> bool {
     silence >= FLOOR
 }
 
@@ -24,6 +24,15 @@ pub(super) struct Waiting {
     pub(super) renewal: Option<Time>,
     /// To any.
     pub(super) any: Option<Time>,
+}
+
+/// What may be done about a silence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    /// There are other servers to ask.
+    pub(super) has_others: bool,
+    /// Somebody leads, or is next in line.
+    pub(super) is_urgent: bool,
 }
 
 /// What is known of the answers of the server that serves us.
@@ -40,6 +49,13 @@ pub(super) struct Silence {
 struct Usual {
     smoothed: Duration,
     variance: Duration,
+}
+
+impl Usual {
+    /// An answer that takes longer is unusual.
+    fn bound(self) -> Duration {
+        self.smoothed + self.variance * 4
+    }
 }
 
 impl Silence {
@@ -70,30 +86,39 @@ impl Silence {
     }
 
     /// When a server that was last heard of at `heard_at` is silent for too long, if it answers nothing of this by then.
-    pub(super) fn late_at(&self, waiting: &Waiting, heard_at: Time, has_others: bool) -> Time {
-        let patience = self.patience();
+    pub(super) fn late_at(&self, waiting: &Waiting, heard_at: Time, choice: Choice) -> Time {
+        let most = self.most(choice);
         let renewal = waiting.renewal.map_or(Time::NEVER, |sent_at| {
             // Where there is no other server to ask, a second connection to the same one is worth less.
-            let late = if has_others { self.late() } else { patience };
-            (sent_at.max(heard_at) + late).min(sent_at + patience)
+            let late = if choice.has_others { self.late() } else { most };
+            (sent_at.max(heard_at) + late).min(sent_at + most)
         });
         // All else may wait for a slow disk, and is not answered sooner by another server. But one that says nothing at all
         // may be frozen.
-        let any = waiting.any.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + patience * SILENT);
+        let any = waiting.any.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.patience() * SILENT);
         renewal.min(any)
     }
 
     /// When that is worth telling.
-    pub(super) fn told_at(&self, waiting: &Waiting, heard_at: Time) -> Time {
-        waiting.renewal.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.patience())
+    pub(super) fn told_at(&self, waiting: &Waiting, heard_at: Time, choice: Choice) -> Time {
+        waiting.renewal.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.most(choice))
+    }
+
+    /// Later than may be. Followers give a server that is slow, and the only one, twice as much: each that asks it once more
+    /// would make it slower.
+    fn most(&self, choice: Choice) -> Duration {
+        let patience = self.patience();
+        match self.usual {
+            Some(usual) if !choice.has_others && !choice.is_urgent => usual.bound().clamp(patience, patience * 2),
+            _ => patience,
+        }
     }
 
     /// Later than usual, if nothing at all has been heard for so long.
     fn late(&self) -> Duration {
         let most = self.patience();
         let least = FLOOR.max(self.most / 6).min(most);
-        let usual = self.usual.map_or(most, |usual| usual.smoothed + usual.variance * 4);
-        usual.clamp(least, most)
+        self.usual.map_or(most, |usual| usual.bound().clamp(least, most))
     }
 
     /// Later than may be, whatever else has been heard.
@@ -130,5 +155,21 @@ mod tests {
         assert_eq!((silence.late(), silence.patience()), (6000 * MS, 6000 * MS));
         silence.served();
         assert_eq!(silence.patience(), 1500 * MS);
+    }
+
+    #[test]
+    fn a_follower_gives_the_only_server_more_time_if_it_is_slow() {
+        let mut silence = Silence::new(1500 * MS);
+        let lone = Choice { has_others: false, is_urgent: false };
+        assert_eq!(silence.most(lone), 1500 * MS, "nothing is known yet");
+        (0..50).for_each(|_| silence.answered(2 * MS));
+        assert_eq!(silence.most(lone), 1500 * MS, "it is not slow");
+        (0..50).for_each(|_| silence.answered(2000 * MS));
+        assert!(silence.most(lone) > 2000 * MS && silence.most(lone) < 2100 * MS, "{:?}", silence.most(lone));
+        silence.answered(20_000 * MS);
+        assert_eq!(silence.most(lone), 3000 * MS);
+        for choice in [Choice { is_urgent: true, ..lone }, Choice { has_others: true, ..lone }] {
+            assert_eq!(silence.most(choice), 1500 * MS);
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
-use crate::machine::session::{Check, Keeper, KeeperNews};
+use crate::machine::session::{Check, Keeper, KeeperNews, is_long};
 use crate::machine::{Answer, CandidateId, Failure, Finding, LinkId, Op, Place, Places, Reply, RequestId, Written};
 use crate::member::{LeaseId, OWN_TTL, Revision};
 use crate::time::Time;
@@ -41,8 +41,6 @@ struct Held {
 struct Refreshing {
     request: RequestId,
     sent_at: Time,
-    /// Sent before the wall clock jumped: it proves nothing.
-    is_void: bool,
     /// Whom it shows as the leader, if it is visible.
     shows: Option<Revision>,
 }
@@ -87,22 +85,32 @@ impl EntryKeeper {
         }
     }
 
+    /// When to refresh an entry again whose last write was asked for at `asked_at`, and is answered now. An answer takes long where
+    /// many ask at once: spread over the time that it took, they do not the next time.
+    fn next_refresh(&self, asked_at: Time, now: Time, out: &mut InFlight) -> Time {
+        let took = now.since(asked_at);
+        let spread = if is_long(took) { took.min(self.renew_every / 4) } else { Duration::ZERO };
+        asked_at + self.renew_every - out.entropy.spread(spread)
+    }
+
     /// Takes over the candidate's place, or lets it go.
-    fn follow(&mut self, places: &Places, now: Time) {
+    fn follow(&mut self, places: &Places, now: Time, out: &mut InFlight) {
         let Some((candidate, place)) = places.first_key_value() else { return self.let_go() };
         match &mut self.held {
             Some(held) if held.place.membership == place.membership => {
+                held.place.is_near = place.is_near;
                 held.see(place.leader, place.is_loud, self.renew_every, now);
             }
             _ => {
                 self.let_go();
+                let refresh_at = self.next_refresh(place.asked_at, now, out);
                 self.held = Some(Held {
                     candidate: *candidate,
                     place: place.clone(),
                     written: place.membership.revision,
                     in_doubt: false,
                     until: place.asked_at + self.ttl,
-                    refresh_at: place.asked_at + self.renew_every,
+                    refresh_at,
                     shown: place.leader,
                     shown_at: place.asked_at,
                     is_new: true,
@@ -125,13 +133,18 @@ impl EntryKeeper {
         if let Some(held) = &mut self.held {
             self.suspect_until.get_or_insert(now + self.attempt);
             held.refresh_at = now;
-            if let Some(refresh) = &mut self.under_way {
-                refresh.is_void = true;
-            }
         }
     }
 
-    fn applied(&mut self, refresh: &Refreshing, found: Written) -> (KeeperNews, Vec<Check>) {
+    fn applied(
+        &mut self,
+        refresh: &Refreshing,
+        found: Written,
+        is_undated: bool,
+        now: Time,
+        out: &mut InFlight,
+    ) -> (KeeperNews, Vec<Check>) {
+        let next_refresh = self.next_refresh(refresh.sent_at, now, out);
         let Some(held) = &mut self.held else { return (KeeperNews::Nothing, Vec::new()) };
         if !held.is_entry(&found) {
             return (KeeperNews::Nothing, vec![held.lost(Some(found))]);
@@ -142,11 +155,11 @@ impl EntryKeeper {
             (held.shown, held.shown_at, held.is_new) = (refresh.shows, refresh.sent_at, false);
         }
         self.failures = 0;
-        if refresh.is_void {
+        if is_undated {
             return (KeeperNews::Nothing, Vec::new());
         }
         held.until = refresh.sent_at + self.ttl;
-        held.refresh_at = refresh.sent_at + self.renew_every;
+        held.refresh_at = next_refresh;
         self.suspect_until = None;
         (KeeperNews::Kept, Vec::new())
     }
@@ -230,11 +243,17 @@ impl Keeper for EntryKeeper {
         now
     }
 
-    fn relinked(&mut self, now: Time) {
+    fn relinked(&mut self, now: Time, out: &mut InFlight) {
         let is_lost = self.under_way.take().is_some();
         if let Some(held) = &mut self.held {
             held.in_doubt |= is_lost;
-            held.refresh_at = now;
+            // When etcd restarts, all come back at once, and the lead depends on one answer. The others keep their time, or
+            // spread over half of what they have left.
+            if held.place.is_near || self.suspect_until.is_some() {
+                held.refresh_at = now;
+            } else if held.in_doubt || held.refresh_at <= now {
+                held.refresh_at = now + out.entropy.spread((held.until - self.margin).since(now) / 2);
+            }
         }
     }
 
@@ -256,7 +275,7 @@ impl Keeper for EntryKeeper {
             self.is_active = true;
             self.incarnation += 1;
         }
-        self.follow(places, now);
+        self.follow(places, now, out);
         // One that was not sent yet never is.
         self.abandoned.drain(..).for_each(|request| _ = out.forget(request));
         if let (Some(held), None) = (&self.held, &self.under_way)
@@ -271,7 +290,7 @@ impl Keeper for EntryKeeper {
                 ttl_s: self.ttl_s,
                 visible: shows.is_some(),
             };
-            self.under_way = Some(Refreshing { request: out.send(link, op), sent_at: now, is_void: false, shows });
+            self.under_way = Some(Refreshing { request: out.send(link, op), sent_at: now, shows });
         }
     }
 
@@ -295,6 +314,7 @@ impl Keeper for EntryKeeper {
         &mut self,
         id: RequestId,
         result: Result<Reply, Failure>,
+        is_undated: bool,
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
@@ -302,7 +322,9 @@ impl Keeper for EntryKeeper {
             return (KeeperNews::Nothing, Vec::new());
         };
         match result.map(|reply| reply.answer) {
-            Ok(Answer::Refreshed { applied: true, found: Some(found) }) => self.applied(&refresh, found),
+            Ok(Answer::Refreshed { applied: true, found: Some(found) }) => {
+                self.applied(&refresh, found, is_undated, now, out)
+            }
             Ok(Answer::Refreshed { applied: false, found }) => self.not_applied(found, now),
             Ok(answer) => {
                 let detail = format!("the backend answered {answer:?} to a refresh");

@@ -38,10 +38,8 @@ enum Step {
         request: RequestId,
         id: LeaseId,
     },
-    /// `is_void`: sent before the wall clock jumped, it proves nothing; yet only one may be under way.
     Renewing {
         request: RequestId,
-        is_void: bool,
     },
     /// The keepalive was answered; the confirming read is to be sent, once somebody may lead.
     Renewed {
@@ -196,7 +194,7 @@ impl Keeper for LeaseKeeper {
         self.retired.kept_until().unwrap_or(default)
     }
 
-    fn relinked(&mut self, now: Time) {
+    fn relinked(&mut self, now: Time, _: &mut InFlight) {
         self.step = Step::Idle;
         self.next_at = if self.held.is_some() { now } else { self.next_at };
         self.is_denied = false;
@@ -218,10 +216,10 @@ impl Keeper for LeaseKeeper {
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);
             self.next_at = now;
-            match &mut self.step {
-                Step::Renewing { is_void, .. } => *is_void = true,
+            match self.step {
                 Step::Renewed { .. } | Step::Confirming { .. } => self.step = Step::Idle,
-                Step::Idle | Step::Granting { .. } => {}
+                // Its answer will prove nothing; yet only one keepalive may be under way.
+                Step::Renewing { .. } | Step::Idle | Step::Granting { .. } => {}
             }
         }
     }
@@ -250,7 +248,7 @@ impl Keeper for LeaseKeeper {
         if let Some(held) = self.held.as_ref().filter(|_| !self.is_denied) {
             self.sent_at = now;
             let request = out.send(link, Op::Renew { lease: held.id });
-            self.step = Step::Renewing { request, is_void: false };
+            self.step = Step::Renewing { request };
         } else if is_wanted {
             self.sent_at = now;
             // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
@@ -294,6 +292,7 @@ impl Keeper for LeaseKeeper {
         &mut self,
         id: RequestId,
         result: Result<Reply, Failure>,
+        is_undated: bool,
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
@@ -301,7 +300,7 @@ impl Keeper for LeaseKeeper {
             return (self.retired.reply(id, result, now), Vec::new());
         }
         let is_ours = match &self.step {
-            Step::Granting { request, .. } | Step::Renewing { request, .. } | Step::Confirming { request, .. } => {
+            Step::Granting { request, .. } | Step::Renewing { request } | Step::Confirming { request, .. } => {
                 *request == id
             }
             Step::Idle | Step::Renewed { .. } => false,
@@ -338,8 +337,8 @@ impl Keeper for LeaseKeeper {
             (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
                 (self.granted(id, ttl_s, now), Vec::new())
             }
-            (Step::Renewing { is_void, .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
-                if is_void && ttl_s > 0 {
+            (Step::Renewing { .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+                if is_undated && ttl_s > 0 {
                     return (KeeperNews::Nothing, Vec::new());
                 }
                 (self.renewed(ttl_s, stamp.term), Vec::new())

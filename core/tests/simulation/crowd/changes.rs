@@ -1,5 +1,6 @@
 //! What one change costs a crowd of candidates of one key, and how soon each knows of it.
 
+use etcd_leader::config::Config;
 use etcd_leader::member::{Member, Revision};
 
 use super::*;

@@ -1,0 +1,84 @@
+//! A crowd whose passwords are checked: at each login (v3), or with each request (v2).
+
+use etcd_leader::config::{Config, Secret};
+
+use super::*;
+
+/// A crowd of so many with a password.
+fn crowd(api: Api, count: usize, ttl_s: u32) -> Crowd {
+    let endpoints = vec!["http://10.0.0.1:2379".into()];
+    let (username, password) = (Some("worker".into()), Some(Secret::new("secret")));
+    let (key, name) = ("/e".into(), "n".into());
+    let config = Config { endpoints, api, key, name, ttl_s, username, password, ..Config::default() };
+    Crowd::new(&config.validate().expect("a good config").session.timings, count)
+}
+
+/// When what the candidates must ask for fits the server's capacity, everybody is served in the time that it takes, repeated
+/// requests stay below a tenth of the first ones, and nobody who leads loses the lead meanwhile.
+#[test]
+fn a_crowd_is_served_in_the_time_that_its_logins_take() {
+    for (count, ttl_s) in [(3, 5), (40, 5), (100, 10), (300, 10)] {
+        let logins = count as Ns * LOGIN;
+        let lease = u64::from(ttl_s) * SECOND;
+        let mut crowd = crowd(Api::V3, count, ttl_s);
+        crowd.play(2 * logins + 10 * SECOND, lease);
+        let day = crowd.day;
+        println!("{count} at ttl {ttl_s} s: {day:?}");
+        let broken = format!("seed {count} breaks law 7: a crowd of {count}: {day:?}");
+        assert!(day.served_at.is_some_and(|at| at < logins + logins / 10 + SECOND), "{broken}");
+        assert!(day.opens <= count + count / 10, "{broken}");
+        assert_eq!(day.losses, 0, "{broken}");
+    }
+}
+
+/// etcd forgets tokens when it is restarted, and everybody logs in again: the leader before its lead is over.
+#[test]
+fn the_lead_is_kept_although_a_crowd_logs_in_again() {
+    for count in [3, 40, 100] {
+        let (logins, lease) = (count as Ns * LOGIN, 10 * SECOND);
+        let mut crowd = crowd(Api::V3, count, 10);
+        crowd.play(2 * logins + 10 * SECOND, lease);
+        crowd.at(crowd.now, Ev::Restart);
+        let opens = crowd.day.opens;
+        crowd.play(crowd.now + RESTART + 2 * logins + lease, lease);
+        println!("{count} after a restart: {} back, {:?}", crowd.back, crowd.day);
+        let broken = format!("seed {count} breaks law 7: a crowd of {count} after a restart: {:?}", crowd.day);
+        assert_eq!((crowd.day.losses, crowd.back), (0, count), "{broken}");
+        assert!(crowd.day.opens - opens <= count + count / 10, "{broken}");
+    }
+}
+
+/// On v2 a candidate must ask for three things: its entry, who was there before it, and the end of the one before it. Those who
+/// began together do not go on together: nobody has to wait so long for a refresh that another connection would be tried.
+#[test]
+fn a_crowd_is_served_in_the_time_that_its_requests_take_on_v2() {
+    for (count, ttl_s) in [(3, 5), (20, 10), (40, 10)] {
+        let must = 3 * count as Ns * CHECK;
+        let lease = u64::from(ttl_s) * SECOND;
+        let mut crowd = crowd(Api::V2, count, ttl_s);
+        crowd.play(4 * must + 10 * SECOND, 3 * lease);
+        let day = crowd.day;
+        println!("v2, {count} at ttl {ttl_s} s: {day:?}");
+        let broken = format!("seed {count} breaks law 7: a crowd of {count} on v2: {day:?}");
+        assert!(day.served_at.is_some_and(|at| at < must + must / 10 + SECOND), "{broken}");
+        assert!(day.opens <= count + count / 10, "{broken}");
+        assert_eq!(day.losses, 0, "{broken}");
+    }
+}
+
+/// No token is lost with etcd, but all refresh their entries at once when it is back.
+#[test]
+fn the_lead_is_kept_although_a_crowd_comes_back_on_v2() {
+    for count in [3, 20, 40] {
+        let lease = 10 * SECOND;
+        let mut crowd = crowd(Api::V2, count, 10);
+        crowd.play(12 * count as Ns * CHECK + 10 * SECOND, lease);
+        crowd.at(crowd.now, Ev::Restart);
+        let opens = crowd.day.opens;
+        crowd.play(crowd.now + RESTART + 3 * lease, lease);
+        println!("v2, {count} after a restart: {} back, {:?}", crowd.back, crowd.day);
+        let broken = format!("seed {count} breaks law 7: a crowd of {count} on v2 after a restart: {:?}", crowd.day);
+        assert_eq!((crowd.day.losses, crowd.back), (0, count), "{broken}");
+        assert!(crowd.day.opens - opens <= count + count / 10, "{broken}");
+    }
+}
