@@ -122,7 +122,8 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn new(timings: &Timings, count: usize) -> Crowd {
+    /// So many candidates; `lot` chooses their random numbers.
+    fn new(timings: &Timings, count: usize, lot: u64) -> Crowd {
         let day = Day { served_at: None, opens: 0, requests: 0, reads: 0, losses: 0 };
         let is_v2 = timings.api == Api::V2;
         let mut crowd = Crowd {
@@ -147,7 +148,7 @@ impl Crowd {
             // One process starts them one after the other.
             crowd.now = at as Ns * STARTING;
             let now = Time::from_nanos(crowd.now);
-            let mut crew = Crew::new(*timings, Entropy::new(at as u64 + 1, 0), now);
+            let mut crew = Crew::new(*timings, Entropy::new(lot * 1_000 + at as u64 + 1, 0), now);
             crew.add("/e", &format!("c{at}"), now);
             let standing = Standing::Out;
             crowd.procs.push(Proc {

@@ -21,7 +21,7 @@ impl Crowd {
     fn at_rest(count: usize) -> Crowd {
         let endpoints = vec!["http://10.0.0.1:2379".into()];
         let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s: 10, ..Config::default() };
-        let mut crowd = Crowd::new(&config.validate().expect("a good config").session.timings, count);
+        let mut crowd = Crowd::new(&config.validate().expect("a good config").session.timings, count, 0);
         crowd.is_open = true;
         crowd.play(600 * SECOND, 20 * SECOND);
         assert!(crowd.day.served_at.is_some(), "seed {count} breaks law 7: {:?}", crowd.day);
