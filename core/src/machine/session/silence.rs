@@ -104,8 +104,8 @@ impl Silence {
         waiting.renewal.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.most(choice))
     }
 
-    /// Later than may be. Followers give a server that is slow, and the only one, twice as much: each that asks it once more
-    /// would make it slower.
+    /// Later than may be. A follower gives the only server twice as much time if that is slow: to ask it once more would make it
+    /// slower.
     fn most(&self, choice: Choice) -> Duration {
         let patience = self.patience();
         match self.usual {

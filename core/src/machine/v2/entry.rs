@@ -85,8 +85,8 @@ impl EntryKeeper {
         }
     }
 
-    /// When to refresh an entry again whose last write was asked for at `asked_at`, and is answered now. An answer takes long where
-    /// many ask at once: spread over the time that it took, they do not the next time.
+    /// When to refresh an entry whose last write was asked for at `asked_at` and is answered now. An answer takes long where many
+    /// candidates ask at once. Each then spreads its next refresh over the time that the answer took.
     fn next_refresh(&self, asked_at: Time, now: Time, out: &mut InFlight) -> Time {
         let took = now.since(asked_at);
         let spread = if is_long(took) { took.min(self.renew_every / 4) } else { Duration::ZERO };

@@ -48,8 +48,8 @@ fn the_lead_is_kept_although_a_crowd_logs_in_again() {
     }
 }
 
-/// On v2 a candidate must ask for three things: its entry, who was there before it, and the end of the one before it. Those who
-/// began together do not go on together: nobody has to wait so long for a refresh that another connection would be tried.
+/// On v2 a candidate must ask for three things: its entry, who was there before it, and the end of the one before it. Candidates that
+/// begin together do not go on together: no refresh takes so long that another connection is tried.
 #[test]
 fn a_crowd_is_served_in_the_time_that_its_requests_take_on_v2() {
     for (count, ttl_s) in [(3, 5), (20, 10), (40, 10)] {
@@ -66,7 +66,7 @@ fn a_crowd_is_served_in_the_time_that_its_requests_take_on_v2() {
     }
 }
 
-/// No token is lost with etcd, but all refresh their entries at once when it is back.
+/// etcd checks the password of each refresh. If all refreshed at once when it is back, that of the leader would come too late.
 #[test]
 fn the_lead_is_kept_although_a_crowd_comes_back_on_v2() {
     // How far apart their refreshes are when etcd goes away is a matter of luck.

@@ -67,7 +67,7 @@ impl Crowd {
         self.answer_polls();
     }
 
-    /// Those who have an event get it, and ask for the next one.
+    /// A poll that has an event ends with it, and the next one is asked for.
     pub(super) fn answer_polls(&mut self) {
         for mut poll in std::mem::take(&mut self.polls) {
             let event = self.cluster.store.log.iter().rev().take_while(|change| change.at >= poll.next);
