@@ -88,6 +88,8 @@ struct Day {
     /// When the last one was served.
     served_at: Option<Ns>,
     opens: usize,
+    /// Of these, how many beside a link that serves, to see whether another server is faster.
+    beside: usize,
     requests: usize,
     /// Of these, all but renewals and watches.
     reads: usize,
@@ -124,7 +126,7 @@ struct Crowd {
 impl Crowd {
     /// So many candidates; `lot` chooses their random numbers.
     fn new(timings: &Timings, count: usize, lot: u64) -> Crowd {
-        let day = Day { served_at: None, opens: 0, requests: 0, reads: 0, losses: 0 };
+        let day = Day { served_at: None, opens: 0, beside: 0, requests: 0, reads: 0, losses: 0 };
         let is_v2 = timings.api == Api::V2;
         let mut crowd = Crowd {
             now: 0,
@@ -243,9 +245,10 @@ impl Crowd {
                 }
                 Op::Unwatch { watch } => self.unwatch(proc, *watch),
                 op => {
-                    if let Op::Open { .. } = op {
+                    if let Op::Open { is_proof, .. } = op {
                         self.procs[proc].links.push(request.link);
                         self.day.opens += 1;
+                        self.day.beside += usize::from(*is_proof);
                     }
                     self.day.requests += 1;
                     self.day.reads += usize::from(!matches!(op, Op::Renew { .. } | Op::Watch { .. }));
