@@ -216,7 +216,10 @@ class Cluster {
     }
     // Not by etcdctl: the event loop, and with it each candidate's listeners, would stand still until it has ended.
     const range = { key: coded(`${key}/`), range_end: coded(`${key}0`), sort_target: 'CREATE' };
-    const { kvs = [] } = await this.#v3('/kv/range', range);
+    // etcd answers this over a connection to itself, which may break when it is first used: then it says that it is unavailable.
+    const { kvs = [] } = await waitFor('an answer to a read', () => this.#v3('/kv/range', range).catch((error) => {
+      if (!UNAVAILABLE.test(error.message)) throw error;
+    }));
     return kvs.map((one) => ({ key: decoded(one.key), name: decoded(one.value) }));
   }
 
@@ -244,6 +247,9 @@ class Cluster {
     fs.rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
+
+/** How the JSON of API v3 writes gRPC's UNAVAILABLE. */
+const UNAVAILABLE = /"code": *14\b/;
 
 /** Bytes as the JSON of API v3 writes them. */
 const coded = (text) => Buffer.from(text).toString('base64');
