@@ -85,7 +85,7 @@ figures: target/release/cost ## what it costs, beside what etcd alone costs in t
 	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- \
 		--ignored --nocapture --test-threads=1 --skip peers::
 
-crowds: ## how long a crowd with passwords takes, beside etcdctl elect, and over restarts of etcd (four minutes; ETCD=3.6: two)
+crowds: ## how long a crowd with passwords takes, beside etcdctl elect, and over restarts of etcd (six minutes; ETCD=3.6: two)
 	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && \
 		cargo test --quiet --locked -p etcd-leader --test conformance -- --ignored --exact crowds::figures --nocapture
 

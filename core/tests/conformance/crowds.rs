@@ -7,12 +7,14 @@ use etcd_leader::Api;
 use etcd_leader::backend::v2::role_recipe;
 
 use super::candidate::{Candidate, PATIENCE, Said, Setup, check_terms, millis, now_ms};
-use super::support::{Cluster, children::Children, etcdctl_binary, has_v2, spawn::spawn, v2};
+use super::support::{Cluster, children::Children, cpu_ms, etcdctl_binary, has_v2, spawn::spawn, v2};
 
 pub(crate) const USER: [&str; 2] = ["worker", "of-the-worker"];
 const ROOT_PASSWORD: &str = "of-root";
 /// The cost that bcrypt has without a flag; each step doubles the time.
 const USUAL: u32 = 10;
+/// For so long the figures watch a crowd that is at rest.
+const AT_REST: Duration = Duration::from_secs(20);
 
 /// An etcd that asks for users, of which one may use what is under this key.
 pub(crate) fn guarded(members: usize, cost: u32, key: &str) -> Cluster {
@@ -29,8 +31,8 @@ pub(crate) fn guarded(members: usize, cost: u32, key: &str) -> Cluster {
 }
 
 /// The same on API v2.
-fn guarded_in_v2(key: &str) -> Cluster {
-    let cluster = Cluster::of(1, &["--enable-v2=true"]);
+fn guarded_in_v2(members: usize, key: &str) -> Cluster {
+    let cluster = Cluster::of(members, &["--enable-v2=true"]);
     let run = |command: &str| v2::manage(cluster.client_address(0), ROOT_PASSWORD, command);
     run(&format!("etcdctl user add root:{ROOT_PASSWORD}"));
     run(&format!("etcdctl user add {}", USER.join(":")));
@@ -79,11 +81,11 @@ fn forty_with_passwords_are_served_and_again_after_a_restart() {
 fn figures() {
     for (count, ttl_s) in [(40, 5), (40, 10), (100, 10)] {
         println!("v3, {count} with passwords, ttl {ttl_s}: `etcdctl elect` is in line after {}", in_line(count));
-        restarted(Api::V3, count, ttl_s);
+        restarted(Api::V3, 1, count, ttl_s);
     }
-    for count in [20, 40].into_iter().filter(|_| has_v2()) {
-        println!("v2, {count} with passwords, ttl 10:");
-        restarted(Api::V2, count, 10);
+    for (members, count) in [(1, 20), (1, 40), (3, 40)].into_iter().filter(|_| has_v2()) {
+        println!("v2, {count} with passwords, ttl 10, servers: {members}");
+        restarted(Api::V2, members, count, 10);
     }
     for (count, ttl_s) in [(20, 5), (30, 10)] {
         rolled(count, ttl_s);
@@ -117,9 +119,10 @@ fn in_line(count: usize) -> String {
     }
 }
 
-/// Starts a crowd on one server, which is killed, and started again a second later.
-fn restarted(api: Api, count: usize, ttl_s: u32) {
-    let mut cluster = if api == Api::V2 { guarded_in_v2("/crowd") } else { guarded(1, USUAL, "/crowd") };
+/// Starts a crowd; then the first server is killed, and started again a second later.
+fn restarted(api: Api, members: usize, count: usize, ttl_s: u32) {
+    let is_v2 = api == Api::V2;
+    let mut cluster = if is_v2 { guarded_in_v2(members, "/crowd") } else { guarded(members, USUAL, "/crowd") };
     let urls = cluster.urls();
     let begun = now_ms();
     let crowd = crowd(&Setup { user: USER, ..Setup::new(&urls, "/crowd", ttl_s) }.on(api), count);
@@ -127,12 +130,19 @@ fn restarted(api: Api, count: usize, ttl_s: u32) {
     let served = all_said("leader c").expect("somebody") - begun;
     // A trouble of the start keeps later ones back for a ttl.
     std::thread::sleep(Duration::from_secs(ttl_s.into()));
+    let used = || cluster.pids().into_iter().map(cpu_ms).sum::<u64>();
+    let before = used();
+    std::thread::sleep(AT_REST);
+    let a_second = u128::from(used() - before) * 1000 / AT_REST.as_millis();
+    println!("  served after {}; at rest etcd needs {a_second} ms of processor a second", seconds(served));
     let died = now_ms();
     cluster.member(0).kill();
     std::thread::sleep(Duration::from_secs(1));
     cluster.member(0).start();
-    println!("  served after {}; etcd is killed, and serves again {} later", seconds(served), seconds(now_ms() - died));
-    crowd.iter().for_each(|one| drop(one.hears("retrying")));
+    println!("  a server is killed, and serves again {} later", seconds(now_ms() - died));
+    if members == 1 {
+        crowd.iter().for_each(|one| drop(one.hears("retrying")));
+    }
     tell_end(&crowd, died);
 }
 

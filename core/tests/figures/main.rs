@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use bench::{Bench, PREFIX, own};
 use etcd_leader::machine::Op;
 use etcd_leader::{Config, Election, Event, Next};
-use support::Cluster;
+use support::{Cluster, cpu_ms};
 
 const ROUNDS: usize = 300;
 
@@ -118,22 +118,15 @@ fn rss_kib() -> u64 {
     line.split_whitespace().nth(1).and_then(|word| word.parse().ok()).expect("a number")
 }
 
-fn cpu_ms(pid: &str) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum();
-    ticks * 10
-}
-
 fn resources(what: &str, elections: &[Election], before: (u64, usize, usize)) {
-    let begun = cpu_ms("self");
+    let begun = cpu_ms(std::process::id());
     std::thread::sleep(Duration::from_secs(60));
     println!(
         "{what:<44} {} threads, {} connections, {} KiB more, {} ms of CPU in an idle minute",
         count("/proc/self/task", |_| true) - before.1,
         sockets() - before.2,
         rss_kib() - before.0,
-        cpu_ms("self") - begun
+        cpu_ms(std::process::id()) - begun
     );
     assert!(elections.iter().all(Election::is_leader));
 }

@@ -9,14 +9,14 @@ use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next};
 
 use super::counts::Counts;
 use super::crowd::{Crowd, Kind, REST, SETTLED, Times, now};
-use super::support::Cluster;
-use super::{cpu_ms, floors, percentiles};
+use super::support::{Cluster, cpu_ms};
+use super::{floors, percentiles};
 
 const CHANGES: usize = 40;
 
 /// The processor time of etcd.
 pub(super) fn etcd_ms(cluster: &Cluster) -> u64 {
-    cluster.pids().into_iter().map(|pid| cpu_ms(&pid.to_string())).sum()
+    cluster.pids().into_iter().map(cpu_ms).sum()
 }
 
 fn one_key(api: Api, count: usize) {

@@ -55,6 +55,14 @@ pub fn wait_with<T>(pause: Duration, what: &str, mut probe: impl FnMut() -> Opti
     }
 }
 
+/// The processor time that a process has used, in milliseconds.
+pub fn cpu_ms(pid: impl std::fmt::Display) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("/proc");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("ticks")).sum();
+    ticks * 10
+}
+
 /// SIGSTOP, and the certainty that each thread stands still: until then a request that was sent before may be answered.
 pub fn freeze(process: Pid) {
     kill(process, Signal::SIGSTOP).expect("it runs");
