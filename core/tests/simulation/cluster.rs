@@ -76,7 +76,7 @@ pub(crate) struct Cluster {
     pub(crate) max_reads: usize,
     /// v2: we show a password, which is checked with each request but for the list of members.
     pub(crate) checks_passwords: bool,
-    /// v2: a look tells of so many entries for each: few have no reason to spread what they ask for.
+    /// v2: a look counts each entry so often, so that a few candidates spread their requests as many do.
     pub(crate) each_counts: usize,
     /// v2: the key of the election holds a value.
     pub(crate) is_file: bool,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use etcd_leader::ErrorKind;
-use etcd_leader::config::{Api, Timings};
+use etcd_leader::config::{Api, Config, Secret};
 use etcd_leader::machine::crew::Crew;
 use etcd_leader::machine::{Change, Entropy, Failure, Input, LinkId, Op, Request, WatchId, WatchNews, Watched};
 use etcd_leader::member::Standing;
@@ -16,15 +16,13 @@ use crate::cluster_v2::Stage;
 use crate::rng::{MS, Ns, SECOND, US};
 
 mod changes;
+mod logins;
 mod passwords;
-mod polls;
+mod v2;
 
-use polls::Poll;
+use logins::LOGIN;
+use v2::Poll;
 
-/// What the check of a password costs: bcrypt, on one processor.
-const LOGIN: Ns = 100 * MS;
-/// What it costs where each request has one: two processors check some 25 in a second.
-const CHECK: Ns = 40 * MS;
 /// What a read of the neighbours costs, and how much more for each entry: etcd sorts all of them (measured, SCALE.md).
 const LOOK: Ns = 100 * US;
 const SORTING: Ns = 2_200;
@@ -124,13 +122,18 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// So many candidates; `lot` chooses their random numbers.
-    fn new(timings: &Timings, count: usize, lot: u64) -> Crowd {
+    /// So many candidates with a password; `lot` chooses their random numbers. Several servers share one machine.
+    fn new(api: Api, servers: usize, count: usize, ttl_s: u32, lot: u64) -> Crowd {
+        let endpoints = (1..=servers).map(|at| format!("http://10.0.0.{at}:2379")).collect();
+        let (username, password) = (Some("worker".into()), Some(Secret::new("secret")));
+        let (key, name) = ("/e".into(), "n".into());
+        let config = Config { endpoints, api, key, name, ttl_s, username, password, ..Config::default() };
+        let timings = config.validate().expect("a good config").session.timings;
         let day = Day { served_at: None, opens: 0, beside: 0, requests: 0, reads: 0, losses: 0 };
-        let is_v2 = timings.api == Api::V2;
+        let is_v2 = api == Api::V2;
         let mut crowd = Crowd {
             now: 0,
-            cluster: if is_v2 { polls::cluster() } else { Cluster::new(0xc1, 1) },
+            cluster: if is_v2 { v2::cluster() } else { Cluster::new(0xc1, 1) },
             procs: Vec::new(),
             watches: Vec::new(),
             polls: Vec::new(),
@@ -150,7 +153,7 @@ impl Crowd {
             // One process starts them one after the other.
             crowd.now = at as Ns * STARTING;
             let now = Time::from_nanos(crowd.now);
-            let mut crew = Crew::new(*timings, Entropy::new(lot * 1_000 + at as u64 + 1, 0), now);
+            let mut crew = Crew::new(timings, Entropy::new(lot * 1_000 + at as u64 + 1, 0), now);
             crew.add("/e", &format!("c{at}"), now);
             let standing = Standing::Out;
             crowd.procs.push(Proc {
@@ -302,37 +305,6 @@ impl Crowd {
         }
         self.others_until = self.now.max(self.others_until) + cost;
         self.at(self.others_until, Ev::Done(Box::new(asked)));
-    }
-
-    /// This happens when so many passwords have been checked, one after the other.
-    fn log_in(&mut self, passwords: Ns, then: Ev) {
-        self.work();
-        self.logins.push((passwords * if self.is_v2() { CHECK } else { LOGIN }, then));
-        self.check();
-    }
-
-    /// The processor is shared by all logins, as Go shares it.
-    fn work(&mut self) {
-        let sharing = self.logins.len() as Ns;
-        if sharing == 0 {
-            self.checked_at = self.now;
-            return;
-        }
-        let done = (self.now - self.checked_at) / sharing;
-        self.logins.iter_mut().for_each(|(left, ..)| *left = left.saturating_sub(done));
-        self.checked_at += done * sharing;
-    }
-
-    fn check(&mut self) {
-        self.work();
-        let checked: Vec<_> = self.logins.extract_if(.., |(left, ..)| *left == 0).collect();
-        for (_, then) in checked {
-            self.at(self.now, then);
-        }
-        if let Some(least) = self.logins.iter().map(|(left, ..)| *left).min() {
-            self.next_check = self.checked_at + least * self.logins.len() as Ns;
-            self.at(self.next_check, Ev::Checked { due: self.next_check });
-        }
     }
 
     fn done(&mut self, asked: Asked) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::round::{LinkNews, Round, Serving, Try, Urgency};
-use super::silence::{Choice, Silence, Waiting};
+use super::silence::{Circumstances, Silence, Waiting};
 use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
@@ -118,8 +118,8 @@ impl Links {
         }
     }
 
-    fn choice(&self) -> Choice {
-        Choice { has_others: self.endpoints > 1, is_urgent: self.urgency == Urgency::Lead }
+    fn circumstances(&self) -> Circumstances {
+        Circumstances { has_others: self.endpoints > 1, is_urgent: self.urgency == Urgency::Lead }
     }
 
     /// When the serving link is silent for too long, if nothing of this is answered by then.
@@ -127,14 +127,14 @@ impl Links {
         match &self.serving {
             None => Time::NEVER,
             Some(serving) if serving.is_unwell => Time::ZERO,
-            Some(serving) => self.silence.late_at(waiting, serving.heard_at, self.choice()),
+            Some(serving) => self.silence.late_at(waiting, serving.heard_at, self.circumstances()),
         }
     }
 
     /// When it is told that the serving link is silent.
     fn told_at(&self, waiting: &Waiting) -> Time {
         match &self.serving {
-            Some(serving) if !serving.is_told => self.silence.told_at(waiting, serving.heard_at, self.choice()),
+            Some(serving) if !serving.is_told => self.silence.told_at(waiting, serving.heard_at, self.circumstances()),
             _ => Time::NEVER,
         }
     }

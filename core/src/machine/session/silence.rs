@@ -26,9 +26,9 @@ pub(super) struct Waiting {
     pub(super) any: Option<Time>,
 }
 
-/// What may be done about a silence.
+/// The circumstances that decide how long a silence is borne.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Choice {
+pub(super) struct Circumstances {
     /// There are other servers to ask.
     pub(super) has_others: bool,
     /// Somebody leads, or is next in line.
@@ -86,12 +86,12 @@ impl Silence {
     }
 
     /// When a server that was last heard of at `heard_at` is silent for too long, if it answers nothing of this by then.
-    pub(super) fn late_at(&self, waiting: &Waiting, heard_at: Time, choice: Choice) -> Time {
-        let most = self.most(choice);
+    pub(super) fn late_at(&self, waiting: &Waiting, heard_at: Time, here: Circumstances) -> Time {
+        let limit = self.limit(here);
         let renewal = waiting.renewal.map_or(Time::NEVER, |sent_at| {
             // Where there is no other server to ask, a second connection to the same one is worth less.
-            let late = if choice.has_others { self.late(most) } else { most };
-            (sent_at.max(heard_at) + late).min(sent_at + most)
+            let late = if here.has_others { self.late(limit) } else { limit };
+            (sent_at.max(heard_at) + late).min(sent_at + limit)
         });
         // All else may wait for a slow disk, and is not answered sooner by another server. But one that says nothing at all
         // may be frozen.
@@ -100,16 +100,16 @@ impl Silence {
     }
 
     /// When that is worth telling.
-    pub(super) fn told_at(&self, waiting: &Waiting, heard_at: Time, choice: Choice) -> Time {
-        waiting.renewal.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.most(choice))
+    pub(super) fn told_at(&self, waiting: &Waiting, heard_at: Time, here: Circumstances) -> Time {
+        waiting.renewal.map_or(Time::NEVER, |sent_at| sent_at.max(heard_at) + self.limit(here))
     }
 
-    /// Later than may be. A follower gives a server that is slow twice as much time: where all servers are slow, to ask once more
-    /// makes them slower.
-    fn most(&self, choice: Choice) -> Duration {
+    /// How long an answer may take at most. A follower gives a server that is slow twice as much time: where all servers are slow,
+    /// a second request makes them slower.
+    fn limit(&self, here: Circumstances) -> Duration {
         let patience = self.patience();
         match self.usual {
-            Some(usual) if !choice.is_urgent => usual.bound().clamp(patience, patience * 2),
+            Some(usual) if !here.is_urgent => usual.bound().clamp(patience, patience * 2),
             _ => patience,
         }
     }
@@ -163,15 +163,15 @@ mod tests {
     #[test]
     fn a_follower_gives_a_slow_server_more_time() {
         let mut silence = Silence::new(1500 * MS);
-        let lone = Choice { has_others: false, is_urgent: false };
-        assert_eq!(silence.most(lone), 1500 * MS, "nothing is known yet");
+        let lone = Circumstances { has_others: false, is_urgent: false };
+        assert_eq!(silence.limit(lone), 1500 * MS, "nothing is known yet");
         (0..50).for_each(|_| silence.answered(2 * MS));
-        assert_eq!(silence.most(lone), 1500 * MS, "it is not slow");
+        assert_eq!(silence.limit(lone), 1500 * MS, "it is not slow");
         (0..50).for_each(|_| silence.answered(2000 * MS));
-        assert!(silence.most(lone) > 2000 * MS && silence.most(lone) < 2100 * MS, "{:?}", silence.most(lone));
+        assert!(silence.limit(lone) > 2000 * MS && silence.limit(lone) < 2100 * MS, "{:?}", silence.limit(lone));
         silence.answered(20_000 * MS);
-        assert_eq!(silence.most(lone), 3000 * MS);
-        assert_eq!(silence.most(Choice { has_others: true, ..lone }), 3000 * MS);
-        assert_eq!(silence.most(Choice { is_urgent: true, ..lone }), 1500 * MS);
+        assert_eq!(silence.limit(lone), 3000 * MS);
+        assert_eq!(silence.limit(Circumstances { has_others: true, ..lone }), 3000 * MS);
+        assert_eq!(silence.limit(Circumstances { is_urgent: true, ..lone }), 1500 * MS);
     }
 }

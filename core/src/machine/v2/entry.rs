@@ -247,8 +247,8 @@ impl Keeper for EntryKeeper {
         let is_lost = self.under_way.take().is_some();
         if let Some(held) = &mut self.held {
             held.in_doubt |= is_lost;
-            // When etcd restarts, all come back at once, and the lead depends on one answer. The others keep their time, or
-            // spread over half of what they have left.
+            // When etcd restarts, all candidates come back at once, and the lead depends on one answer. The others refresh when it
+            // is due. If it is overdue, they spread over half of the time that they have left.
             if held.place.is_near || self.suspect_until.is_some() {
                 held.refresh_at = now;
             } else if held.in_doubt || held.refresh_at <= now {

@@ -1,6 +1,5 @@
 //! What one change costs a crowd of candidates of one key, and how soon each knows of it.
 
-use etcd_leader::config::Config;
 use etcd_leader::member::{Member, Revision};
 
 use super::*;
@@ -19,9 +18,7 @@ struct ChangeDay {
 impl Crowd {
     /// A crowd in which everybody has joined, a ttl ago.
     fn at_rest(count: usize) -> Crowd {
-        let endpoints = vec!["http://10.0.0.1:2379".into()];
-        let config = Config { endpoints, key: "/e".into(), name: "n".into(), ttl_s: 10, ..Config::default() };
-        let mut crowd = Crowd::new(&config.validate().expect("a good config").session.timings, count, 0);
+        let mut crowd = Crowd::new(Api::V3, 1, count, 10, 0);
         crowd.is_open = true;
         crowd.play(600 * SECOND, 20 * SECOND);
         assert!(crowd.day.served_at.is_some(), "seed {count} breaks law 7: {:?}", crowd.day);

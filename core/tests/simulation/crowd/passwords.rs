@@ -1,17 +1,7 @@
 //! A crowd whose passwords are checked: at each login (v3), or with each request (v2).
 
-use etcd_leader::config::{Config, Secret};
-
+use super::logins::CHECK;
 use super::*;
-
-/// A crowd of so many with a password. Several servers share one machine.
-fn crowd(api: Api, servers: usize, count: usize, ttl_s: u32, lot: u64) -> Crowd {
-    let endpoints = (1..=servers).map(|at| format!("http://10.0.0.{at}:2379")).collect();
-    let (username, password) = (Some("worker".into()), Some(Secret::new("secret")));
-    let (key, name) = ("/e".into(), "n".into());
-    let config = Config { endpoints, api, key, name, ttl_s, username, password, ..Config::default() };
-    Crowd::new(&config.validate().expect("a good config").session.timings, count, lot)
-}
 
 /// When what the candidates must ask for fits the server's capacity, everybody is served in the time that it takes, repeated
 /// requests stay below a tenth of the first ones, and nobody who leads loses the lead meanwhile.
@@ -20,7 +10,7 @@ fn a_crowd_is_served_in_the_time_that_its_logins_take() {
     for (count, ttl_s) in [(3, 5), (40, 5), (100, 10), (300, 10)] {
         let logins = count as Ns * LOGIN;
         let lease = u64::from(ttl_s) * SECOND;
-        let mut crowd = crowd(Api::V3, 1, count, ttl_s, 0);
+        let mut crowd = Crowd::new(Api::V3, 1, count, ttl_s, 0);
         crowd.play(2 * logins + 10 * SECOND, lease);
         let day = crowd.day;
         println!("{count} at ttl {ttl_s} s: {day:?}");
@@ -36,7 +26,7 @@ fn a_crowd_is_served_in_the_time_that_its_logins_take() {
 fn the_lead_is_kept_although_a_crowd_logs_in_again() {
     for count in [3, 40, 100] {
         let (logins, lease) = (count as Ns * LOGIN, 10 * SECOND);
-        let mut crowd = crowd(Api::V3, 1, count, 10, 0);
+        let mut crowd = Crowd::new(Api::V3, 1, count, 10, 0);
         crowd.play(2 * logins + 10 * SECOND, lease);
         crowd.at(crowd.now, Ev::Restart);
         let opens = crowd.day.opens;
@@ -56,7 +46,7 @@ fn a_crowd_is_served_in_the_time_that_its_requests_take_on_v2() {
     for (servers, count, ttl_s) in all.into_iter().flatten() {
         let must = 3 * count as Ns * CHECK;
         let lease = u64::from(ttl_s) * SECOND;
-        let mut crowd = crowd(Api::V2, servers, count, ttl_s, 0);
+        let mut crowd = Crowd::new(Api::V2, servers, count, ttl_s, 0);
         crowd.play(4 * must + 10 * SECOND, 3 * lease);
         let day = crowd.day;
         println!("v2, {servers} servers, {count} at ttl {ttl_s} s: {day:?}");
@@ -74,7 +64,7 @@ fn the_lead_is_kept_although_a_crowd_comes_back_on_v2() {
     let lots = (0..20).flat_map(|lot| [(1, 40, lot), (3, 40, lot)]);
     for (servers, count, lot) in [(1, 3, 0), (1, 20, 0)].into_iter().chain(lots) {
         let lease = 10 * SECOND;
-        let mut crowd = crowd(Api::V2, servers, count, 10, lot);
+        let mut crowd = Crowd::new(Api::V2, servers, count, 10, lot);
         crowd.play(12 * count as Ns * CHECK + 10 * SECOND, lease);
         crowd.at(crowd.now, Ev::Restart);
         crowd.play(crowd.now + RESTART + 3 * lease, lease);

@@ -1,5 +1,4 @@
-//! What the crowd's server does in API v2: a password comes with each request, entries end by the clock, and a watch is a row of
-//! long polls, one event each.
+//! The crowd's server in API v2: entries end by the clock, and a watch is a row of long polls, one event each.
 
 use etcd_leader::member::Revision;
 
@@ -36,18 +35,6 @@ pub(super) fn cluster() -> Cluster {
 impl Crowd {
     pub(super) fn is_v2(&self) -> bool {
         self.cluster.checks_passwords
-    }
-
-    /// How many passwords etcd checks for a request.
-    pub(super) fn passwords(&self, op: &Op) -> Ns {
-        match op {
-            Op::Open { .. } if !self.is_v2() => Ns::from(!self.is_open),
-            // The list of the members is shown to everybody.
-            Op::Open { is_proof, .. } => Ns::from(*is_proof),
-            // One request for each key.
-            Op::Check { keys } if self.is_v2() => keys.len() as Ns,
-            _ => Ns::from(self.is_v2()),
-        }
     }
 
     pub(super) fn unwatch(&mut self, proc: usize, watch: WatchId) {
