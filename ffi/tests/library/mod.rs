@@ -46,7 +46,8 @@ pub fn built() -> &'static Path {
         cargo.args(["build", "--quiet", "--workspace", "--lib", "--examples"]).current_dir(root());
         cargo.args(["--profile", if profile == "debug" { "dev" } else { &profile }]);
         cargo.arg("--target-dir").arg(outputs.parent().expect("the target directory"));
-        // As this test was compiled, or it would be built anew.
+        // As this test was compiled, and with what the test itself was told by cargo left out, or it would be built anew.
+        cargo.env_remove("CARGO_MANIFEST_DIR");
         cargo.env("RUSTC_WORKSPACE_WRAPPER", option_env!("RUSTC_WORKSPACE_WRAPPER").unwrap_or_default());
         assert!(cargo.status().expect("cargo").success(), "cargo could not build the library");
         outputs.to_owned()
