@@ -46,6 +46,17 @@ pub(super) use keeper::{Check, Keeper, KeeperNews};
 pub(super) use links::backoff_cap;
 pub(super) use silence::is_long;
 
+/// Whether there is somebody to keep the lease for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Stage {
+    /// The first candidate is yet to come.
+    Unused,
+    /// Some candidate needs it.
+    InUse,
+    /// The last candidate has left: no other may come.
+    Closing,
+}
+
 /// The session of one crew.
 #[derive(Clone, Debug, Hash)]
 pub struct Session {
@@ -68,9 +79,7 @@ pub struct Session {
     quiet_until: Time,
     /// A join was answered: from now on nothing is fatal (law 7).
     has_joined: bool,
-    has_users: bool,
-    /// The last candidate has left: no other may come.
-    is_closing: bool,
+    stage: Stage,
     trouble: Option<Arc<Trouble>>,
     /// No link has served since that trouble was noted.
     is_unserved: bool,
@@ -97,8 +106,7 @@ impl Session {
             refusals: Vec::new(),
             quiet_until: Time::ZERO,
             has_joined: false,
-            has_users: false,
-            is_closing: false,
+            stage: Stage::Unused,
             trouble: None,
             is_unserved: false,
             granted: keeper.granted(),
@@ -112,7 +120,8 @@ impl Session {
 
     /// A first or further candidate; `prefix` is a key that it must be allowed to read.
     pub(super) fn enlist(&mut self, candidate: CandidateId, prefix: &[u8]) {
-        self.has_users = true;
+        debug_assert!(self.stage != Stage::Closing, "accepts() says so");
+        self.stage = Stage::InUse;
         self.keys.add(candidate, prefix);
     }
 
@@ -124,8 +133,11 @@ impl Session {
 
     /// The last candidate has left.
     pub(super) fn dismiss(&mut self) {
-        self.has_users = false;
-        self.is_closing = true;
+        self.stage = Stage::Closing;
+    }
+
+    fn is_in_use(&self) -> bool {
+        self.stage == Stage::InUse
     }
 
     /// Notes where a candidate stands now.
@@ -187,12 +199,12 @@ impl Session {
 
     /// No user, no doubt, no lease: the crew may be dropped.
     pub(super) fn is_over(&self) -> bool {
-        !self.has_users && self.keeper.is_over() && self.doubts.is_over()
+        !self.is_in_use() && self.keeper.is_over() && self.doubts.is_over()
     }
 
     /// Whether a candidate may still be added.
     pub(super) fn accepts(&self) -> bool {
-        self.fatal.is_none() && !self.is_closing
+        self.fatal.is_none() && self.stage != Stage::Closing
     }
 
     /// An opening has come so far.
@@ -284,7 +296,7 @@ impl Session {
     }
 
     pub(super) fn advance(&mut self, now: Time, out: &mut InFlight) {
-        if !self.has_users {
+        if !self.is_in_use() {
             self.drop_lease(now);
         }
         if self.keeper.lease().is_none() {
@@ -305,7 +317,7 @@ impl Session {
         self.hear_of_links(news, now, out);
         self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {
-            let wants_lease = self.has_users && self.fatal.is_none();
+            let wants_lease = self.is_in_use() && self.fatal.is_none();
             // Those who have no place yet may lead as soon as they have.
             let may_lead = self.near > 0 || self.places.len() < self.keys.count();
             self.keeper.hurry(self.near > 0, may_lead);
@@ -316,7 +328,7 @@ impl Session {
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
             self.keeper.unlinked(now);
-            self.doubts.unlinked(self.has_users, now);
+            self.doubts.unlinked(self.is_in_use(), now);
         }
     }
 
