@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::member::{Member, etcdctl, tail};
 use super::port::Port;
 use super::slow_disk::SlowDisk;
-use super::{raft, wait_for};
+use super::{memory, raft, wait_for};
 
 /// Where a member lives.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     fn prepare(hosts: &[Host], flags: &[&str]) -> Cluster {
-        let directory = temporary_directory();
+        let directory = memory::directory();
         let mut ports = Vec::new();
         let mut free = || {
             ports.push(Port::new());
@@ -323,22 +323,4 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// In memory where that is to be had: etcd waits for the disk at every step.
-fn temporary_directory() -> TempDir {
-    const START: &str = "etcd-leader-test-";
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    // Tests that were killed left theirs behind.
-    for left in fs::read_dir(&parent).into_iter().flatten().flatten() {
-        let name = left.file_name().to_string_lossy().into_owned();
-        let owner =
-            name.strip_prefix(START).and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_dir_all(left.path());
-        }
-    }
-    let start = format!("{START}{}-", std::process::id());
-    tempfile::Builder::new().prefix(&start).tempdir_in(parent).expect("a temporary directory")
 }

@@ -20,6 +20,7 @@ pub mod etcd;
 pub mod forwarder;
 pub mod gateway;
 pub mod member;
+pub mod memory;
 pub mod netns;
 pub mod port;
 pub mod proxy;

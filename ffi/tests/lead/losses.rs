@@ -57,7 +57,7 @@ fn cut_off_from_etcd_what_ignores_sigterm_is_killed_before_another_begins_saniti
 fn a_command_that_ends_on_sigterm_has_its_grace() {
     let (mut cluster, story) = (Cluster::single(), Story::new());
     // On a busy machine too.
-    let options = ["--stop-timeout", "0", "--ttl", "6", "--grace", "1"];
+    let options = ["--stop-timeout", "0", "--ttl", "9", "--grace", "2"];
     let mut one = story.runs(&url(&cluster), "one", &options, &["signals", "session"]);
     story.sees("one", "ready");
     cluster.member(0).freeze();

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::TTL;
 use super::library::{Way, built, root};
-use super::support::{spawn::spawn, wait_for};
+use super::support::{memory, spawn::spawn, wait_for};
 
 /// The programs, compiled once.
 pub(crate) struct Programs {
@@ -89,7 +89,7 @@ impl Story {
     pub(crate) fn told(way: Way) -> Story {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let mark = format!("LEAD_STORY=story-{}-{}-", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Story { directory: tempfile::tempdir().expect("a directory"), mark, way }
+        Story { directory: memory::directory(), mark, way }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
