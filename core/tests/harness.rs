@@ -1,7 +1,5 @@
 //! The test harness itself: what other tests rely on without looking.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;

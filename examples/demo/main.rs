@@ -6,9 +6,6 @@
 
 #![allow(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};

@@ -1,9 +1,6 @@
 //! What the library promises to those who fork, share it among threads, load it at run time, or were compiled against
 //! another version of its header: the programs in tests/c, on a real etcd.
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::fs;

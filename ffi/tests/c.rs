@@ -1,9 +1,6 @@
 //! The C tests (tests/c): built against the library and run against a real etcd; plain, with sanitizers, and under
 //! Valgrind.
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::net::TcpListener;

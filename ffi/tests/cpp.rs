@@ -1,9 +1,6 @@
 //! `include/etcd_leader.hpp`: every compiler takes it in C++17 and C++20, it says all that the C header says, and what it
 //! promises holds on a real etcd, with sanitizers too (tests/cpp).
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::fmt::Write;

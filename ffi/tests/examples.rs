@@ -1,8 +1,5 @@
 //! The examples in C, C++ and Lua do what they say, on a real etcd.
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::io::Write;

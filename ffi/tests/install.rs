@@ -1,8 +1,5 @@
 //! `make install`, `uninstall` and `dist`: what is put where, and that programs of those who have it build and elect.
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::collections::BTreeMap;

@@ -6,12 +6,6 @@
 // Figures, with --nocapture; and what a story has left in its files, if it fails.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
-#[path = "../../core/tests/support/name_server.rs"]
-mod name_server;
-
 mod library;
 
 #[path = "lead/losses.rs"]

@@ -1,8 +1,5 @@
 //! What the README shows is a program, and elects; and what it says of an etcd to try it on, and where it leads, is so.
 
-#[path = "../../core/tests/support/mod.rs"]
-mod support;
-
 mod library;
 
 use std::fs;

@@ -10,7 +10,7 @@ use etcd_leader::config::{Login, Secret};
 use etcd_leader::machine::{Answer, Failure, LinkId, Op, Reply, WatchNews};
 
 use crate::bench::{Bench, PREFIX, V2_ON, curl, curl_as, curled, look, post, withdraw};
-use crate::support::{Cluster, etcdctl_binary, session};
+use support::{Cluster, etcdctl_binary, session};
 
 /// `root:hunter2`
 const AS_ROOT: &str = "Authorization: Basic cm9vdDpodW50ZXIy\r\n";

@@ -17,7 +17,7 @@ use etcd_leader::member::{Member, Revision};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-use crate::support::{Cluster, session};
+use support::{Cluster, session};
 
 pub(crate) const PREFIX: &[u8] = b"/jobs/nightly/";
 pub(crate) const V2_ON: &[&str] = &["--enable-v2=true"];

@@ -14,7 +14,7 @@ use etcd_leader::machine::{LinkId, Op};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curled, etcd_answer, look, post, text, until_watchers};
-use crate::support::{Cluster, Port, Proxy, session};
+use support::{Cluster, Port, Proxy, session};
 
 fn etcd() -> Cluster {
     Cluster::of(1, V2_ON)

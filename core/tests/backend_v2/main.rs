@@ -4,8 +4,6 @@ mod access;
 mod bench;
 mod links;
 mod strangers;
-#[path = "../support/mod.rs"]
-mod support;
 mod tls;
 mod verbs;
 mod watches;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::bench::{Bench, V2_ON};
-use crate::support::Cluster;
+use support::Cluster;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 

@@ -9,7 +9,7 @@ use etcd_leader::machine::{Answer, LINE, Op, Seen};
 use etcd_leader::member::{Member, OWN_TTL};
 
 use crate::bench::{Bench, PREFIX, SOON, Server, V2_ON, curl, curled, etcd_answer, look, post, text, withdraw};
-use crate::support::Cluster;
+use support::Cluster;
 
 fn etcd() -> Cluster {
     Cluster::of(1, V2_ON)

@@ -9,7 +9,7 @@ use etcd_leader::machine::{Answer, Change, Op, WatchNews};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, Server, V2_ON, curl, curled, etcd_answer, post, text, until_watchers};
-use crate::support::{Cluster, Proxy};
+use support::{Cluster, Proxy};
 
 fn etcd() -> Cluster {
     Cluster::of(1, V2_ON)

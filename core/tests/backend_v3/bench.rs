@@ -15,7 +15,7 @@ use etcd_leader::member::{LeaseId, Member, Revision};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
-use crate::support::{Cluster, session};
+use support::{Cluster, session};
 
 pub(crate) const PREFIX: &[u8] = b"/jobs/nightly/";
 pub(crate) const SOON: Duration = Duration::from_secs(20);

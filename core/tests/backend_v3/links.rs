@@ -7,7 +7,7 @@ use etcd_leader::ErrorKind;
 use etcd_leader::machine::{LinkId, Op};
 
 use crate::bench::{Bench, PREFIX, after, endpoint_address, own, streams, text};
-use crate::support::{Cluster, Port, Proxy, wait_for};
+use support::{Cluster, Port, Proxy, wait_for};
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_said_to_be_unknown() {

@@ -3,7 +3,5 @@
 mod bench;
 mod links;
 mod strangers;
-#[path = "../support/mod.rs"]
-mod support;
 mod verbs;
 mod watches;

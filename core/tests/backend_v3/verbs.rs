@@ -8,7 +8,7 @@ use etcd_leader::machine::{Answer, Op, Seen, Sign, Stamp, Written};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, name, own, text};
-use crate::support::{self, Cluster};
+use support::{self, Cluster};
 
 #[tokio::test]
 async fn a_join_sees_itself_and_its_neighbours() {

@@ -7,7 +7,7 @@ use etcd_leader::machine::{Answer, Change, Op, Sign, WatchId, WatchNews, Watched
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, after, endpoint_address, streams, text};
-use crate::support::{Cluster, Proxy};
+use support::{Cluster, Proxy};
 
 #[tokio::test]
 async fn a_watch_tells_deletes_and_foreign_puts() {

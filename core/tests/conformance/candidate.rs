@@ -11,7 +11,7 @@ use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::support::{Cluster, Waits, freeze, spawn::spawn};
+use support::{Cluster, Waits, freeze, spawn::spawn};
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);

@@ -7,9 +7,9 @@ use etcd_leader::Api;
 
 use super::candidate::{Candidate, Setup, check_terms, millis, now_ms};
 use super::store::{BOTH, on_v2_and_v3};
-use super::support::netns::{Network, Place};
-use super::support::raft::Story;
-use super::support::{Cluster, wait_for};
+use support::netns::{Network, Place};
+use support::raft::Story;
+use support::{Cluster, wait_for};
 
 /// What README and core/tests/support/raft.rs promise is stated for this ttl.
 const TTL_S: u32 = 10;

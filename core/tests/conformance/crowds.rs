@@ -7,7 +7,7 @@ use etcd_leader::Api;
 use etcd_leader::backend::v2::role_recipe;
 
 use super::candidate::{Candidate, PATIENCE, Said, Setup, check_terms, millis, now_ms};
-use super::support::{Cluster, children::Children, cpu_ms, etcdctl_binary, has_v2, spawn::spawn, v2};
+use support::{Cluster, children::Children, cpu_ms, etcdctl_binary, has_v2, spawn::spawn, v2};
 
 pub(crate) const USER: [&str; 2] = ["worker", "of-the-worker"];
 const ROOT_PASSWORD: &str = "of-root";

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use etcd_leader::config::Secret;
 use etcd_leader::{Config, Election, ErrorKind, Event, Next};
 
-use super::support::{Cluster, Proxy};
+use support::{Cluster, Proxy};
 
 /// Stalls of a busy machine are shorter.
 const TTL_S: u32 = 6;

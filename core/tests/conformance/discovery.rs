@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use etcd_leader::Api;
 
 use super::candidate::Setup;
-use super::name_server::{HOST, NameServer};
 use super::store::{BOTH, Store, on_v2_and_v3};
-use super::support::{Cluster, Port, wait_for};
+use support::name_server::{HOST, NameServer};
+use support::{Cluster, Port, wait_for};
 
 const DOMAIN: &str = "srv://example.test";
 const RECORDS: &str = "_etcd-client._tcp.example.test";

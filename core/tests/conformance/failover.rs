@@ -10,9 +10,9 @@ use nix::unistd::Pid;
 
 use super::candidate::{Candidate, Setup, check_terms, millis, now_ms};
 use super::store::{BOTH, on_v2_and_v3};
-use super::support::netns::{Network, OneWay, Place};
-use super::support::raft::Story;
-use super::support::{Cluster, wait_for, wait_with};
+use support::netns::{Network, OneWay, Place};
+use support::raft::Story;
+use support::{Cluster, wait_for, wait_with};
 
 const TTL_S: u32 = 10;
 const TTL_MS: u64 = TTL_S as u64 * 1000;

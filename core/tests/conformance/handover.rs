@@ -6,7 +6,7 @@ use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next};
 
 use super::candidate::{Setup, millis, now_ms, waits};
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::{Cluster, wait_for};
+use support::{Cluster, wait_for};
 
 const TTL_S: u32 = 3;
 const TTL_MS: u64 = TTL_S as u64 * 1000;

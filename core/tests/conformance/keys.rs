@@ -4,7 +4,7 @@ use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms};
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::{Cluster, wait_for};
+use support::{Cluster, wait_for};
 
 const TTL_S: u32 = 5;
 

@@ -11,7 +11,7 @@ use etcd_leader::{Api, Config, Election, Error, ErrorKind, Event, Next, Term};
 
 use super::candidate::{Candidate, PATIENCE, Setup, check_terms};
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::Cluster;
+use support::Cluster;
 
 const TTL_S: u32 = 3;
 const KEY: &str = "/led";

@@ -5,12 +5,6 @@
 
 #![allow(clippy::print_stdout)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
-#[path = "../support/name_server.rs"]
-mod name_server;
-
 mod candidate;
 mod cluster;
 mod crowds;

@@ -11,8 +11,8 @@ use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms, now_ms};
 use super::failover::{move_raft_leader, serving, wait_until_moved};
-use super::support::netns::{Network, Place};
-use super::support::{has_v2, wait_for};
+use support::netns::{Network, Place};
+use support::{has_v2, wait_for};
 
 /// So many are tried side by side.
 const SIDE_BY_SIDE: usize = 4;

@@ -7,7 +7,7 @@ use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms, millis, now_ms, waits};
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::{Cluster, Proxy, wait_for};
+use support::{Cluster, Proxy, wait_for};
 
 on_v2_and_v3!(a_short_outage_costs_nobody_the_lead);
 fn a_short_outage_costs_nobody_the_lead(api: Api) {

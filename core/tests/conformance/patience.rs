@@ -8,7 +8,7 @@ use etcd_leader::Api;
 use super::candidate::{Setup, check_terms};
 use super::crowds::{USER, crowd, guarded, one_leads};
 use super::store::BOTH;
-use super::support::{Cluster, Proxy};
+use support::{Cluster, Proxy};
 
 /// A login takes longer than what is one attempt at this ttl.
 #[test]

@@ -9,8 +9,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::candidate::{Candidate, Setup};
-use super::support::spawn::spawn;
-use super::support::{Cluster, etcdctl_binary};
+use support::spawn::spawn;
+use support::{Cluster, etcdctl_binary};
 
 /// `etcdctl elect`, which says its key and its value once it leads.
 struct Etcdctl {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 
 use super::store::{Store, on_v2_and_v3, single};
-use super::support::{Cluster, Proxy, wait_for};
+use support::{Cluster, Proxy, wait_for};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(60));
 

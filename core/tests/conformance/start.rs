@@ -8,9 +8,9 @@ use etcd_leader::{Api, Config, Election, Event, Next};
 
 use super::candidate::{Setup, check_terms};
 use super::store::{BOTH, Store, on_v2_and_v3, single};
-use super::support::etcd::Host;
-use super::support::spawn::spawn;
-use super::support::{Cluster, Port, Proxy, etcd_binary, wait_for};
+use support::etcd::Host;
+use support::spawn::spawn;
+use support::{Cluster, Port, Proxy, etcd_binary, wait_for};
 
 on_v2_and_v3!(a_refused_connection_is_told_at_once_and_names_the_endpoint);
 fn a_refused_connection_is_told_at_once_and_names_the_endpoint(api: Api) {

@@ -2,7 +2,7 @@
 
 use etcd_leader::Api;
 
-use super::support::{Cluster, v2, wait_for};
+use support::{Cluster, v2, wait_for};
 
 /// Makes two tests out of a story that takes the API: `<story>::on_v2` and `<story>::on_v3`.
 macro_rules! on_v2_and_v3 {

@@ -10,9 +10,9 @@ use etcd_leader::{Api, Config, Election};
 
 use super::candidate::{Candidate, Setup, check_terms, millis, now_ms, waits};
 use super::store::{BOTH, Store, single};
-use super::support::forwarder::{Forwarder, Treatment};
-use super::support::v2 as support_v2;
-use super::support::{Cluster, Proxy, wait_for};
+use support::forwarder::{Forwarder, Treatment};
+use support::v2 as support_v2;
+use support::{Cluster, Proxy, wait_for};
 
 const TTL_S: u32 = 5;
 const TTL_MS: u64 = TTL_S as u64 * 1000;

@@ -8,8 +8,8 @@ use etcd_leader::Api;
 
 use super::pki::{Ca, Files, For};
 use super::stage::{Door, KEY, Stage};
-use super::support::netns::{Network, Place};
-use super::support::{etcdctl_binary, v2};
+use support::netns::{Network, Place};
+use support::{etcdctl_binary, v2};
 
 /// Of every user.
 pub(crate) fn password() -> String {

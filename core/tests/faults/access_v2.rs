@@ -4,7 +4,7 @@ use etcd_leader::backend::v2::role_recipe;
 
 use super::access::password;
 use super::stage::{KEY, Stage};
-use super::support::v2;
+use support::v2;
 
 /// `root:Planted-Swordfish-1`
 const AS_ROOT: &str = "Basic cm9vdDpQbGFudGVkLVN3b3JkZmlzaC0x";

@@ -18,7 +18,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
 
-use super::support::netns::{Network, Place};
+use support::netns::{Network, Place};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug)]

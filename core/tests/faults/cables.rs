@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::air::{Air, Weather};
 use super::stage::Stage;
-use super::support::netns::Place;
+use support::netns::Place;
 
 const WEATHER: Weather = Weather { delay: Duration::from_millis(150), lost_percent: 20 };
 

@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 use super::names::Hosts;
 use super::reports::parse;
 use super::stage::KEY;
-use super::support::netns::{Network, Place};
 use super::timeline::{Records, Timeline};
+use support::netns::{Network, Place};
 
 /// What it is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

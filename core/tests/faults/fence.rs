@@ -17,9 +17,9 @@ use super::catalogue::SIMPLE;
 use super::checker::check;
 use super::reports::now;
 use super::stage::Stage;
-use super::support::PATIENCE;
-use super::support::netns::Place;
 use super::timeline::Records;
+use support::PATIENCE;
+use support::netns::Place;
 
 const WORK: Duration = Duration::from_millis(30);
 /// In `make test`, and in `make faults`.

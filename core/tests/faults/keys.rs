@@ -3,7 +3,7 @@
 use etcd_leader::Api;
 
 use super::stage::{KEY, Stage};
-use super::support::v2;
+use support::v2;
 
 /// The keys of the election, in their order.
 fn keys(stage: &Stage) -> Vec<String> {

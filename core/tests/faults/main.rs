@@ -25,9 +25,6 @@
 
 #![allow(clippy::print_stdout)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 // Written for other tests, which use all of it.
 #[allow(dead_code)]
 #[path = "../secure/pki.rs"]

@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::support::netns::{OneWay, Place};
-use super::support::wait_for;
+use support::netns::{OneWay, Place};
+use support::wait_for;
 
 pub(crate) fn etcd_killed_for_a_second(stage: &mut Stage) {
     etcd_killed(stage, Duration::from_secs(1));

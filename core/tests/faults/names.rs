@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::stage::Stage;
-use super::support::netns::{Network, Place};
+use support::netns::{Network, Place};
 
 const NAME: &str = "etcd-1.faults.test";
 

@@ -38,7 +38,7 @@ pub(crate) fn candidates_restarted(stage: &mut Stage) {
         let judge = if judge == Judge::Naive { Judge::Honest } else { judge };
         stage.start(binding, judge);
         // How long a process takes to start, the machine says.
-        stage.await_all_agree(super::support::PATIENCE).expect("one leader");
+        stage.await_all_agree(support::PATIENCE).expect("one leader");
     }
     stage.healed();
 }
@@ -48,7 +48,7 @@ pub(crate) fn crowd_loses_etcd(stage: &mut Stage) {
     for _ in 0..200 {
         stage.start(super::candidate::Binding::C, Judge::Honest);
     }
-    stage.await_all_agree(super::support::PATIENCE).expect("one leader");
+    stage.await_all_agree(support::PATIENCE).expect("one leader");
     stage.cluster.member(0).kill();
     stage.mark("etcd is killed");
     stage.last(2.0);

@@ -12,8 +12,8 @@ use super::candidate::Binding;
 use super::catalogue::{FAULTS, Fault};
 use super::fence::{STORIES, Story};
 use super::run::{Outcome, Victim};
-use super::support::etcd_binary;
 use super::timeline::seconds;
+use support::etcd_binary;
 
 /// What became of each run: fault, API, who led.
 pub(crate) type Rows = BTreeMap<(usize, bool, Option<Binding>), Result<Outcome, String>>;

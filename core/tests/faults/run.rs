@@ -13,8 +13,8 @@ use super::catalogue::Fault;
 use super::checker::{Findings, check, elected_twice};
 use super::reports::{Nanos, Told};
 use super::stage::Stage;
-use super::support::PATIENCE;
 use super::timeline::{Records, nanos};
+use support::PATIENCE;
 
 /// Who leads when the fault comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

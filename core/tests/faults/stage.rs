@@ -9,9 +9,9 @@ use nix::sys::signal::Signal;
 use super::candidate::{Binding, Candidate, Judge, Spec};
 use super::register;
 use super::reports::Nanos;
-use super::support::netns::{Network, Place};
-use super::support::{Cluster, Proxy};
 use super::timeline::{Records, Timeline};
+use support::netns::{Network, Place};
+use support::{Cluster, Proxy};
 
 /// Beside the ttl, what the end of a process may take on a machine that is busy with many others.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use etcd_leader::Api;
 
 use super::stage::Stage;
-use super::support::{gateway, v2};
+use support::{gateway, v2};
 
 /// More than etcd's API v2 remembers.
 const MANY: u32 = 1_100;

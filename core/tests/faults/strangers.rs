@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::stage::Stage;
-use super::support::Cluster;
+use support::Cluster;
 
 /// What it says to each connection once something was asked.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::support::Cluster;
+use support::Cluster;
 
 /// Counted since etcd, or the machine, has started.
 pub(super) struct Counts {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use etcd_leader::Api;
 
-use super::support::children::Children;
-use super::support::spawn::spawn;
+use support::children::Children;
+use support::spawn::spawn;
 
 const PROCESSES: usize = 4;
 /// The pause after each step of a change on this machine: all is told by then.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use etcd_leader::machine::Op;
 
 use super::bench::Bench;
-use super::support::Cluster;
 use super::{elected, show, start, turn};
+use support::Cluster;
 
 const ROUNDS: usize = 40;
 const WRITES_PER_S: u32 = 5_000;

@@ -13,9 +13,6 @@ mod many;
 mod one_key;
 mod peers;
 mod restarts;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::time::{Duration, Instant};
 

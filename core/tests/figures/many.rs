@@ -8,9 +8,9 @@ use etcd_leader::{Config, Election, Event, Next};
 
 use super::bench::Bench;
 use super::rss_kib;
-use super::support::Cluster;
-use super::support::children::Children;
-use super::support::spawn::spawn;
+use support::Cluster;
+use support::children::Children;
+use support::spawn::spawn;
 
 /// Joins of this many keys, a window of them under way at a time: what the store and our own backend need for it.
 fn floor(cluster: &Cluster, count: usize) -> Duration {

@@ -9,8 +9,8 @@ use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next};
 
 use super::counts::Counts;
 use super::crowd::{Crowd, Kind, REST, SETTLED, Times, now};
-use super::support::{Cluster, cpu_ms};
 use super::{floors, percentiles};
+use support::{Cluster, cpu_ms};
 
 const CHANGES: usize = 40;
 

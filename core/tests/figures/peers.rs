@@ -14,8 +14,8 @@ use super::chart::{self, Bar};
 use super::counts::Counts;
 use super::crowd::{Crowd, Kind, REST, SETTLED, Times};
 use super::one_key::etcd_ms;
-use super::support::{Cluster, Proxy, etcd_version, has_v2};
 use super::{floors, percentile, percentiles};
+use support::{Cluster, Proxy, etcd_version, has_v2};
 
 const KINDS: [Kind; 10] = [
     Kind::Rust(Api::V3),

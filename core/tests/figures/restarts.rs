@@ -7,9 +7,9 @@ use std::time::Duration;
 use etcd_leader::{Config, Election, Ended, Event, Next, clock};
 
 use super::counts::Counts;
-use super::support::Cluster;
-use super::support::children::Children;
-use super::support::spawn::spawn;
+use support::Cluster;
+use support::children::Children;
+use support::spawn::spawn;
 
 const PROCESSES: usize = 4;
 const EACH: usize = 250;

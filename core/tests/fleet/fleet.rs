@@ -8,7 +8,7 @@ use etcd_leader::{Api, clock};
 use nix::time::{ClockId, clock_gettime};
 
 use super::candidate::{Candidate, Setup, check_terms, now_ms};
-use super::support::{Cluster, v2, wait_for};
+use support::{Cluster, v2, wait_for};
 
 const KEY: &str = "/fleet";
 pub(crate) const TTL_S: u32 = 4;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fleet::{End, Fleet, Make, TTL_S};
-use super::support::{v2, wait_for};
+use support::{v2, wait_for};
 
 /// etcd keeps this many events, of all keys together.
 const HISTORY: usize = 1000;

@@ -27,8 +27,6 @@ mod store;
 #[allow(dead_code)]
 #[path = "../simulation/store_v2.rs"]
 mod store_v2;
-#[path = "../support/mod.rs"]
-mod support;
 mod v2;
 
 use std::collections::BTreeMap;
@@ -38,7 +36,7 @@ use etcd_leader::machine::{Op, Sign, Watched, member_key};
 use crate::bench::{Bench, after};
 use crate::pair::Pair;
 use crate::rng::Rng;
-use crate::support::Cluster;
+use support::Cluster;
 
 const SEQUENCES: u64 = 210;
 /// One in so many sequences has a compaction in it: that takes its time.

@@ -7,7 +7,7 @@ use etcd_leader::member::{Member, Revision};
 
 use crate::bench::{Bench, text};
 use crate::cluster::{Cluster as Model, Outcome};
-use crate::support::Cluster;
+use support::Cluster;
 
 /// etcd grants no lease for less. The model's clock stands still, so that no lease of its ends.
 const LEAST_TTL: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster as Model, Outcome};
 use crate::cluster_v2::Stage;
 use crate::rng::{Rng, SECOND};
 use crate::store_v2::Term;
-use crate::support::Cluster;
+use support::Cluster;
 
 const SEQUENCES: u64 = 120;
 /// In one of so many sequences the history forgets.

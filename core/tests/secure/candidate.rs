@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use etcd_leader::config::Secret;
 use etcd_leader::{Config, Election, Ended, ErrorKind, Event, Next};
 
-use super::support::wait_for;
+use support::wait_for;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);

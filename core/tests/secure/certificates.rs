@@ -11,9 +11,9 @@ use etcd_leader::{Api, Config, Election};
 use super::candidate::{Candidate, config};
 use super::house::{House, good, with_identity};
 use super::pki::{Ca, Files, Pair};
-use super::support::port::Port;
-use super::support::spawn::spawn;
-use super::support::{Cluster, has_v2};
+use support::port::Port;
+use support::spawn::spawn;
+use support::{Cluster, has_v2};
 
 /// A folder in which openssl works.
 struct Workshop(tempfile::TempDir);

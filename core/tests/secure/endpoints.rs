@@ -7,9 +7,9 @@ use etcd_leader::{Api, Config};
 
 use super::candidate::{Candidate, config};
 use super::pki::{Ca, For};
-use super::support::etcd::Host;
-use super::support::port::Port;
-use super::support::{Cluster, has_v2};
+use support::etcd::Host;
+use support::port::Port;
+use support::{Cluster, has_v2};
 
 fn apis() -> &'static [(Api, &'static str)] {
     if has_v2() { &[(Api::V3, "/v3"), (Api::V2, "/v2")] } else { &[(Api::V3, "/v3")] }

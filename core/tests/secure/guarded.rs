@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use etcd_leader::Config;
 
 use super::candidate::{PLANTED, config, with_user};
-use super::support::{Cluster, etcdctl_binary};
+use support::{Cluster, etcdctl_binary};
 
 /// An etcd on which somebody switches users on, and the user `worker`.
 pub(crate) struct Guarded {

@@ -6,7 +6,7 @@ use etcd_leader::Config;
 
 use super::candidate::config;
 use super::pki::{Ca, Files, For, Pair};
-use super::support::Cluster;
+use support::Cluster;
 
 /// A cluster with TLS, its CA, and the files of both.
 pub(crate) struct House {

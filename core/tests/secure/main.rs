@@ -10,8 +10,6 @@ mod endpoints;
 mod guarded;
 mod house;
 mod pki;
-#[path = "../support/mod.rs"]
-mod support;
 mod tls;
 mod tokens;
 mod v2;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::candidate::Candidate;
 use super::guarded::{Guarded, password};
-use super::support::Proxy;
-use super::support::proxy::Way;
+use support::Proxy;
+use support::proxy::Way;
 
 /// Tokens die a dozen times in it.
 const MINUTE: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@ use super::candidate::{Candidate, PLANTED, config, with_user};
 use super::guarded::password;
 use super::house::{House, good, with_identity};
 use super::pki::{Ca, For, replace};
-use super::support::{Cluster, v2};
+use support::{Cluster, v2};
 
 fn in_v2(config: Config) -> Config {
     Config { api: Api::V2, ..config }

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::support::wait_for;
+use support::wait_for;
 
 /// `clock_gettime` for x86-64, as the bytes of:
 ///

@@ -7,7 +7,7 @@ use etcd_leader::Api;
 
 use super::candidate::{Candidate, Said, Setup};
 use super::clock::shift;
-use super::support::{Cluster, PATIENCE, Proxy, v2};
+use support::{Cluster, PATIENCE, Proxy, v2};
 
 const KEY: &str = "/skew";
 const TTL_S: u32 = 6;

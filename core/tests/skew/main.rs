@@ -2,9 +2,6 @@
 
 #![allow(clippy::print_stdout)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 // Written for the conformance tests, which use all of it.
 #[allow(dead_code)]
 #[path = "../conformance/candidate.rs"]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 
 use super::clock::shift;
-use super::support::spawn::spawn;
-use super::support::{Cluster, v2, wait_for};
+use support::spawn::spawn;
+use support::{Cluster, v2, wait_for};
 
 const CLOCKS: [ClockId; 3] = [ClockId::CLOCK_REALTIME, ClockId::CLOCK_MONOTONIC, ClockId::CLOCK_BOOTTIME];
 

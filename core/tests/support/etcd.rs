@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
-use std::{fs, thread};
+use std::thread;
 
 use tempfile::TempDir;
 

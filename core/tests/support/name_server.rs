@@ -13,12 +13,12 @@ const DNS_PORT: u16 = 53;
 
 /// The host that each name server knows, at 127.0.0.1.
 #[allow(dead_code)]
-pub(crate) const HOST: &str = "etcd.example.test";
+pub const HOST: &str = "etcd.example.test";
 
 /// It knows of one service, and where its servers are: host and port.
 type Listed = Arc<Mutex<Vec<(&'static str, u16)>>>;
 
-pub(crate) struct NameServer {
+pub struct NameServer {
     ip: Ipv4Addr,
     /// One that never answers.
     silent: (Ipv4Addr, UdpSocket),
@@ -28,7 +28,7 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     /// It knows SRV records of this name, none at first. It listens at an address of loopback's that is its own.
-    pub(crate) fn of(records: &str) -> NameServer {
+    pub fn of(records: &str) -> NameServer {
         let ((ip, socket), silent) = (free(), free());
         let (listed, records) = (Listed::default(), records.to_string());
         let known = listed.clone();
@@ -47,18 +47,18 @@ impl NameServer {
     }
 
     /// From now on it lists these servers and no others.
-    pub(crate) fn lists(&self, servers: &[(&'static str, u16)]) {
+    pub fn lists(&self, servers: &[(&'static str, u16)]) {
         *self.listed.lock().expect("the list") = servers.to_vec();
     }
 
     /// The command that starts a program so that it asks this name server. The directory gets a file.
-    pub(crate) fn enter(&self, directory: &Path) -> [String; 6] {
+    pub fn enter(&self, directory: &Path) -> [String; 6] {
         NameServer::asking(directory, &[self.ip])
     }
 
     /// The same for a program that asks one first that never answers.
     #[allow(dead_code)]
-    pub(crate) fn enter_behind_a_dead_one(&self, directory: &Path) -> [String; 6] {
+    pub fn enter_behind_a_dead_one(&self, directory: &Path) -> [String; 6] {
         NameServer::asking(directory, &[self.silent.0, self.ip])
     }
 

@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 
 use super::library::Way;
 use super::story::{Story, now, programs};
-use super::support::{Cluster, Proxy, wait_for};
 use super::{TTL_NS, url, with_v2};
+use support::{Cluster, Proxy, wait_for};
 
 /// `one` is cut off from etcd while `two` is not; the job of `one` is all of these at once.
 fn cut_off(way: Way, api: &str) {

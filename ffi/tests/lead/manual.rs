@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 
 use super::library::root;
 use super::story::{Story, programs};
-use super::support::{Cluster, wait_for};
 use super::url;
+use support::{Cluster, wait_for};
 
 #[test]
 fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use super::name_server::NameServer;
 use super::story::{Story, programs};
-use super::support::{Cluster, wait_for};
 use super::url;
+use support::name_server::NameServer;
+use support::{Cluster, wait_for};
 
 /// The password that must be nowhere.
 const PLANTED: &str = "Planted-Swordfish-1";

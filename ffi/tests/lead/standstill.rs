@@ -6,8 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::story::{Lead, Story};
-use super::support::{Cluster, wait_for};
 use super::url;
+use support::{Cluster, wait_for};
 
 /// Each standstill is tried twenty times: by so many that lead keys of their own, so many times one after the other.
 const LEADS: usize = 4;

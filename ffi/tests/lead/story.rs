@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::TTL;
 use super::library::{Way, built, root};
-use super::support::{memory, spawn::spawn, wait_for};
+use support::{memory, spawn::spawn, wait_for};
 
 /// The programs, compiled once.
 pub(crate) struct Programs {

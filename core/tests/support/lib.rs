@@ -2,8 +2,7 @@
 //!
 //! Everything blocks; what runs on a runtime of the test's own stands still meanwhile.
 
-// Each test file uses a part of it.
-#![allow(dead_code, missing_docs, unreachable_pub, unused_imports, clippy::print_stderr)]
+#![allow(missing_docs, clippy::new_without_default, clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +20,7 @@ pub mod forwarder;
 pub mod gateway;
 pub mod member;
 pub mod memory;
+pub mod name_server;
 pub mod netns;
 pub mod port;
 pub mod proxy;
@@ -120,7 +120,7 @@ fn find(name: &str, variable: &str) -> PathBuf {
         return given;
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/etcd/usr/bin");
+    let cached = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../.cache/etcd/usr/bin");
     env::split_paths(&path)
         .chain([cached])
         .map(|directory| directory.join(name))
