@@ -43,6 +43,7 @@ class CtrlC(Case):
                 child = self.candidate_program(f"{LONG_SLICES}{start}try:\n    try:\n{waiting}\n    finally:\n        election.close()\nexcept KeyboardInterrupt:\n    say('interrupted')")
                 child.says("waits")
                 child.says("Leader rival")
+                child.waits()
                 sent = child.signal(signal.SIGINT)
                 self.assertLess(child.says("interrupted").at - sent, PROMPTLY)
                 self.ends_promptly(child)

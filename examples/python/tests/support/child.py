@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Pattern, Sequence, Union
 
 from . import PYTHON
 from .etcd import dies_with_us
-from .wait import PATIENCE, PROMPTLY
+from .wait import PATIENCE, PROMPTLY, wait_for
 
 #: What a program has at hand: the package; `say(*words)`; `listen()`, which waits until the test tells it something; and
 #: `report(event)`, a callback.
@@ -97,6 +97,21 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
+
+    def waits(self) -> None:
+        """Until its main thread sleeps, and goes on doing so. Of a signal that comes just before a wait, the wait hears nothing."""
+        looks: List[str] = []
+
+        def is_asleep() -> bool:
+            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/status", encoding="ascii", errors="replace") as file:
+                status = dict(line.split(":", 1) for line in file)
+            if not status["State"].strip().startswith("S"):
+                looks.clear()
+                return False
+            looks.append(status["voluntary_ctxt_switches"])
+            return looks[-5:] == looks[-1:] * 5
+
+        wait_for("its main thread to sleep", is_asleep)
 
     def signal(self, number: int) -> float:
         """When it was sent."""
