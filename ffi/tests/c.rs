@@ -42,7 +42,7 @@ fn one_thread_at_a_time() {
 fn a_thousand_elections_on_one_thread_and_one_connection() {
     passes("many.c", &[Way::Plain, Way::Sanitized]);
     // Under Valgrind so many would miss their renewals.
-    Workshop::new().run(&source("many.c"), Way::Valgrind, &[&Cluster::single().urls()[0], "50"]);
+    Workshop::new().run(&source("many.c"), Way::Valgrind, &[&Cluster::single().urls()[0], "200"]);
 }
 
 #[test]

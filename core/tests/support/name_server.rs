@@ -12,7 +12,6 @@ use simple_dns::{CLASS, Name, Packet, RCODE, ResourceRecord, TYPE};
 const DNS_PORT: u16 = 53;
 
 /// The host that each name server knows, at 127.0.0.1.
-#[allow(dead_code)]
 pub const HOST: &str = "etcd.example.test";
 
 /// It knows of one service, and where its servers are: host and port.
@@ -57,7 +56,6 @@ impl NameServer {
     }
 
     /// The same for a program that asks one first that never answers.
-    #[allow(dead_code)]
     pub fn enter_behind_a_dead_one(&self, directory: &Path) -> [String; 6] {
         NameServer::asking(directory, &[self.silent.0, self.ip])
     }
