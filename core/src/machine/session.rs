@@ -57,6 +57,14 @@ enum Stage {
     Closing,
 }
 
+/// What keeps us from leading, or may.
+#[derive(Clone, Debug, Hash)]
+struct Worry {
+    trouble: Arc<Trouble>,
+    /// No link has served since.
+    is_unserved: bool,
+}
+
 /// The session of one crew.
 #[derive(Clone, Debug, Hash)]
 pub struct Session {
@@ -80,9 +88,7 @@ pub struct Session {
     /// A join was answered: from now on nothing is fatal (law 7).
     has_joined: bool,
     stage: Stage,
-    trouble: Option<Arc<Trouble>>,
-    /// No link has served since that trouble was noted.
-    is_unserved: bool,
+    worry: Option<Worry>,
     /// The lease that etcd has granted last, and the warning if it is much longer than we asked for.
     granted: Option<Duration>,
     long_lease: Option<Arc<Trouble>>,
@@ -107,8 +113,7 @@ impl Session {
             quiet_until: Time::ZERO,
             has_joined: false,
             stage: Stage::Unused,
-            trouble: None,
-            is_unserved: false,
+            worry: None,
             granted: keeper.granted(),
             long_lease: None,
             fatal: None,
@@ -177,7 +182,7 @@ impl Session {
     }
 
     pub(super) fn trouble(&self) -> Option<&Arc<Trouble>> {
-        self.trouble.as_ref()
+        self.worry.as_ref().map(|worry| &worry.trouble)
     }
 
     pub(super) fn granted(&self) -> (Option<Duration>, Option<&Arc<Trouble>>) {

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Session;
 use super::keeper::KeeperNews;
 use super::round::LinkNews;
+use super::{Session, Worry};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::{Booking, InFlight};
 use crate::machine::{Failure, Stamp, Trouble};
@@ -25,7 +25,9 @@ impl Session {
         for news in news {
             match news {
                 LinkNews::Up { stamp, known, seen } => {
-                    self.is_unserved = false;
+                    if let Some(worry) = &mut self.worry {
+                        worry.is_unserved = false;
+                    }
                     self.keys.allowed();
                     self.keeper.relinked(now, out);
                     self.doubts.relinked();
@@ -67,7 +69,7 @@ impl Session {
                 }
                 // What keeps us from leading, or may, is told for as long as it lasts.
                 if now >= self.quiet_until && self.clocks.skew() <= self.timings.ttl() / 4 {
-                    self.trouble = None;
+                    self.worry = None;
                 }
                 self.links.serve_well();
             }
@@ -148,10 +150,11 @@ impl Session {
     /// one that does not answer does not hide another's reason.
     pub(super) fn worry(&mut self, endpoint: Option<usize>, error: Error) {
         let is_less = |told: &Trouble| told.endpoint != endpoint && telling(error.kind()) <= telling(told.error.kind());
-        if self.is_unserved && endpoint.is_some() && self.trouble.as_deref().is_some_and(is_less) {
+        let stands = |worry: &Worry| worry.is_unserved && is_less(&worry.trouble);
+        if endpoint.is_some() && self.worry.as_ref().is_some_and(stands) {
             return;
         }
-        self.is_unserved = self.links.current().is_none();
-        self.trouble = Some(Arc::new(Trouble { error, endpoint }));
+        let is_unserved = self.links.current().is_none();
+        self.worry = Some(Worry { trouble: Arc::new(Trouble { error, endpoint }), is_unserved });
     }
 }

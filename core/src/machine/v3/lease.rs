@@ -55,6 +55,14 @@ enum Step {
     },
 }
 
+/// The lease that the one that is held has replaced, and until when leading under it is certain.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Replaced {
+    lease: Former,
+    /// The wall clock has jumped since its last renewal was confirmed: nobody knows how old it is.
+    is_suspect: bool,
+}
+
 /// Keeps the lease that all places of a session hang on.
 #[derive(Clone, Debug, Hash)]
 pub(in crate::machine) struct LeaseKeeper {
@@ -80,10 +88,7 @@ pub(in crate::machine) struct LeaseKeeper {
     must_prove: bool,
     /// etcd denied the last renewal, for the sake of some key on the lease.
     is_denied: bool,
-    /// The lease that the one that is held has replaced, and until when leading under it is certain.
-    former: Option<Former>,
-    /// The wall clock has jumped since its last renewal was confirmed: nobody knows how old it is.
-    is_former_suspect: bool,
+    former: Option<Replaced>,
     /// The leases that were replaced: entries that were moved keep their names.
     replaced: Vec<LeaseId>,
     retired: Retired,
@@ -109,7 +114,6 @@ impl LeaseKeeper {
             must_prove: true,
             is_denied: false,
             former: None,
-            is_former_suspect: false,
             replaced: Vec::new(),
             retired: Retired::new(timings.attempt),
         }
@@ -138,7 +142,7 @@ impl Keeper for LeaseKeeper {
     }
 
     fn former(&self) -> Option<Former> {
-        self.former
+        self.former.map(|former| former.lease)
     }
 
     fn has_named(&self, lease: LeaseId) -> bool {
@@ -152,9 +156,8 @@ impl Keeper for LeaseKeeper {
 
     /// A renewal that was not confirmed is enough for those who wait.
     fn is_suspect(&self) -> bool {
-        let is_former_suspect = self.is_former_suspect && self.former.is_some();
         self.suspect_until.is_some()
-            || is_former_suspect
+            || self.former.is_some_and(|former| former.is_suspect)
             || self.held.as_ref().is_some_and(|held| held.renewed_until > held.until)
     }
 
@@ -209,9 +212,9 @@ impl Keeper for LeaseKeeper {
             self.step = Step::Idle;
         }
         // No renewal will say how old that is.
-        if let Some(former) = &mut self.former {
-            former.until = former.until.min(now + self.attempt);
-            self.is_former_suspect = true;
+        if let Some(Replaced { lease, is_suspect }) = &mut self.former {
+            lease.until = lease.until.min(now + self.attempt);
+            *is_suspect = true;
         }
         if self.held.is_some() {
             self.suspect_until.get_or_insert(now + self.attempt);
@@ -231,7 +234,7 @@ impl Keeper for LeaseKeeper {
 
     fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
         self.is_wanted = is_wanted;
-        self.former.take_if(|former| now >= former.until);
+        self.former.take_if(|former| now >= former.lease.until);
         self.retired.let_time_pass(now);
         self.retired.revoke(link, now, out);
         if let (Step::Renewed { ttl, term }, true) = (&self.step, self.must_prove()) {
@@ -280,7 +283,7 @@ impl Keeper for LeaseKeeper {
         if !is_served {
             return over;
         }
-        let over = over.min(self.former.map_or(Time::NEVER, |former| former.until.max(now)));
+        let over = over.min(self.former.map_or(Time::NEVER, |former| former.lease.until.max(now)));
         let step = match self.step {
             Step::Idle | Step::Renewed { .. } if self.held.is_some() || self.is_wanted => self.next_at.max(now),
             _ => Time::NEVER,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Held, LeaseKeeper, Step};
+use super::{Held, LeaseKeeper, Replaced, Step};
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::session::{Check, Keeper, KeeperNews};
@@ -20,8 +20,8 @@ impl LeaseKeeper {
             // live for a full ttl, however old our last renewal is: a new raft leader grants it anew.
             let kept_until = old.until.max(old.renewed_until).max(now);
             self.retired.add(old.id, old.granted, kept_until + old.granted, now);
-            self.former = Some(Former { lease: old.id, until, is_proven });
-            self.is_former_suspect = self.suspect_until.is_some();
+            let lease = Former { lease: old.id, until, is_proven };
+            self.former = Some(Replaced { lease, is_suspect: self.suspect_until.is_some() });
             self.replaced.push(old.id);
         }
         let granted = Duration::from_secs(u64::try_from(ttl_s).unwrap_or(0)).max(ttl);
