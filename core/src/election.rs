@@ -224,7 +224,9 @@ impl Election {
 
     /// The settings that took effect, and the ttl that etcd has granted.
     pub fn settings(&self) -> Effective {
-        Effective { granted_ttl: self.shared.granted(), ..self.shared.settings.effective() }
+        let mut settings = self.shared.settings.effective();
+        settings.granted_ttl = self.shared.granted();
+        settings
     }
 
     /// The configured endpoint that a [`crate::machine::Trouble`] names.

@@ -296,7 +296,7 @@ fn backend(settings: &Settings, inbox: crate::backend::Inbox, commons: &Commons)
     let session = &settings.session;
     match session.timings.api {
         Api::V2 => Box::new(v2::V2::new(session, inbox, commons)),
-        Api::V3 => Box::new(v3::V3::new(session, inbox, commons)),
+        _ => Box::new(v3::V3::new(session, inbox, commons)),
     }
 }
 

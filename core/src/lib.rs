@@ -9,11 +9,13 @@
 //! Data flows one way: etcd -> [`backend`] -> [`machine::Input`] -> [`machine`] -> [`machine::Report`] -> [`mailbox`] ->
 //! [`Event`] -> you. Requests flow the other way: machine -> [`machine::Request`] -> driver -> backend -> etcd.
 //!
-//! Each layer uses only those before it, which `tests/layering` checks:
+//! Each layer uses only those before it, which `tests/layering` checks. The first three are the crate [`etcd_leader_rules`],
+//! which uses nothing but the standard library.
 //!
 //! * values: [`error`], [`config`], [`member`], [`time`]; they open no file and no connection
 //! * machine: [`machine`] decides everything; it holds no password, no certificate and no address
-//! * events and clock: [`mailbox`] keeps what you were told beside what is so; [`clock`] is what the machines' time comes from
+//! * events: [`mailbox`] keeps what you were told beside what is so
+//! * clock: [`clock`] is what the machines' time comes from
 //! * backend: [`backend`] is the trait and what both APIs share, of which [`backend::tls`] reads certificates and keys;
 //!   [`backend::v2`] and [`backend::v3`] translate
 //! * runtime: the driver stands between a machine and a backend; the engine is one thread for all elections of the process, and
@@ -24,25 +26,21 @@
 
 pub mod backend;
 pub mod clock;
-pub mod config;
 mod crypto;
 mod driver;
 pub mod election;
 mod engine;
-pub mod error;
-pub mod machine;
-pub mod mailbox;
-pub mod member;
 mod process;
 mod random;
 mod rung;
 mod shared;
-pub mod time;
 mod wake;
 mod wall;
 
-pub use config::{Api, Config, Effective, OnStoreReset};
 pub use election::{Election, Events, Term};
-pub use error::{Error, ErrorKind};
-pub use mailbox::{Ended, Event, Next};
+#[doc(inline)]
+pub use etcd_leader_rules::{
+    Api, Config, Effective, Ended, Error, ErrorKind, Event, Next, OnStoreReset, config, error, machine, mailbox,
+    member, time,
+};
 pub use process::Process;

@@ -92,7 +92,8 @@ fn the_readme_points_to_files_that_exist() {
 #[test]
 fn make_test_runs_every_test_target() {
     let script = fs::read_to_string(root().join(".ci/test")).expect("the script behind make test");
-    let folders = ["core/tests", "ffi/tests"].map(|folder| fs::read_dir(root().join(folder)).expect("the tests"));
+    let folders = ["core/tests", "core/rules/tests", "ffi/tests"]
+        .map(|folder| fs::read_dir(root().join(folder)).expect("the tests"));
     for entry in folders.into_iter().flatten().flatten() {
         let path = entry.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -162,7 +162,7 @@ test('the error codes are those of C, of the core and of the README', () => {
   const literals = declared('ErrorCode').type.types;
   const here = literals.map(({ literal }) => literal.text).sort();
   assert.deepEqual(here, all(read('include/etcd_leader.h'), /^#define (EL_\w+) -\d+$/gm), 'index.d.ts and include/etcd_leader.h');
-  assert.deepEqual(here, all(read('core/src/error.rs'), /=> "(EL_\w+)"/g), 'index.d.ts and core/src/error.rs');
+  assert.deepEqual(here, all(read('core/rules/src/error.rs'), /=> "(EL_\w+)"/g), 'index.d.ts and core/rules/src/error.rs');
   for (const literal of literals) {
     assert.match(source.text.slice(0, literal.getStart()), /\*\/\s*\|\s*$/, `index.d.ts does not say what ${literal.getText()} means`);
   }

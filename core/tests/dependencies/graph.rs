@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What is built into a door, or builds it: what its users depend on.
-const SHIPPED: [&str; 3] = ["etcd-leader", "etcd-leader-ffi", "etcd-leader-node"];
+const SHIPPED: [&str; 4] = ["etcd-leader", "etcd-leader-rules", "etcd-leader-ffi", "etcd-leader-node"];
 
 /// A crate that somebody else made.
 #[derive(Clone, Debug, Default)]

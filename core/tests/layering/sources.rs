@@ -22,12 +22,12 @@ struct File {
 }
 
 impl Sources {
-    /// The crate in this folder of the repository.
-    pub(crate) fn of(package: &str) -> Sources {
-        let src = folder_of(package);
+    /// The crates in these folders of the repository, as if they were one.
+    pub(crate) fn of(packages: &[&str]) -> Sources {
         let is_tests = |path: &PathBuf| path.file_stem().is_some_and(|stem| stem == "tests");
-        let texts = files_of(package).into_iter().filter(|path| !is_tests(path)).map(|path| {
-            let below = path.strip_prefix(&src).expect("below src").with_extension("");
+        let files = packages.iter().flat_map(|package| files_of(package).into_iter().map(move |path| (package, path)));
+        let texts = files.filter(|(_, path)| !is_tests(path)).map(|(package, path)| {
+            let below = path.strip_prefix(folder_of(package).join("src")).expect("below src").with_extension("");
             let module: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
             (module.join("/"), fs::read_to_string(path).expect("a source file"))
         });
@@ -140,13 +140,14 @@ fn is_below(module: &[String], folder: &[String]) -> bool {
     module.len() > folder.len() && module.starts_with(folder)
 }
 
-fn folder_of(package: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(package).join("src")
+/// The folder of a package of the repository.
+pub(crate) fn folder_of(package: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(package)
 }
 
 /// The source files of the crate in this folder of the repository.
 pub(crate) fn files_of(package: &str) -> Vec<PathBuf> {
-    files_below(&folder_of(package))
+    files_below(&folder_of(package).join("src"))
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

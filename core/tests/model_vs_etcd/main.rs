@@ -12,20 +12,20 @@ mod bench;
 #[path = "../backend_v2/bench.rs"]
 mod bench_v2;
 #[allow(dead_code)]
-#[path = "../simulation/cluster.rs"]
+#[path = "../../rules/tests/simulation/cluster.rs"]
 mod cluster;
 #[allow(dead_code)]
-#[path = "../simulation/cluster_v2.rs"]
+#[path = "../../rules/tests/simulation/cluster_v2.rs"]
 mod cluster_v2;
 mod pair;
 #[allow(dead_code)]
-#[path = "../simulation/rng.rs"]
+#[path = "../../rules/tests/simulation/rng.rs"]
 mod rng;
 #[allow(dead_code)]
-#[path = "../simulation/store.rs"]
+#[path = "../../rules/tests/simulation/store.rs"]
 mod store;
 #[allow(dead_code)]
-#[path = "../simulation/store_v2.rs"]
+#[path = "../../rules/tests/simulation/store_v2.rs"]
 mod store_v2;
 mod v2;
 

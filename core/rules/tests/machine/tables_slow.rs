@@ -1,0 +1,37 @@
+//! What is told of a server that is slow, and not dead.
+
+use etcd_leader_rules::machine::{Input, Step};
+use etcd_leader_rules::{ErrorKind as Kind, OnStoreReset};
+
+use crate::Do::*;
+use crate::Stage;
+
+/// The step of an opening that is slow is named, with how long it has taken; and it goes on.
+#[test]
+fn a_slow_opening_is_named() {
+    let steps = [
+        (Step::ReadingFiles, "reading the certificate files"),
+        (Step::LookUp, "the look-up of the host's name"),
+        (Step::Connecting, "connecting"),
+        (Step::Handshake, "the TLS handshake"),
+        (Step::Reading, "the login, or the first read,"),
+    ];
+    for (step, words) in steps {
+        let mut stage = Stage::new(1, OnStoreReset::Continue);
+        let link = stage.open.front().expect("an opening").link;
+        stage.handle(Input::Opening { link, step });
+        stage.play(&At(1499));
+        assert_eq!(stage.report.trouble, None, "{step:?}");
+        stage.said.clear();
+        stage.play(&At(1500));
+        let trouble = stage.report.trouble.clone().expect("it is told");
+        assert_eq!((trouble.error.kind(), trouble.endpoint), (Kind::Timeout, Some(0)));
+        assert_eq!(trouble.error.detail(), format!("{words} has taken 1500 ms so far; it goes on"));
+        // Once: the same opening is told no second time, is not begun again, and serves when it is answered.
+        stage.play(&At(60_000));
+        assert_eq!(stage.report.trouble.clone(), Some(trouble));
+        assert_eq!(stage.said, Vec::<String>::new());
+        stage.play(&Opened(0));
+        assert_eq!(stage.said, ["grant"]);
+    }
+}
