@@ -23,6 +23,8 @@ mod roots;
 mod state;
 mod store;
 mod trace;
+// Here it may ask at any moment.
+#[allow(dead_code)]
 #[path = "../simulation/user.rs"]
 mod user;
 mod walk;

@@ -6,7 +6,7 @@ use etcd_leader_rules::time::Time;
 
 use crate::books::Books;
 use crate::links::Route;
-use crate::process::Cand;
+use crate::process::{Cand, Proc};
 use crate::rng::{MS, Ns};
 use crate::trace::note;
 use crate::user::User;
@@ -16,9 +16,10 @@ use crate::world::{ELECTIONS, Ev, Mood, World};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chore {
     Start,
-    /// The user asks for events.
+    /// The user asks for events, unless it has found another moment meanwhile.
     Poll {
         cand: usize,
+        due: Ns,
     },
     Stop {
         cand: usize,
@@ -53,7 +54,7 @@ impl World {
         match chore {
             Chore::Start => self.start(proc),
             Chore::Thaw => self.thaw(proc),
-            Chore::Poll { cand } => self.poll_user(proc, cand),
+            Chore::Poll { cand, due } => self.poll_user(proc, cand, due),
             Chore::Stop { cand } => self.stop(proc, cand),
             Chore::Take { cand, works } => self.take(proc, cand, works),
             Chore::Release { cand } => self.release(proc, cand),
@@ -106,11 +107,11 @@ impl World {
         let id = crew.add(ELECTIONS[election], &name, now);
         let user = User::new(&name, self.timings.ttl(), self.rng.permille(500));
         let (report, stopped, has_joined, last_token) = (Report::default(), false, false, None);
-        let (looked_at, lost_at) = (0, 0);
-        let one = Cand { id, election, name, report, user, stopped, has_joined, last_token, looked_at, lost_at };
+        let (looked_at, lost_at, asks_at) = (0, 0, Ns::MAX);
+        let one =
+            Cand { id, election, name, report, user, asks_at, stopped, has_joined, last_token, looked_at, lost_at };
         self.procs[proc].cands.push(one);
-        let first = self.rng.below(20 * MS);
-        self.after(first, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
+        self.expect_user(proc, cand);
         self.drain(proc, &Input::Tick);
     }
 
@@ -232,15 +233,36 @@ impl World {
         }
     }
 
-    fn poll_user(&mut self, proc: usize, cand: usize) {
-        let inc = self.procs[proc].inc;
-        if self.procs[proc].crew.is_none() || self.procs[proc].cands[cand].stopped {
+    fn poll_user(&mut self, proc: usize, cand: usize, due: Ns) {
+        let one = &mut self.procs[proc].cands[cand];
+        if one.asks_at != due {
             return;
         }
-        self.ask(proc, cand);
+        one.asks_at = Ns::MAX;
+        if self.procs[proc].crew.is_some() && !self.procs[proc].cands[cand].stopped {
+            self.ask(proc, cand);
+            self.expect_user(proc, cand);
+        }
+    }
+
+    /// The user comes soon after there is something to tell, or late; and once in a ttl in any case.
+    pub(crate) fn expect_user(&mut self, proc: usize, cand: usize) {
+        let (now, inc) = (self.local(proc), self.procs[proc].inc);
+        let Proc { clock, cands, .. } = &self.procs[proc];
+        let one = &cands[cand];
+        let idle = self.now + self.ttl();
+        let due = one.user.due_at(now);
+        let due = if due == Time::NEVER { idle } else { clock.truly(due).clamp(self.now, idle) };
+        if one.stopped || one.asks_at <= due {
+            return;
+        }
         let lazy = if self.mood == Mood::Storm && self.rng.permille(50) { self.ttl() } else { 40 * MS };
-        let wait = self.rng.range(MS, lazy * 2);
-        self.after(wait, Ev::Chore { proc, inc, chore: Chore::Poll { cand } });
+        let due = due + self.rng.range(MS, lazy * 2);
+        let one = &mut self.procs[proc].cands[cand];
+        if due < one.asks_at {
+            one.asks_at = due;
+            self.at(due, Ev::Chore { proc, inc, chore: Chore::Poll { cand, due } });
+        }
     }
 
     /// The process runs again: all that waited arrives in order, its timers last.

@@ -171,6 +171,7 @@ impl World {
         if has_ended && one.stopped && !one.user.holds() {
             self.ask(proc, cand);
         }
+        self.expect_user(proc, cand);
         revived.map(|token| Input::Expired { candidate: id, token })
     }
 

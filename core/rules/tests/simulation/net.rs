@@ -293,7 +293,7 @@ impl World {
                     }
                     return;
                 }
-                let wait = self.rng.range(40 * MS, 200 * MS);
+                let wait = self.rng.range(40 * MS, 200 * MS).max(waited / 8);
                 self.after(wait, Ev::Exec(call));
             }
             Outcome::Done(result) => {

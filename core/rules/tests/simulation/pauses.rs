@@ -75,6 +75,9 @@ impl World {
         }
         let is_unsure = this.pause != Pause::Over;
         this.cands.iter_mut().for_each(|cand| cand.user.suspect(is_unsure));
+        if is_sure_again {
+            (0..self.procs[proc].cands.len()).for_each(|cand| self.expect_user(proc, cand));
+        }
         is_sure_again
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct Cand {
     pub(crate) name: String,
     pub(crate) report: Report,
     pub(crate) user: User,
+    /// When it asks next for events.
+    pub(crate) asks_at: Ns,
     pub(crate) stopped: bool,
     /// With which it led last.
     pub(crate) last_token: Option<u64>,

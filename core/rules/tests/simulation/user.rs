@@ -92,6 +92,15 @@ impl User {
         Err("the mailbox never ends".into())
     }
 
+    /// When there is, or without any report will be, something to tell it.
+    pub(crate) fn due_at(&self, now: Time) -> Time {
+        if self.mailbox.is_due(now) {
+            return now;
+        }
+        let ends_at = self.mailbox.leads_until().filter(|until| *until > now);
+        ends_at.unwrap_or(Time::NEVER).min(self.mailbox.due_at().max(now))
+    }
+
     fn leads(&self, now: Time) -> Option<u64> {
         match self.is.standing {
             Standing::Leading { token, until } if now < until && !self.stopped => Some(token),
