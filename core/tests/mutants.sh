@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-seeds=${MUTANT_SEEDS:-9000}
+seeds=${MUTANT_SEEDS:-20000}
 only=${MUTANTS:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

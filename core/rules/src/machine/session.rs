@@ -1,9 +1,9 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `v3/lease` by a lease, each
-//! renewal of which it confirms, `v2/entry` by the entry's own time to live; `doubts` owns the keys whose fate is open;
-//! `orphans` finds entries on the lease that are nobody's; `keys` knows which key to ask for where any would do; `clocks` knows
-//! how far the members' clocks are apart; `history` notices another cluster and a store that went back; `news` is what the
+//! renewal of which it confirms, `v2/entry` by the entry's own time to live, which ends by the servers' clocks; `doubts` owns the
+//! keys whose fate is open; `orphans` finds entries on the lease that are nobody's; `keys` knows which key to ask for where any
+//! would do; `history` notices another cluster and a store that went back; `news` is what the
 //! parts tell each other.
 
 use std::sync::Arc;
@@ -18,7 +18,6 @@ use crate::error::{Error, ErrorKind};
 use crate::member::LeaseId;
 use crate::time::Time;
 
-mod clocks;
 mod doubts;
 mod history;
 mod keeper;
@@ -28,17 +27,14 @@ mod marks;
 mod news;
 mod orphans;
 mod owned;
-mod probes;
 mod round;
 mod silence;
 
-use clocks::Clocks;
 use doubts::Doubts;
 use keys::Keys;
 use links::Links;
 use marks::Marks;
 use orphans::Orphans;
-use probes::{Probes, probe_every};
 use round::Urgency;
 use silence::Waiting;
 
@@ -71,8 +67,6 @@ pub struct Session {
     timings: Timings,
     links: Links,
     keeper: Box<dyn Keeper>,
-    clocks: Clocks,
-    probes: Probes,
     doubts: Doubts,
     orphans: Orphans,
     strays: Vec<Vec<u8>>,
@@ -100,8 +94,6 @@ impl Session {
     pub(super) fn new(timings: Timings, keeper: Box<dyn Keeper>) -> Session {
         Session {
             links: Links::new(&timings),
-            clocks: Clocks::new(probe_every(&timings) * 2),
-            probes: Probes::new(&timings, keeper.needs_clocks()),
             doubts: Doubts::new(timings.attempt),
             orphans: Orphans::default(),
             strays: Vec::new(),
@@ -164,16 +156,12 @@ impl Session {
             link: self.links.current(),
             lease: self.keeper.lease(),
             former: self.keeper.former(),
-            until: self.leading_until(),
+            until: self.keeper.leading_until(),
             quiet_until: self.quiet_until,
             has_joined: self.has_joined,
             is_suspect: self.keeper.is_suspect(),
             written: self.keeper.written(),
         }
-    }
-
-    fn leading_until(&self) -> Time {
-        self.keeper.leading_until() - self.clocks.skew()
     }
 
     /// Whether the wall clock jumped and no renewal was confirmed since.
@@ -232,9 +220,7 @@ impl Session {
         now: Time,
         out: &mut InFlight,
     ) {
-        if self.probes.settle(id, out) {
-            self.weigh_clocks(now, out);
-        } else if self.links.is_waiting_for(id) {
+        if self.links.is_waiting_for(id) {
             let stamp = result.map(|reply| reply.stamp);
             let news = self.links.reply(id, stamp, booking.known, self.has_joined, now, out);
             self.hear_of_links(news, now, out);
@@ -275,7 +261,7 @@ impl Session {
 
     /// An entry was gone before its time, as if another member's clock were ahead.
     pub(super) fn doubt_clocks(&mut self, now: Time) {
-        self.probes.hurry(now);
+        self.keeper.doubt_clocks(now);
     }
 
     /// Somebody was told that our lease does not exist.
@@ -295,9 +281,7 @@ impl Session {
     /// The wall clock jumped ahead: leading is certain only once a renewal says so (law 1).
     pub(super) fn jumped(&mut self, now: Time, out: &mut InFlight) {
         out.jumped();
-        self.clocks.forget();
-        self.probes.ask_anew(now, out);
-        self.keeper.suspect(now);
+        self.keeper.suspect(now, out);
     }
 
     pub(super) fn advance(&mut self, now: Time, out: &mut InFlight) {
@@ -309,10 +293,10 @@ impl Session {
         }
         if self.is_over() {
             self.links.close(out);
-            self.probes.close(out);
+            self.keeper.close(out);
             return;
         }
-        let urgency = match (now < self.leading_until(), self.near) {
+        let urgency = match (now < self.keeper.leading_until(), self.near) {
             (true, 1..) => Urgency::Lead,
             (true, 0) if !self.places.is_empty() => Urgency::Follow,
             _ => Urgency::Start,
@@ -320,7 +304,6 @@ impl Session {
         let waiting = self.waiting(out);
         let news = self.links.advance(self.keys.current(), urgency, self.has_joined, waiting, now, out);
         self.hear_of_links(news, now, out);
-        self.probes.advance(self.links.endpoint(), self.keys.current(), now, out);
         if let Some(link) = self.links.current() {
             let wants_lease = self.is_in_use() && self.fatal.is_none();
             // Those who have no place yet may lead as soon as they have.
@@ -332,7 +315,7 @@ impl Session {
             let has_settled = self.keeper.has_settled();
             self.doubts.advance(link, self.keys.current(), has_settled, now, out);
         } else {
-            self.keeper.unlinked(now);
+            self.keeper.unlinked(now, out);
             self.doubts.unlinked(self.is_in_use(), now);
         }
     }
@@ -348,7 +331,7 @@ impl Session {
             return Time::NEVER;
         }
         let served = self.links.current().is_some();
-        let links = self.links.timeout(&self.waiting(out)).min(self.probes.timeout(served));
+        let links = self.links.timeout(&self.waiting(out));
         let links = if served { links.min(self.marks.timeout().max(now)) } else { links };
         links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
     }

@@ -5,7 +5,10 @@ use super::candidate::{Remainder, Rules};
 use super::{Op, Watched};
 use crate::member::{LeaseId, Member, OWN_TTL, Revision};
 
+mod clocks;
 mod entry;
+mod probes;
+mod servers;
 
 pub(super) use entry::EntryKeeper;
 

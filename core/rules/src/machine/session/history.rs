@@ -30,8 +30,8 @@ impl Session {
         self.note_answer(&reply.answer, booking.sent_at, now);
         self.has_joined |= matches!(reply.answer, Answer::Joined { .. } | Answer::Posted { .. });
         self.note_clock(reply.stamp, booking, now);
-        if let (Answer::Posted { .. }, Some(endpoint)) = (&reply.answer, self.links.endpoint()) {
-            self.clocks.wrote(endpoint, now);
+        if matches!(reply.answer, Answer::Posted { .. }) {
+            self.keeper.wrote(now);
         }
         if reply.stamp.clock_s.is_some() {
             self.weigh_clocks(now, out);

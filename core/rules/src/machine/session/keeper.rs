@@ -21,6 +21,8 @@ pub(in crate::machine) enum KeeperNews {
     Kept,
     /// The lease does not exist any more.
     Gone,
+    /// A server has shown its clock.
+    Clock,
     /// A request of ours failed.
     Failed(Failure),
 }
@@ -47,11 +49,6 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// What several entries of ours may hang on; none where each has a time to live of its own.
     fn shared_lease(&self) -> Option<LeaseId> {
         None
-    }
-
-    /// Whether entries end by the servers' clocks, so that it matters how far these are apart.
-    fn needs_clocks(&self) -> bool {
-        false
     }
 
     /// Whether an entry of ours may be named after this lease.
@@ -87,14 +84,41 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// Until when the server may keep what hung on that of which we have no use any more.
     fn kept_until(&self, now: Time) -> Time;
 
-    /// A new link serves: what was under way on the old one is in doubt, and a renewal tells most.
-    fn relinked(&mut self, now: Time, out: &mut InFlight);
+    /// A new link serves, to this endpoint: what was under way on the old one is in doubt, and a renewal tells most.
+    fn relinked(&mut self, endpoint: usize, now: Time, out: &mut InFlight);
 
     /// The wall clock jumped ahead.
-    fn suspect(&mut self, now: Time);
+    fn suspect(&mut self, now: Time, out: &mut InFlight);
 
     /// No link serves: what was under way is in doubt.
-    fn unlinked(&mut self, now: Time);
+    fn unlinked(&mut self, now: Time, out: &mut InFlight);
+
+    /// Nothing is to be kept any more: closes the links that are its own.
+    fn close(&mut self, _: &mut InFlight) {}
+
+    /// The endpoint to which a link of its own leads: where entries end by the servers' clocks, it asks the others for theirs.
+    fn endpoint_of(&self, _: LinkId) -> Option<usize> {
+        None
+    }
+
+    /// An answer to a request that was sent at `sent_at` says that this endpoint's clock shows this second.
+    fn note_clock(&mut self, _endpoint: usize, _clock_s: u64, _sent_at: Time, _now: Time) {}
+
+    /// The serving endpoint has written down when an entry of ours ends.
+    fn wrote(&mut self, _now: Time) {}
+
+    /// An entry of ours was gone before its time, as if another server's clock were ahead.
+    fn doubt_clocks(&mut self, _now: Time) {}
+
+    /// By how much another endpoint's clock is ahead of that of the one which serves, at least, and which.
+    fn behind(&mut self, _now: Time) -> Option<(usize, Duration)> {
+        None
+    }
+
+    /// By how much our entries may end early because of that.
+    fn skew(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Since when a request that prolongs our certainty is not answered, if there is one.
     fn waiting_since(&self) -> Option<Time>;

@@ -29,7 +29,9 @@ impl Session {
                         worry.is_unserved = false;
                     }
                     self.keys.allowed();
-                    self.keeper.relinked(now, out);
+                    if let Some(endpoint) = self.links.endpoint() {
+                        self.keeper.relinked(endpoint, now, out);
+                    }
                     self.doubts.relinked();
                     let holds = self.keeper.shared_lease();
                     self.orphans.relinked(holds);
@@ -39,7 +41,6 @@ impl Session {
                         self.check_history(stamp, known, now, out);
                     }
                     out.known = out.known.max(seen);
-                    self.probes.relinked(now);
                     self.weigh_clocks(now, out);
                 }
                 LinkNews::Failed { endpoint, failure } => {
@@ -63,16 +64,14 @@ impl Session {
             KeeperNews::Kept => {
                 self.note_grant();
                 self.keys.allowed();
-                if let Some(endpoint) = self.links.endpoint() {
-                    self.clocks.wrote(endpoint, now);
-                    self.weigh_clocks(now, out);
-                }
+                self.weigh_clocks(now, out);
                 // What keeps us from leading, or may, is told for as long as it lasts.
-                if now >= self.quiet_until && self.clocks.skew() <= self.timings.ttl() / 4 {
+                if now >= self.quiet_until && self.keeper.skew() <= self.timings.ttl() / 4 {
                     self.worry = None;
                 }
                 self.links.serve_well();
             }
+            KeeperNews::Clock => self.weigh_clocks(now, out),
             KeeperNews::Gone => self.lose_lease(now),
             KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };
@@ -89,18 +88,17 @@ impl Session {
 
     pub(super) fn note_clock(&mut self, stamp: Stamp, booking: &Booking, now: Time) {
         let Booking { link, sent_at, is_undated, .. } = *booking;
-        let endpoint = self.links.endpoint_of(link).or(self.probes.endpoint_of(link));
+        let endpoint = self.links.endpoint_of(link).or(self.keeper.endpoint_of(link));
         let is_of_no_use = is_undated || self.links.is_foreign(stamp.cluster);
         if let (Some(clock_s), Some(endpoint), false) = (stamp.clock_s, endpoint, is_of_no_use) {
-            self.clocks.note(endpoint, clock_s, sent_at, now);
+            self.keeper.note_clock(endpoint, clock_s, sent_at, now);
         }
     }
 
     /// Warns of a clock that is behind, and leaves a member by whose clock nobody could lead.
     pub(super) fn weigh_clocks(&mut self, now: Time, out: &mut InFlight) {
         let (Some(link), Some(endpoint)) = (self.links.current(), self.links.endpoint()) else { return };
-        self.clocks.may_write(endpoint, now);
-        let behind = self.clocks.behind(endpoint, now);
+        let behind = self.keeper.behind(now);
         let Some((ahead, skew)) = behind.filter(|(_, skew)| *skew > self.timings.ttl() / 4) else { return };
         let detail = format!(
             "its clock is at least {} ms behind that of endpoints[{ahead}], so that our entries end early; set the clocks",

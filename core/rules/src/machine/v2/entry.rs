@@ -8,6 +8,7 @@
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use super::servers::Servers;
 use crate::config::Timings;
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
@@ -64,6 +65,7 @@ pub(in crate::machine) struct EntryKeeper {
     /// When the wall clock jumped last: what was asked for before that proves nothing.
     jumped_at: Option<Time>,
     failures: u32,
+    servers: Servers,
 }
 
 impl EntryKeeper {
@@ -82,6 +84,7 @@ impl EntryKeeper {
             suspect_until: None,
             jumped_at: None,
             failures: 0,
+            servers: Servers::new(timings),
         }
     }
 
@@ -161,6 +164,7 @@ impl EntryKeeper {
         held.until = refresh.sent_at + self.ttl;
         held.refresh_at = next_refresh;
         self.suspect_until = None;
+        self.servers.wrote(now);
         (KeeperNews::Kept, Vec::new())
     }
 
@@ -199,10 +203,6 @@ impl Keeper for EntryKeeper {
         self.hash(&mut hasher);
     }
 
-    fn needs_clocks(&self) -> bool {
-        true
-    }
-
     fn lease(&self) -> Option<LeaseId> {
         self.is_active.then_some(self.incarnation)
     }
@@ -219,7 +219,7 @@ impl Keeper for EntryKeeper {
     fn leading_until(&self) -> Time {
         let held = self.held.as_ref().filter(|held| !held.is_lost);
         let until = held.map_or(Time::ZERO, |held| held.until - self.margin);
-        self.suspect_until.map_or(until, |suspect| suspect.min(until))
+        self.suspect_until.map_or(until, |suspect| suspect.min(until)) - self.servers.skew()
     }
 
     fn is_suspect(&self) -> bool {
@@ -243,7 +243,8 @@ impl Keeper for EntryKeeper {
         now
     }
 
-    fn relinked(&mut self, now: Time, out: &mut InFlight) {
+    fn relinked(&mut self, endpoint: usize, now: Time, out: &mut InFlight) {
+        self.servers.relinked(endpoint, now);
         let is_lost = self.under_way.take().is_some();
         if let Some(held) = &mut self.held {
             held.in_doubt |= is_lost;
@@ -257,12 +258,14 @@ impl Keeper for EntryKeeper {
         }
     }
 
-    fn suspect(&mut self, now: Time) {
+    fn suspect(&mut self, now: Time, out: &mut InFlight) {
+        self.servers.forget_clocks(now, out);
         self.jumped_at = Some(now);
         self.doubt_all(now);
     }
 
-    fn unlinked(&mut self, _: Time) {
+    fn unlinked(&mut self, _: Time, out: &mut InFlight) {
+        self.servers.unlinked(out);
         if self.under_way.take().is_some()
             && let Some(held) = &mut self.held
         {
@@ -270,7 +273,36 @@ impl Keeper for EntryKeeper {
         }
     }
 
-    fn advance(&mut self, link: LinkId, is_wanted: bool, _: &[u8], places: &Places, now: Time, out: &mut InFlight) {
+    fn close(&mut self, out: &mut InFlight) {
+        self.servers.close(out);
+    }
+
+    fn endpoint_of(&self, link: LinkId) -> Option<usize> {
+        self.servers.endpoint_of(link)
+    }
+
+    fn note_clock(&mut self, endpoint: usize, clock_s: u64, sent_at: Time, now: Time) {
+        self.servers.note_clock(endpoint, clock_s, sent_at, now);
+    }
+
+    fn wrote(&mut self, now: Time) {
+        self.servers.wrote(now);
+    }
+
+    fn doubt_clocks(&mut self, now: Time) {
+        self.servers.ask(now);
+    }
+
+    fn behind(&mut self, now: Time) -> Option<(usize, Duration)> {
+        self.servers.behind(now)
+    }
+
+    fn skew(&self) -> Duration {
+        self.servers.skew()
+    }
+
+    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
+        self.servers.advance(key, now, out);
         if is_wanted && !self.is_active {
             self.is_active = true;
             self.incarnation += 1;
@@ -302,12 +334,11 @@ impl Keeper for EntryKeeper {
     }
 
     fn timeout(&self, is_served: bool, now: Time) -> Time {
-        match (&self.under_way, &self.held) {
-            _ if !is_served => Time::NEVER,
-            (Some(_), _) => Time::NEVER,
-            (None, Some(held)) if !held.is_lost => held.refresh_at.max(now),
-            (None, _) => Time::NEVER,
-        }
+        let refresh_at = match (&self.under_way, &self.held) {
+            (None, Some(held)) if is_served && !held.is_lost => held.refresh_at.max(now),
+            _ => Time::NEVER,
+        };
+        refresh_at.min(self.servers.timeout(is_served))
     }
 
     fn reply(
@@ -318,6 +349,9 @@ impl Keeper for EntryKeeper {
         now: Time,
         out: &mut InFlight,
     ) -> (KeeperNews, Vec<Check>) {
+        if self.servers.settle(id, out) {
+            return (KeeperNews::Clock, Vec::new());
+        }
         let Some(refresh) = self.under_way.take_if(|refresh| refresh.request == id) else {
             return (KeeperNews::Nothing, Vec::new());
         };

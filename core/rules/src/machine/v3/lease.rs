@@ -197,7 +197,7 @@ impl Keeper for LeaseKeeper {
         self.retired.kept_until().unwrap_or(default)
     }
 
-    fn relinked(&mut self, now: Time, _: &mut InFlight) {
+    fn relinked(&mut self, _: usize, now: Time, _: &mut InFlight) {
         self.step = Step::Idle;
         self.next_at = if self.held.is_some() { now } else { self.next_at };
         self.is_denied = false;
@@ -206,7 +206,7 @@ impl Keeper for LeaseKeeper {
         self.retired.relinked(if self.held.is_some() { now + self.attempt } else { now });
     }
 
-    fn suspect(&mut self, now: Time) {
+    fn suspect(&mut self, now: Time, _: &mut InFlight) {
         // A lease that was asked for before the jump may be older than it seems: it is left to run out.
         if matches!(self.step, Step::Granting { .. }) {
             self.step = Step::Idle;
@@ -227,7 +227,7 @@ impl Keeper for LeaseKeeper {
         }
     }
 
-    fn unlinked(&mut self, now: Time) {
+    fn unlinked(&mut self, now: Time, _: &mut InFlight) {
         self.step = Step::Idle;
         self.retired.let_time_pass(now);
     }

@@ -25,7 +25,7 @@ struct Probe {
 
 #[derive(Clone, Debug, Hash)]
 pub(super) struct Probes {
-    /// How many endpoints there are to ask; none where clocks do not matter.
+    /// How many endpoints there are to ask.
     endpoints: usize,
     every: Duration,
     ask_at: Time,
@@ -34,9 +34,9 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    pub(super) fn new(timings: &Timings, needs_clocks: bool) -> Probes {
+    pub(super) fn new(timings: &Timings) -> Probes {
         Probes {
-            endpoints: if needs_clocks { timings.endpoints } else { 0 },
+            endpoints: timings.endpoints,
             every: probe_every(timings),
             ask_at: Time::NEVER,
             end_at: Time::NEVER,
