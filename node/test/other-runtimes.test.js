@@ -95,9 +95,13 @@ for (const [name, runtime] of Object.entries(RUNTIMES)) {
     test('may end while an election runs that was unreferenced, and while it leads: the place is given up', async () => {
       const key = `/runtime/exit/${name}`;
       const unref = start(runtime, `${BEGIN}
-        election.on('elected', () => say('elected'));
-        election.start().unref();
-        const timer = setInterval(() => election.isLeader() && clearInterval(timer), 10);`, { key });
+        // It keeps the program running until the event has come: isLeader() says so before that.
+        const timer = setInterval(() => {}, 1000);
+        election.on('elected', () => {
+          say('elected');
+          clearInterval(timer);
+        });
+        election.start().unref();`, { key });
       assert.deepEqual(await outcome(unref), well(['elected', 'exit 0']));
       assert.deepEqual(await cluster.entries(key, 'v3'), []);
       const exit = start(runtime, `${BEGIN}
