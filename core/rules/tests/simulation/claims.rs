@@ -344,7 +344,9 @@ impl World {
         let unaware = self.referee.last_reset.is_some_and(|reset| books.went_back.is_none_or(|known| known < reset));
         let is_back = self.orphans.contains(&token);
         let (broken, is_mute, until) = (None, false, until_truly);
-        let claim = Claim { proc, inc, cand, election, token, until, broken, unaware, reserve, is_mute, is_back };
+        let paused = self.procs[proc].paused;
+        let claim =
+            Claim { proc, inc, cand, election, token, until, paused, broken, unaware, reserve, is_mute, is_back };
         if let Some((law, what)) = wrong {
             self.referee.accuse(law, format!("p{proc} {what}"));
         }

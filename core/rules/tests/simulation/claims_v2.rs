@@ -191,18 +191,24 @@ impl World {
         match (&call.op, &reply.answer) {
             (Op::Post { .. }, Answer::Posted { own }) => {
                 if let Some(life) = self.clusters[0].store.lives.get_mut(&own.key) {
-                    life.by = Some((call.proc, call.inc));
+                    (life.by, life.sent) = (Some((call.proc, call.inc)), call.sent);
                 }
                 self.stats.ghosts += u64::from(!call.replies || call.error.is_some());
             }
             (Op::Refresh { key, .. }, Answer::Refreshed { applied: true, .. }) => {
                 let life = self.clusters[0].store.lives.get_mut(key);
+                let mut is_late = false;
                 let by = life.map(|life| {
                     life.is_doubled = call.is_second;
-                    // After a wipe two who share a name may take one entry for theirs: see "API v2" in the README.
-                    life.is_tampered |= life.by != Some((call.proc, call.inc));
+                    is_late = call.sent < std::mem::replace(&mut life.sent, call.sent);
+                    // After a wipe two who share a name may take one entry for theirs: see "API v2" in the README. And a refresh
+                    // that was on its way may name a write of before the wipe, whose number has come again (seed 1025242).
+                    life.is_tampered |= is_late || life.by != Some((call.proc, call.inc));
                     life.by
                 });
+                if is_late && self.clusters[0].history == 0 {
+                    self.referee.accuse(8, format!("p{} refreshes {}, and has done so since", call.proc, text(key)));
+                }
                 if by != Some(Some((call.proc, call.inc))) {
                     self.stats.refreshed_others += 1;
                     if self.clusters[0].history == 0 {

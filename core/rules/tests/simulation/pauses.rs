@@ -49,6 +49,7 @@ impl World {
         let Pause::Since(since) = this.pause else { return waiting };
         let pause = self.now - since;
         this.clock.stood += pause;
+        this.paused = (self.now, pause);
         this.books.stood_still(std::time::Duration::from_nanos(pause));
         this.pause = Pause::Unseen;
         self.stats.pauses += 1;

@@ -114,6 +114,8 @@ pub(crate) struct Proc {
     pub(crate) clock: Clock,
     pub(crate) frozen: bool,
     pub(crate) pause: Pause,
+    /// When the last pause ended, and how long it was.
+    pub(crate) paused: (Ns, Ns),
     pub(crate) backlog: Vec<(Option<LinkId>, Input)>,
     pub(crate) links: Vec<Link>,
     pub(crate) cands: Vec<Cand>,
@@ -143,6 +145,7 @@ impl Proc {
             clock,
             frozen: false,
             pause: Pause::default(),
+            paused: (0, 0),
             backlog: Vec::new(),
             links: Vec::new(),
             cands: Vec::new(),

@@ -55,6 +55,8 @@ pub(crate) struct Claim {
     pub(crate) election: usize,
     pub(crate) token: Revision,
     pub(crate) until: Ns,
+    /// When its process was last paused until, and for how long: so much later is `until` than its clock had it.
+    pub(crate) paused: (Ns, Ns),
     /// Since when an admin's deed has made it untrue.
     pub(crate) broken: Option<(Ns, Cause)>,
     /// Its crew has no way to know that the store went back.
@@ -65,6 +67,14 @@ pub(crate) struct Claim {
     pub(crate) is_mute: bool,
     /// An accident brought its entry back, after it had ended while nobody of its process could notice.
     pub(crate) is_back: bool,
+}
+
+impl Claim {
+    /// For how long the clock of its process has stood still since then, at most.
+    fn stood_since(&self, since: Ns) -> Ns {
+        let (end, length) = self.paused;
+        if end > since { length } else { 0 }
+    }
 }
 
 /// In calm weather a loss must be noticed soon.
@@ -180,7 +190,7 @@ impl Referee {
                 None => self.accuse(2, format!("{who}, but its key is not the first")),
                 // It lives in another world, in which it is the first, until its next look.
                 Some((_, Cause::Reset)) if claim.unaware => {}
-                Some((since, cause)) if grows && claim.until > since + self.excuse => {
+                Some((since, cause)) if grows && claim.until > since + self.excuse + claim.stood_since(since) => {
                     let late = (claim.until - since) / MS;
                     self.accuse(3, format!("{who} until {late} ms after {cause:?} made that untrue"));
                 }

@@ -24,6 +24,8 @@ pub(crate) struct Life {
     pub(crate) is_doubled: bool,
     /// Who made it: a process, and which start of it.
     pub(crate) by: Option<(usize, u32)>,
+    /// When the last write of it by a candidate was sent.
+    pub(crate) sent: u64,
 }
 
 /// When an entry is to end: by the clock of the member that takes the request.
@@ -57,8 +59,15 @@ impl Store {
         let at = self.advance();
         let key = [prefix, format!("{at:020}").as_bytes()].concat();
         let member = Member { key, name: name.to_vec(), revision: at, lease: OWN_TTL };
-        let life =
-            Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: false, is_doubled: false, by: None };
+        let life = Life {
+            written: at,
+            ends: term.ends,
+            ahead: term.ahead,
+            is_tampered: false,
+            is_doubled: false,
+            by: None,
+            sent: 0,
+        };
         self.write(member.clone(), life, true);
         member
     }
@@ -93,8 +102,15 @@ impl Store {
     pub(crate) fn set(&mut self, key: &[u8], name: &[u8], term: Term) {
         let at = self.advance();
         let lease = if term.ends.is_some() { OWN_TTL } else { 0 };
-        let life =
-            Life { written: at, ends: term.ends, ahead: term.ahead, is_tampered: true, is_doubled: false, by: None };
+        let life = Life {
+            written: at,
+            ends: term.ends,
+            ahead: term.ahead,
+            is_tampered: true,
+            is_doubled: false,
+            by: None,
+            sent: 0,
+        };
         self.write(Member { key: key.to_vec(), name: name.to_vec(), revision: at, lease }, life, true);
     }
 
