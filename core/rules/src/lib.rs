@@ -1,4 +1,4 @@
-//! The rules of an election on etcd: what the crate `etcd-leader` decides, apart from all that it does.
+//! The rules of an election on etcd. They make all decisions of the crate `etcd-leader`, which carries them out.
 //!
 //! Nothing here opens a file or a socket, reads a clock or starts a thread, and no other crate is used. So the simulation and the
 //! exhaustive search run what the product runs.

@@ -42,14 +42,14 @@ const IMPURE_STD: &[&str] =
     &["env", "fs", "io", "net::Tcp", "net::Udp", "net::ToSocketAddrs", "os", "process", "thread"];
 /// Crates that only these files name.
 const KEEPERS: &[(&str, &[&str])] = &[
-    // The root gives its modules on, and they are named as the crate's own.
+    // The root re-exports its modules, and all others name them as the crate's own.
     ("etcd_leader_rules", &[""]),
     ("reqwest", &["backend/v2/http"]),
     ("rustls", &["backend/dial", "backend/tls", "backend/v2/http", "crypto", "random"]),
     ("x509_cert", &["backend/tls", "crypto"]),
 ];
 
-/// What decides is a crate of its own, whose modules the core gives on: a path names the same module in both.
+/// The core re-exports the modules of the rules: a path names the same module in both crates.
 const CORE: &[&str] = &["core/rules", "core"];
 
 fn core() -> Sources {

@@ -3,8 +3,7 @@
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `v3/lease` by a lease, each
 //! renewal of which it confirms, `v2/entry` by the entry's own time to live, which ends by the servers' clocks; `doubts` owns the
 //! keys whose fate is open; `orphans` finds entries on the lease that are nobody's; `keys` knows which key to ask for where any
-//! would do; `history` notices another cluster and a store that went back; `news` is what the
-//! parts tell each other.
+//! would do; `history` notices another cluster and a store that went back; `news` is what the parts tell each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +52,7 @@ enum Stage {
     Closing,
 }
 
-/// What keeps us from leading, or may.
+/// A trouble that keeps us from leading, or may do so.
 #[derive(Clone, Debug, Hash)]
 struct Worry {
     trouble: Arc<Trouble>,

@@ -55,7 +55,7 @@ pub(crate) struct Claim {
     pub(crate) election: usize,
     pub(crate) token: Revision,
     pub(crate) until: Ns,
-    /// When its process was last paused until, and for how long: so much later is `until` than its clock had it.
+    /// The end and the length of the last pause of its process, during which its clock stood still.
     pub(crate) paused: (Ns, Ns),
     /// Since when an admin's deed has made it untrue.
     pub(crate) broken: Option<(Ns, Cause)>,

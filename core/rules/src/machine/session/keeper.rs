@@ -93,10 +93,11 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// No link serves: what was under way is in doubt.
     fn unlinked(&mut self, now: Time, out: &mut InFlight);
 
-    /// Nothing is to be kept any more: closes the links that are its own.
+    /// The session is over: closes the links that the keeper itself has opened.
     fn close(&mut self, _: &mut InFlight) {}
 
-    /// The endpoint to which a link of its own leads: where entries end by the servers' clocks, it asks the others for theirs.
+    /// The endpoint to which a link of the keeper leads. Where entries end by the servers' clocks, it asks the servers that do
+    /// not serve us for theirs.
     fn endpoint_of(&self, _: LinkId) -> Option<usize> {
         None
     }
