@@ -117,7 +117,10 @@ impl Crew {
         let mut touched = BTreeSet::new();
         match input {
             Input::Tick => {}
-            Input::Jumped => self.session.jumped(now, &mut self.out),
+            Input::Jumped => {
+                self.session.jumped(now, &mut self.out);
+                self.candidates.values_mut().for_each(Candidate::jumped);
+            }
             Input::Reply { id, result } => self.reply(id, result, &mut touched, now),
             Input::Opening { link, step } => self.session.opening(link, step),
             Input::Broken { link, failure } => self.session.link_failed(link, failure, now, &mut self.out),

@@ -123,6 +123,13 @@ fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
         ("it was there", Api::V3, with(&[&released, &[Left]]), Kind::Stopped),
         ("it was gone", Api::V3, with(&[&released, &[WasGone]]), Kind::KeyLost),
         ("until its time was over", Api::V3, with(&[&released, &[At(8000), WasGone]]), Kind::Stopped),
+        ("it may have run out in a pause", Api::V3, with(&[&released, &[Jump, WasGone]]), Kind::Stopped),
+        (
+            "it may have run out in a pause before we could ask",
+            Api::V3,
+            with(&[LEADING, &[Stop(true), LinkBreaks, Released, Jump, Opened(0), WasGone]]),
+            Kind::Stopped,
+        ),
         (
             "a request of ours may have deleted it",
             Api::V3,
@@ -131,6 +138,7 @@ fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
         ),
         ("v2: it was there", Api::V2, with(&[&posted, &[Left]]), Kind::Stopped),
         ("v2: it was gone", Api::V2, with(&[&posted, &[WasGone]]), Kind::KeyLost),
+        ("v2: it may have run out", Api::V2, with(&[&posted, &[Jump, WasGone]]), Kind::Stopped),
         ("v2: it is another's", Api::V2, with(&[&posted, &[Spared]]), Kind::KeyLost),
     ] {
         let mut stage = Stage::of(timings(1, api, OnStoreReset::Continue));

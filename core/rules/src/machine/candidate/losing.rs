@@ -1,8 +1,8 @@
 //! The end of an entry: it is checked, lost and given up (laws 3 and 4).
 
-use super::Candidate;
 use super::entry::{Claim, Entry, Position, Proof, Stale};
 use super::rules::Remainder;
+use super::{Candidate, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Finding, Place, Plea};
@@ -91,6 +91,15 @@ impl Candidate {
         if self.position.stale().is_some_and(|stale| stale.asked == 1 && now < stale.certain_until) {
             let words = "our key was gone when the leading work had ended: somebody has deleted it";
             self.report.lost = Some(Error::new(ErrorKind::KeyLost, words));
+        }
+    }
+
+    /// The wall clock jumped ahead: an entry that we give up may have run out while our clock stood still.
+    pub(in crate::machine) fn jumped(&mut self) {
+        match &mut self.position {
+            Position::Stale(stale) => stale.certain_until = Time::ZERO,
+            Position::In(entry) if matches!(self.stage, Stage::Leaving { .. }) => entry.claim = Claim::Spent,
+            Position::In(_) | Position::Out => {}
         }
     }
 
