@@ -9,6 +9,18 @@ use crate::{Do, check, check_on, timings, with};
 /// We are the fourth: 7 leads, 9 is just before us.
 const FOURTH: &[Do] = &[Opened(0), Granted, Joined(&[7, 8, 9]), Created];
 const EIGHT_LEADS: &[Do] = &[Written(2, 30, 8, true)];
+const A_TTL_GOES_BY: &[Do] = &[
+    At(2500),
+    Renewed(10),
+    Confirmed(1, true),
+    At(5000),
+    Renewed(10),
+    Confirmed(1, true),
+    At(7500),
+    Renewed(10),
+    Confirmed(1, true),
+    At(10_000),
+];
 /// A ttl later.
 const CHECKS: &[Do] = &[At(5000), Renewed(10), At(10_000)];
 
@@ -29,6 +41,22 @@ fn a_leader_makes_itself_known() {
                 with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Copied(31), Touched(31)]]),
                 "",
                 "leading 20 until 8000",
+            ),
+            (
+                "that is enough",
+                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Touched(31)], A_TTL_GOES_BY]),
+                "renew",
+                "leading 20 until 15500",
+            ),
+            (
+                "but others may have missed it if a look made it lead: it writes once more after a ttl",
+                with(&[
+                    WAITING,
+                    &[LinkBreaks, Opened(0), Renewed(10), Confirmed(1, true), LookedFirst(30), Touched(31)],
+                    A_TTL_GOES_BY,
+                ]),
+                "renew announce",
+                "leading 20 until 15500",
             ),
             (
                 "with nobody behind it, it need not",

@@ -34,6 +34,8 @@ pub(super) struct Hearing {
     pub(super) missed: Revision,
     /// Others behind us have been told that we lead.
     pub(super) has_announced: bool,
+    /// They are told again then.
+    pub(super) announce_at: Time,
 }
 
 impl Default for Hearing {
@@ -49,6 +51,7 @@ impl Default for Hearing {
             announced_by: Time::NEVER,
             missed: 0,
             has_announced: false,
+            announce_at: Time::NEVER,
         }
     }
 }
@@ -59,6 +62,15 @@ impl Hearing {
         let is_first_time = has_followers && !self.has_announced;
         self.has_announced |= has_followers;
         is_first_time
+    }
+
+    /// Whether those behind us are to be told again now.
+    pub(super) fn must_announce_again(&mut self, now: Time) -> bool {
+        let is_due = now >= self.announce_at;
+        if is_due {
+            self.announce_at = Time::NEVER;
+        }
+        is_due
     }
 
     /// Asks for a check at once.
@@ -96,6 +108,6 @@ impl Hearing {
     pub(super) fn next_time(&self) -> Time {
         let check = if self.must_check { Time::NEVER } else { self.check_at.min(self.announced_by) };
         let word = self.word.as_ref().map_or(Time::NEVER, |word| word.believe_at);
-        check.min(word).min(self.follow_at)
+        check.min(word).min(self.follow_at).min(self.announce_at)
     }
 }

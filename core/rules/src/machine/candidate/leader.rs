@@ -3,6 +3,7 @@
 //! A new leader with others behind it writes its entry once more, signed: one write, of which etcd tells all who watch, and no
 //! request of theirs. They believe it when they say who leads, and nothing more: it proves nothing (law 2). What they know is
 //! checked by reads of single keys, seldom, as a leader of another library may not announce itself.
+//! A leader that did not take over from the one before it announces itself again after a ttl: others may have missed the first word.
 
 use std::time::Duration;
 
@@ -29,7 +30,10 @@ const TOGETHER: Duration = Duration::from_millis(100);
 impl Candidate {
     /// Lets time pass.
     pub(super) fn listen(&mut self, out: &mut InFlight) {
-        let Some(Entry { hearing, .. }) = self.position.entry_mut() else { return };
+        let Some(entry) = self.position.entry_mut() else { return };
+        let leads = entry.leads();
+        entry.writes.is_due |= entry.hearing.must_announce_again(out.now) && leads;
+        let hearing = &mut entry.hearing;
         hearing.must_check |= out.now >= hearing.check_at.min(hearing.announced_by);
         let may_follow = out.now >= hearing.follow_at;
         if may_follow {

@@ -130,9 +130,15 @@ impl Candidate {
         entry.hearing.looked();
         let is_first = first.key == self.own;
         if is_first {
+            let is_by_look = !entry.leads();
             entry.prove(Proof::Looked);
             if self.pace.rules.leaders_announce() && entry.hearing.must_announce(seen.first.len() > 1) {
                 entry.writes.must_write();
+                // Something else than the end of the one before us made us lead, such as a restored backup: others may be on
+                // their way to a server, and would go on believing in a leader whose entry stands.
+                if is_by_look {
+                    entry.hearing.announce_at = now + self.pace.ttl();
+                }
             }
         } else {
             if entry.drop_proof() {
