@@ -1,6 +1,6 @@
 //! The tables of how a leader makes itself known, and of what those far behind it need not ask.
 
-use etcd_leader_rules::{Api, OnStoreReset};
+use etcd_leader_rules::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
 use crate::tables::{THIRD, WAITING};
@@ -40,6 +40,12 @@ fn a_leader_makes_itself_known() {
                 "its own write is no copy's",
                 with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Copied(31), Touched(31)]]),
                 "",
+                "leading 20 until 8000",
+            ),
+            (
+                "an answer to it from another cluster breaks the link",
+                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Fails(Kind::ClusterMismatch)]]),
+                "close",
                 "leading 20 until 8000",
             ),
             (
