@@ -80,6 +80,10 @@ impl World {
                 let Some(proc) = self.victim(false) else { return false };
                 self.stats.jumps += 1;
                 let inc = self.procs[proc].inc;
+                // On v2 it then takes a write that was not answered for a copy's, and what looks like a copy's expires.
+                if self.is_v2() {
+                    self.procs[proc].hindered_at = self.procs[proc].hindered_at.max(self.now);
+                }
                 self.after(0, Ev::Deliver { proc, inc, link: None, input: Box::new(Input::Jumped) });
             }
             Fault::Silence | Fault::Refuse => {

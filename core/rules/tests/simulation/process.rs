@@ -123,6 +123,8 @@ pub(crate) struct Proc {
     pub(crate) slow_until: Ns,
     /// When something last stood between it and the cluster.
     pub(crate) hindered_at: Ns,
+    /// When it last told that clocks differ: it leaves a server that is behind.
+    pub(crate) skewed_at: Ns,
     /// What the watch covers that is just telling something.
     pub(crate) range: Option<Watched>,
     /// Elections this process campaigns in, as bits.
@@ -152,6 +154,7 @@ impl Proc {
             books: Books::default(),
             slow_until: 0,
             hindered_at: 0,
+            skewed_at: 0,
             range: None,
             mask: if at < 2 { 7 } else { rng.range(1, 8) },
             started: 0,

@@ -72,7 +72,10 @@ impl World {
                 Standing::Following(Some(leader)) => leader.token == token,
                 _ => false,
             };
-            if !knows && !is_new {
+            // It has found just now that its server's clock is behind, and is on its way to another server.
+            let skewed_at = self.procs[p].skewed_at;
+            let is_moving = report.standing == Standing::Out && skewed_at > 0 && now < skewed_at + self.ttl();
+            if !knows && !is_new && !is_moving {
                 let text = format!("p{p} does not know that {token} leads {}: {report:?}", ELECTIONS[election]);
                 self.referee.accuse(7, text);
             } else if report.trouble.as_ref().is_some_and(|trouble| !self.may_trouble(p, trouble)) {
