@@ -54,8 +54,8 @@
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.
 //! 11. **A crowd costs what it must:** no look and no renewal without a reason, and one change wakes one candidate. In
-//!     v3 a new leader with others behind it writes its entry once more, signed. All others report it from that write
-//!     alone, which proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the
+//!     v3 a new leader with others behind it writes its entry once more, signed; one that a look made lead writes it again after
+//!     a ttl. All others report it from that write alone, which proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the
 //!     leader's end, too, since other libraries announce nothing. If entries of many end at once, those behind them
 //!     look by rank, the nearest first. In v2 each knows from its last look in which order the first entries will lead. In a
 //!     small fleet each watches the leader's end; in a crowd each watches the next in line, which writes its entry when it

@@ -111,8 +111,8 @@ fn a_poll_that_is_asked_again_after_more_writes_than_etcd_remembers() {
         let last = polls.len().saturating_sub(12);
         let are_new = polls.len() > 12 && polls[last..].iter().all(is_new);
         if !are_new {
-            // One that was refused before the last of the writes goes on from there, which etcd remembers until it has forgotten more.
-            store(&cluster).write_elsewhere(10);
+            // A poll that etcd refused before the last write goes on from that write, and etcd forgets it a thousand writes later.
+            store(&cluster).write_elsewhere(100);
         }
         are_new.then_some(())
     });

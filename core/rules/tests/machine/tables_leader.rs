@@ -3,24 +3,12 @@
 use etcd_leader_rules::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
-use crate::tables::{THIRD, WAITING};
+use crate::tables::{RENEWED, THIRD, WAITING};
 use crate::{Do, check, check_on, timings, with};
 
 /// We are the fourth: 7 leads, 9 is just before us.
 const FOURTH: &[Do] = &[Opened(0), Granted, Joined(&[7, 8, 9]), Created];
 const EIGHT_LEADS: &[Do] = &[Written(2, 30, 8, true)];
-const A_TTL_GOES_BY: &[Do] = &[
-    At(2500),
-    Renewed(10),
-    Confirmed(1, true),
-    At(5000),
-    Renewed(10),
-    Confirmed(1, true),
-    At(7500),
-    Renewed(10),
-    Confirmed(1, true),
-    At(10_000),
-];
 /// A ttl later.
 const CHECKS: &[Do] = &[At(5000), Renewed(10), At(10_000)];
 
@@ -50,7 +38,7 @@ fn a_leader_makes_itself_known() {
             ),
             (
                 "that is enough",
-                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Touched(31)], A_TTL_GOES_BY]),
+                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Touched(31)], RENEWED, &[At(10_000)]]),
                 "renew",
                 "leading 20 until 15500",
             ),
@@ -59,7 +47,8 @@ fn a_leader_makes_itself_known() {
                 with(&[
                     WAITING,
                     &[LinkBreaks, Opened(0), Renewed(10), Confirmed(1, true), LookedFirst(30), Touched(31)],
-                    A_TTL_GOES_BY,
+                    RENEWED,
+                    &[At(10_000)],
                 ]),
                 "renew announce",
                 "leading 20 until 15500",

@@ -177,13 +177,12 @@ impl World {
 
     /// A crew tells of a trouble. Until it sees that its clock stood still, it cannot know that readings of others' are old.
     fn judge_trouble(&mut self, proc: usize, trouble: &Trouble) {
-        if trouble.error.kind() == ErrorKind::ClockSkew {
-            self.procs[proc].skewed_at = self.now;
-        }
         let is_unseen = self.procs[proc].pause == Pause::Unseen;
         let skew = if is_unseen { Ok(()) } else { accused::a_skew_that_is_told_exists(trouble, self.plan.v2.spread) };
         if let Err(what) = skew.and_then(|()| accused::a_silence_that_is_told_was_one(trouble)) {
             self.referee.accuse(7, format!("p{proc} {what}"));
+        } else if trouble.error.kind() == ErrorKind::ClockSkew {
+            self.procs[proc].skewed_at = self.now;
         }
     }
 

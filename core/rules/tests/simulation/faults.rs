@@ -80,7 +80,7 @@ impl World {
                 let Some(proc) = self.victim(false) else { return false };
                 self.stats.jumps += 1;
                 let inc = self.procs[proc].inc;
-                // On v2 it then takes a write that was not answered for a copy's, and what looks like a copy's expires.
+                // After a jump on v2 a process takes its own unanswered write for a copy's, and lets the entry expire.
                 if self.is_v2() {
                     self.procs[proc].hindered_at = self.procs[proc].hindered_at.max(self.now);
                 }

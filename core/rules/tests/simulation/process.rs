@@ -123,7 +123,7 @@ pub(crate) struct Proc {
     pub(crate) slow_until: Ns,
     /// When something last stood between it and the cluster.
     pub(crate) hindered_at: Ns,
-    /// When it last told that clocks differ: it leaves a server that is behind.
+    /// When it last told that clocks differ. After that it leaves a server whose clock is behind.
     pub(crate) skewed_at: Ns,
     /// What the watch covers that is just telling something.
     pub(crate) range: Option<Watched>,

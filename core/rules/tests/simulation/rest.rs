@@ -72,9 +72,9 @@ impl World {
                 Standing::Following(Some(leader)) => leader.token == token,
                 _ => false,
             };
-            // It has found just now that its server's clock is behind, and is on its way to another server.
-            let skewed_at = self.procs[p].skewed_at;
-            let is_moving = report.standing == Standing::Out && skewed_at > 0 && now < skewed_at + self.ttl();
+            // v2: one that has just found its server's clock behind is on its way to another server.
+            let skewed_at = Some(self.procs[p].skewed_at).filter(|at| self.is_v2() && *at > 0);
+            let is_moving = report.standing == Standing::Out && skewed_at.is_some_and(|at| now < at + self.ttl());
             if !knows && !is_new && !is_moving {
                 let text = format!("p{p} does not know that {token} leads {}: {report:?}", ELECTIONS[election]);
                 self.referee.accuse(7, text);

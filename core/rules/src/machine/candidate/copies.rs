@@ -81,7 +81,7 @@ impl Candidate {
             Err(failure) => {
                 entry.writes.in_doubt |= !failure.kind.is_definite_refusal();
                 self.explain();
-                // So may be the next answer on this link.
+                // Another cluster answers on this link: the next answer may be its, too.
                 if let (ErrorKind::ClusterMismatch, Some(link)) = (failure.kind, self.link) {
                     self.pleas.push(Plea::LinkFailed(link, failure));
                 }

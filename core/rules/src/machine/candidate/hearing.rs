@@ -34,7 +34,7 @@ pub(super) struct Hearing {
     pub(super) missed: Revision,
     /// Others behind us have been told that we lead.
     pub(super) has_announced: bool,
-    /// They are told again then.
+    /// When those behind us are told a second time, if they are.
     pub(super) announce_at: Time,
 }
 
@@ -57,7 +57,8 @@ impl Default for Hearing {
 }
 
 impl Hearing {
-    /// A look has shown that we are the first, and others behind us: they are told, once. Returns whether they are to be.
+    /// A look has shown that we are the first, and others behind us: they are told when that is first so. Returns
+    /// whether it is.
     pub(super) fn must_announce(&mut self, has_followers: bool) -> bool {
         let is_first_time = has_followers && !self.has_announced;
         self.has_announced |= has_followers;

@@ -3,7 +3,7 @@
 //! A new leader with others behind it writes its entry once more, signed: one write, of which etcd tells all who watch, and no
 //! request of theirs. They believe it when they say who leads, and nothing more: it proves nothing (law 2). What they know is
 //! checked by reads of single keys, seldom, as a leader of another library may not announce itself.
-//! A leader that did not take over from the one before it announces itself again after a ttl: others may have missed the first word.
+//! A leader that began by a look, and not by its watch, announces itself again after a ttl: others may have missed the first word.
 
 use std::time::Duration;
 

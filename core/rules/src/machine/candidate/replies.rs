@@ -134,8 +134,8 @@ impl Candidate {
             entry.prove(Proof::Looked);
             if self.pace.rules.leaders_announce() && entry.hearing.must_announce(seen.first.len() > 1) {
                 entry.writes.must_write();
-                // Something else than the end of the one before us made us lead, such as a restored backup: others may be on
-                // their way to a server, and would go on believing in a leader whose entry stands.
+                // A look made us lead, and not our watch, as after a restored backup. Candidates that were connecting have missed
+                // the write. The entry of the leader that they know may stand, so that no delete tells them.
                 if is_by_look {
                     entry.hearing.announce_at = now + self.pace.ttl();
                 }
