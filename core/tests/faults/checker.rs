@@ -25,6 +25,8 @@ pub(crate) struct Term {
 pub(crate) struct Accusation {
     pub(crate) what: String,
     pub(crate) whom: [usize; 2],
+    /// The token that should not have been claimed any more.
+    pub(crate) old: u64,
     /// For how long it was so.
     pub(crate) lasted: Nanos,
 }
@@ -89,10 +91,10 @@ pub(crate) fn elected_twice(events: &[Event], resets: &[Nanos]) -> Option<String
 
 impl Findings {
     /// Of the same thing once.
-    fn accuse(&mut self, what: String, whom: [usize; 2], lasted: Nanos) {
+    fn accuse(&mut self, what: String, whom: [usize; 2], old: u64, lasted: Nanos) {
         match self.accusations.iter_mut().find(|one| one.what == what) {
             Some(one) => one.lasted = one.lasted.max(lasted),
-            None => self.accusations.push(Accusation { what, whom, lasted }),
+            None => self.accusations.push(Accusation { what, whom, old, lasted }),
         }
     }
 
@@ -110,7 +112,7 @@ impl Findings {
                     }
                     let (old, new) = (write.claim.token, newer.claim.token);
                     let words = format!("{new} had written when the leader of {old} was asked, said yes, and wrote");
-                    self.accuse(words, [write.claim.who, newer.claim.who], write.claim.before - newer.at);
+                    self.accuse(words, [write.claim.who, newer.claim.who], old, write.claim.before - newer.at);
                 }
                 Some((newer, _)) if write.claim.token == newer.claim.token => {}
                 _ => newest = Some((write, history)),
@@ -135,6 +137,7 @@ impl Findings {
             self.accuse(
                 format!("both lead for {:.6} s, with the tokens {} and {}", seconds(both), one.token, other.token),
                 whom,
+                one.token.min(other.token),
                 both,
             );
         }
@@ -142,14 +145,14 @@ impl Findings {
             return;
         }
         if one.token == other.token {
-            self.accuse(format!("both have the token {}", one.token), whom, Nanos::MAX);
+            self.accuse(format!("both have the token {}", one.token), whom, one.token, Nanos::MAX);
             return;
         }
         let (old, new) = if one.token < other.token { (one, other) } else { (other, one) };
         let late = old.last.before - new.first.after;
         if late > 0 {
             let words = format!("{} is claimed {:.6} s after {}", old.token, seconds(late), new.token);
-            self.accuse(words, whom, late);
+            self.accuse(words, whom, old.token, late);
         }
     }
 }

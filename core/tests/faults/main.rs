@@ -54,6 +54,7 @@ mod stage;
 mod store;
 mod strangers;
 mod timeline;
+mod witness;
 
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError, RwLock};

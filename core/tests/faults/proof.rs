@@ -4,6 +4,7 @@ use libtest_mimic::Trial;
 
 use super::checker::{Findings, check, elected_twice};
 use super::reports::{Claim, Event, Told, Write};
+use super::timeline::{Gone, Records};
 
 fn claim(who: usize, before: i64, token: u64) -> Claim {
     Claim { who, before, after: before + 1, token }
@@ -68,6 +69,18 @@ pub(crate) fn trials() -> Vec<Trial> {
             let late = Write { claim: claim(0, 5, 1), at: 40, is_taken: false };
             let findings = check(&[], &[write(1, 10, 2), late], &[], |_| true);
             findings.accusations.is_empty() && findings.late_writes == 1
+        }),
+        trial("an_accusation_names_the_token_that_was_claimed_too_long", || {
+            let both = findings(&[claim(0, 10, 1), claim(1, 20, 2), claim(0, 30, 1), claim(1, 40, 2)]);
+            let late = findings(&[claim(1, 10, 2), claim(0, 20, 1)]);
+            let wrote = check(&[], &[write(1, 10, 2), write(0, 20, 1)], &[], |_| true);
+            [both, late, wrote].iter().flat_map(|findings| &findings.accusations).all(|one| one.old == 1)
+        }),
+        trial("members_disagree_from_the_first_that_tells_of_an_end_to_the_last", || {
+            let gone = |at, member, token| Gone { at, member, token };
+            let gone = vec![gone(5, 0, 1), gone(10, 0, 2), gone(12, 1, 2), gone(40, 2, 2), gone(90, 0, 3)];
+            let records = Records { gone, ..Records::default() };
+            [1, 2, 4].map(|token| records.members_disagreed(token)) == [0, 30, 0]
         }),
         trial("who_does_not_count_accuses_nobody", || {
             let claims = [claim(0, 10, 1), claim(1, 20, 2), claim(0, 30, 1), claim(1, 40, 2)];

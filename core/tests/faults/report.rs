@@ -114,8 +114,8 @@ const HEAD: &str = "\
 
 Written by `make faults`; see [core/tests/faults/main.rs](../tests/faults/main.rs) for what is done and how it is judged.
 
-* *overlap*: for how long two candidates claimed to lead. In faults with a star somebody deletes what is not his (an etcd before
-  3.4.31 or 3.5.13 may do that itself when its raft leader wakes), or sets a clock that API v2 goes by; there a moment is
+* *overlap*: for how long two candidates claimed to lead. In faults with a star somebody deletes what is not his (etcd may do that
+  itself when its raft leader wakes), or sets a clock that API v2 goes by; there a moment is
   not promised away (README, \"Not promised\").
 * *gap*: between the last claim of a term and the first of the next, at the least while the fault lasted; \"kept\": the term
   went on. Whoever led claims every 2 ms, when it writes, and every 20 ms in any case.

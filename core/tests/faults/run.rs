@@ -10,7 +10,7 @@ use etcd_leader::Api;
 
 use super::candidate::{Binding, Candidate, Holdings, Judge, outputs};
 use super::catalogue::Fault;
-use super::checker::{Findings, check, elected_twice};
+use super::checker::{Accusation, Findings, check, elected_twice};
 use super::reports::{Nanos, Told};
 use super::stage::Stage;
 use super::timeline::{Records, nanos};
@@ -178,8 +178,11 @@ fn judge(stage: &Stage, fault: &Fault, victim: Victim, (struck, called): (Nanos,
     let judged = |counts: &dyn Fn(usize) -> bool| check(&records.claims, &records.writes, &records.resets, counts);
 
     let findings = judged(&is_honest);
-    let worst = findings.accusations.iter().map(|one| one.lasted).max();
-    if worst > fault.tolerance.map(nanos) {
+    let is_tolerated = |one: &Accusation| {
+        let unknown = if fault.waits_for_members { records.members_disagreed(one.old) } else { 0 };
+        fault.tolerance.is_some_and(|tolerance| one.lasted <= nanos(tolerance) + unknown)
+    };
+    if !findings.accusations.iter().all(is_tolerated) {
         return Err(format!("two leaders: {:#?}", findings.accusations));
     }
     let failed = records.events.iter().find(|event| matches!(event.told, Told::Error(_)));

@@ -84,6 +84,9 @@ impl Stage {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let cluster = network.cluster_of(scene.members, &flags);
         let timeline = Arc::new(Timeline::default());
+        if api == Api::V3 && scene.door == Door::Open {
+            super::witness::watch(&cluster, &timeline);
+        }
         // Names are `c0`, `c1`, ...
         let register =
             register::serve(cluster.directory(), &timeline, |name| name[1..].parse().expect("a candidate's name"));

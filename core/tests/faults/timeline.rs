@@ -15,12 +15,22 @@ pub(crate) struct Records {
     pub(crate) writes: Vec<Write>,
     /// What the suite did.
     pub(crate) marks: Vec<(Nanos, String)>,
+    /// What each member has told: that the entry with this token is gone.
+    pub(crate) gone: Vec<Gone>,
     /// When the store began anew: tokens before and after cannot be compared.
     pub(crate) resets: Vec<Nanos>,
     /// The largest token that the register has seen.
     pub(crate) fence: u64,
     /// Where each stands.
     pub(crate) standings: BTreeMap<usize, Standing>,
+}
+
+/// A member has told that an entry is gone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gone {
+    pub(crate) at: Nanos,
+    pub(crate) member: usize,
+    pub(crate) token: u64,
 }
 
 /// The last that was heard of one candidate.
@@ -82,6 +92,11 @@ impl Timeline {
         at
     }
 
+    /// A member tells that an entry is gone.
+    pub(crate) fn gone(&self, member: usize, token: u64) {
+        self.records().gone.push(Gone { at: now(), member, token });
+    }
+
     /// The store has begun anew.
     pub(crate) fn reset(&self) {
         self.records().resets.push(now());
@@ -119,10 +134,18 @@ impl Timeline {
 }
 
 impl Records {
+    /// For how long some member had not yet told that this entry is gone, and another had.
+    pub(crate) fn members_disagreed(&self, token: u64) -> Nanos {
+        let told = self.gone.iter().filter(|gone| gone.token == token).map(|gone| gone.at);
+        told.clone().max().unwrap_or(0) - told.min().unwrap_or(0)
+    }
+
     /// All of it in its order, for people: who began and ended to claim, what was told, what was done.
     pub(crate) fn story(&self, names: &[String]) -> String {
         let mut lines: Vec<(Nanos, String)> =
             self.marks.iter().map(|(at, what)| (*at, format!("             == {what}"))).collect();
+        let gone = |one: &Gone| (one.at, format!("             -- member {} tells: {} is gone", one.member, one.token));
+        lines.extend(self.gone.iter().map(gone));
         let name = |who: usize| names.get(who).map_or("?", String::as_str);
         lines.extend(self.events.iter().map(|event| (event.at, format!("{:<13}{:?}", name(event.who), event.told))));
         let mut last: BTreeMap<usize, Claim> = BTreeMap::new();
