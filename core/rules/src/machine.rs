@@ -87,10 +87,8 @@ mod verbs;
 mod watches;
 
 pub use entropy::Entropy;
-pub use verbs::{
-    Answer, Failure, LINE, LinkId, Op, Reply, Request, RequestId, Seen, Sign, Stamp, Step, WatchId, Written,
-};
-pub use watches::{Change, WatchNews, Watched};
+pub use verbs::{Answer, Failure, LINE, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, Step, WatchId, Written};
+pub use watches::{Change, Sign, WatchNews, Watched};
 
 /// One election of the crew; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

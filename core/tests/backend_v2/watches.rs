@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use etcd_leader::ErrorKind;
-use etcd_leader::machine::{Answer, Change, Op, WatchNews};
+use etcd_leader::machine::{Answer, Change, Op, Sign, WatchNews};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, Server, V2_ON, curl, curled, etcd_answer, post, text, until_watchers};
@@ -28,7 +28,7 @@ async fn a_watch_sees_every_visible_change_of_its_key_and_no_other() {
     let (_, quiet) = bench.refresh(link, &ours, ours.revision, false).await;
     let (_, visible) = bench.refresh(link, &ours, quiet.expect("written").at, true).await;
     let visible = visible.expect("written");
-    let expected = Change { at: visible.at, key: ours.key.clone(), now: Some(ours.clone()), leads: false };
+    let expected = Change { at: visible.at, key: ours.key.clone(), now: Some(ours.clone()), sign: Sign::Nothing };
     assert_eq!(bench.change(watch).await, expected, "the quiet refresh woke nobody");
 
     curled(&cluster, &format!("PUT {path}"), "value=theirs");

@@ -173,7 +173,7 @@ async fn an_entry_is_written_again_only_after_the_write_that_is_known() {
     bench.granted(link, 12).await;
     let again = |lease, written| {
         let (key, revision) = (entry.key.clone(), entry.revision);
-        Op::Touch { key, name: entry.name.clone(), revision, written, lease, sign: Sign::Nothing }
+        Op::Touch { key, name: entry.name.clone(), revision, written, lease, shows: Sign::Nothing, sign: Sign::Nothing }
     };
     let reply = bench.ask(link, again(12, entry.revision)).await.expect("an answer");
     assert_eq!(reply.answer, Answer::Touched { touched: true, found: None });

@@ -21,12 +21,15 @@ async fn a_watch_tells_deletes_and_foreign_puts() {
     cluster.etcdctl(&["put", text(&ours.key), "somebody else"]);
     let [change] = &bench.changes(watch).await[..] else { panic!("one change") };
     let overwritten = Member { name: b"somebody else".into(), lease: 0, ..ours.clone() };
-    assert_eq!(*change, Change { at: ours.revision + 1, key: ours.key.clone(), now: Some(overwritten), leads: false });
+    assert_eq!(
+        *change,
+        Change { at: ours.revision + 1, key: ours.key.clone(), now: Some(overwritten), sign: Sign::Nothing }
+    );
 
     bench.answer(link, Op::Leave { key: before.key.clone(), revision: before.revision }).await;
     assert_eq!(
         bench.changes(watch).await,
-        [Change { at: ours.revision + 2, key: before.key.clone(), now: None, leads: false }]
+        [Change { at: ours.revision + 2, key: before.key.clone(), now: None, sign: Sign::Nothing }]
     );
 
     bench.send(link, Op::Unwatch { watch });
@@ -44,17 +47,21 @@ async fn a_leader_is_known_by_its_write_and_one_that_waits_is_not() {
     let watch = bench.watch_range(link, range);
     assert_eq!(bench.news(watch).await, WatchNews::Created { revision: ours.revision });
     let mut written = first.revision;
-    // Each write, and what of it is told: an even version is a leader's.
-    let writes: [(Sign, &[bool]); 5] = [
-        (Sign::Waits, &[true, false]),
-        (Sign::Waits, &[true, false]),
-        (Sign::Leads, &[true]),
-        (Sign::Leads, &[false, true]),
-        (Sign::Waits, &[false]),
+    // What the entry is known to show, the sign that it is to have, and what is told: an even version is a leader's.
+    let writes: [(Sign, Sign, &[Sign]); 8] = [
+        (Sign::Waits, Sign::Waits, &[Sign::Nothing, Sign::Waits]),
+        (Sign::Nothing, Sign::Waits, &[Sign::Nothing, Sign::Waits]),
+        (Sign::Waits, Sign::Leads, &[Sign::Leads]),
+        (Sign::Leads, Sign::Leads, &[Sign::Nothing, Sign::Leads]),
+        (Sign::Nothing, Sign::Waits, &[Sign::Nothing, Sign::Nothing, Sign::Waits]),
+        (Sign::Nothing, Sign::Leads, &[Sign::Nothing, Sign::Nothing, Sign::Leads]),
+        (Sign::Leads, Sign::Waits, &[Sign::Waits]),
+        // What it shows was not as we believed.
+        (Sign::Leads, Sign::Waits, &[Sign::Leads, Sign::Waits]),
     ];
-    for (sign, told) in writes {
+    for (shows, sign, told) in writes {
         let (key, name) = (first.key.clone(), first.name.clone());
-        let touch = Op::Touch { key, name, revision: first.revision, written, lease: first.lease, sign };
+        let touch = Op::Touch { key, name, revision: first.revision, written, lease: first.lease, shows, sign };
         let reply = bench.ask(link, touch).await.expect("an answer");
         assert_eq!(reply.answer, Answer::Touched { touched: true, found: None }, "{sign:?}");
         let mut heard = Vec::new();
@@ -62,7 +69,7 @@ async fn a_leader_is_known_by_its_write_and_one_that_waits_is_not() {
             heard.extend(bench.changes(watch).await);
         }
         assert!(heard.iter().all(|change| change.now.as_ref() == Some(&first)), "{heard:?}");
-        assert_eq!(heard.iter().map(|change| change.leads).collect::<Vec<_>>(), told, "{sign:?}");
+        assert_eq!(heard.iter().map(|change| change.sign).collect::<Vec<_>>(), told, "{shows:?} {sign:?}");
         written = reply.stamp.revision;
         assert_eq!(heard.last().map(|change| change.at), Some(written));
     }

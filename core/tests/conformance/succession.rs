@@ -1,9 +1,12 @@
 //! Who leads after whom.
 
+use std::time::Duration;
+
 use etcd_leader::Api;
 
 use super::candidate::{Setup, check_terms, millis, now_ms, waits};
 use super::store::{Store, on_v2_and_v3, single};
+use support::{Cluster, Proxy, wait_for};
 
 const TTL_S: u32 = 3;
 const TTL_MS: u64 = TTL_S as u64 * 1000;
@@ -76,4 +79,40 @@ fn frozen_past_the_ttl_the_first_word_on_waking_is_no(api: Api) {
     line[0].hears("leader two");
     line[1].stop();
     line[0].elected();
+}
+
+/// On a new connection the leader and the next in line write their entry twice. Nobody takes the first write for news.
+#[test]
+fn the_leader_stays_named_while_entries_are_written_on_new_connections() {
+    let cluster = Cluster::single();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let (direct, behind_proxy) = (cluster.urls(), [proxy.url()]);
+    let setup = Setup::new(&direct, "/written", 10);
+    let mut line = setup.line_up(&["one"]);
+    let mut two = Setup::new(&behind_proxy, "/written", 10).start("two");
+    two.hears("leader one");
+    let three = setup.start("three");
+    three.hears("leader one");
+    let is_written = |times: u64| {
+        let said = cluster.etcdctl(&["get", "/written/", "--prefix", "--write-out=json"]);
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        // The value is "two", as etcd's JSON has bytes: the name alone is left.
+        let entry = said["kvs"].as_array().into_iter().flatten().find(|entry| entry["value"] == "dHdv");
+        entry.filter(|entry| entry["version"] == times).map(drop)
+    };
+    // The two writes are this far apart.
+    proxy.delay(Duration::from_millis(200));
+    proxy.reset();
+    wait_for("two writes of the next in line", || is_written(3));
+    line[0].stop();
+    three.hears("leader two");
+    wait_for("the write of a new leader", || is_written(4));
+    proxy.reset();
+    wait_for("two writes of the leader", || is_written(6));
+    two.stop();
+    three.elected();
+    let said: Vec<String> = three.log().into_iter().map(|said| said.words).collect();
+    let leaders: Vec<&str> = said.iter().map(String::as_str).filter(|words| words.starts_with("leader")).collect();
+    assert!(leaders.starts_with(&["leader one", "leader two"]), "{said:#?}");
+    assert!(!leaders[2..].iter().any(|words| ["leader one", "leader two"].contains(words)), "{said:#?}");
 }

@@ -97,9 +97,9 @@ async fn play(
                 let last = pair.written(&own).filter(|_| rng.permille(800));
                 let written = last.unwrap_or_else(|| some_revision(&mut rng, &pair));
                 let lease = if rng.permille(800) { lease } else { *rng.pick(&leases) };
-                let sign = *rng.pick(&[Sign::Nothing, Sign::Waits, Sign::Leads]);
+                let [shows, sign] = [(); 2].map(|()| *rng.pick(&[Sign::Nothing, Sign::Waits, Sign::Leads]));
                 let name = format!("member {at}").into_bytes();
-                ("touch", Op::Touch { key: own, name, revision, written, lease, sign })
+                ("touch", Op::Touch { key: own, name, revision, written, lease, shows, sign })
             }
             70..76 => {
                 let found = pair.created(&own).filter(|_| rng.permille(700));

@@ -164,9 +164,9 @@ impl Pair {
         match op {
             Op::Look { prefix, own, up_to } => Op::Look { prefix, own, up_to: up_to + self.offset },
             Op::Leave { key, revision } => Op::Leave { key, revision: revision + self.offset },
-            Op::Touch { key, name, revision, written, lease, sign } => {
+            Op::Touch { key, name, revision, written, lease, shows, sign } => {
                 let (revision, written) = (revision + self.offset, written + self.offset);
-                Op::Touch { key, name, revision, written, lease, sign }
+                Op::Touch { key, name, revision, written, lease, shows, sign }
             }
             other => other,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::watches::Watched;
+use super::watches::{Sign, Watched};
 use crate::error::ErrorKind;
 use crate::member::{LeaseId, Member, Revision};
 
@@ -106,6 +106,8 @@ pub enum Op {
         written: Revision,
         /// The lease that it hangs on from then on.
         lease: LeaseId,
+        /// The sign of that last write, if it is known; [`Sign::Nothing`] if not.
+        shows: Sign,
         /// What the write tells those who watch the entry.
         sign: Sign,
     },
@@ -173,18 +175,6 @@ pub enum Op {
         /// Which.
         watch: WatchId,
     },
-}
-
-/// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
-/// it odd, as the first put of an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Sign {
-    /// Nothing: the entry goes to another lease than the one that it is named after.
-    Nothing,
-    /// Its author waits.
-    Waits,
-    /// Its author leads.
-    Leads,
 }
 
 /// The steps of an opening, for people: one that is slow is named.

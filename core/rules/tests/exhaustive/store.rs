@@ -25,6 +25,8 @@ struct Held {
     member: Member,
     written: Revision,
     version: u64,
+    /// The last write says nothing.
+    is_quiet: bool,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -76,18 +78,31 @@ impl Store {
         self.revision += 1;
         for key in keys {
             self.entries.remove(key);
-            self.log.push(Change { at: self.revision, key: key.clone(), now: None, leads: false });
+            self.log.push(Change { at: self.revision, key: key.clone(), now: None, sign: Sign::Nothing });
         }
     }
 
-    fn put(&mut self, key: &[u8], name: &[u8], lease: LeaseId) {
+    fn put(&mut self, key: &[u8], name: &[u8], lease: LeaseId, is_quiet: bool) {
         self.revision += 1;
         let at = self.revision;
         let (created, version) = self.entries.get(key).map_or((at, 1), |old| (old.member.revision, old.version + 1));
         let member = Member { key: key.to_vec(), name: name.to_vec(), revision: created, lease };
-        self.entries.insert(key.to_vec(), Held { member: member.clone(), written: at, version });
-        let leads = self.sign(key) == Sign::Leads;
-        self.log.push(Change { at, key: key.to_vec(), now: Some(member), leads });
+        self.entries.insert(key.to_vec(), Held { member: member.clone(), written: at, version, is_quiet });
+        let sign = self.sign(key);
+        self.log.push(Change { at, key: key.to_vec(), now: Some(member), sign });
+    }
+
+    /// Writes an entry, as often as its sign needs it: all writes but the last say nothing.
+    fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, [shows, sign]: [Sign; 2]) {
+        let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
+        loop {
+            self.put(key, name, lease, !is_last);
+            let shown = self.sign(key);
+            if [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing) {
+                return;
+            }
+            is_last = (self.entries[key].version % 2 == 1) == (sign == Sign::Leads);
+        }
     }
 
     /// The sign that the last write of an entry carries.
@@ -95,6 +110,7 @@ impl Store {
         let is_named = |held: &&Held| key.ends_with(format!("/{:x}", held.member.lease).as_bytes());
         match self.entries.get(key).filter(is_named) {
             None => Sign::Nothing,
+            Some(held) if held.is_quiet => Sign::Nothing,
             Some(held) if held.version % 2 == 0 => Sign::Leads,
             Some(_) => Sign::Waits,
         }
@@ -167,14 +183,14 @@ impl Store {
                 let created = !self.entries.contains_key(own);
                 if created {
                     self.must_exist(*lease)?;
-                    self.put(own, name, *lease);
+                    self.put(own, name, *lease, false);
                 }
                 let seen = self.seen(own, Revision::MAX);
                 let is_shown = !created || seen.count <= JOIN_SHOWS;
                 let (own, count) = (seen.own.clone(), seen.count);
                 Answer::Joined { created, seen: if is_shown { seen } else { Seen { own, count, ..Seen::default() } } }
             }
-            Op::Touch { key, name, revision, written, lease, sign } => {
+            Op::Touch { key, name, revision, written, lease, shows, sign } => {
                 let held = self.entries.get(key);
                 let found = held.map(|held| Written { member: held.member.clone(), at: held.written });
                 let is_it = |found: &Written| found.member.revision == *revision && found.at == *written;
@@ -182,11 +198,7 @@ impl Store {
                     return Ok(Answer::Touched { touched: false, found });
                 }
                 self.must_exist(*lease)?;
-                self.put(key, name, *lease);
-                let shown = self.sign(key);
-                if shown != *sign && ![shown, *sign].contains(&Sign::Nothing) {
-                    self.put(key, name, *lease);
-                }
+                self.touch(key, name, *lease, [*shows, *sign]);
                 Answer::Touched { touched: true, found: None }
             }
             Op::Look { own, up_to, .. } => Answer::Looked(self.seen(own, *up_to)),

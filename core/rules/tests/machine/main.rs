@@ -101,8 +101,14 @@ impl Stage {
                 Op::Confirm { keys, .. } => format!("confirm{}", keys.len()),
                 Op::ListKeys { .. } => "list".into(),
                 op if is_move(op) => "move".into(),
-                Op::Touch { sign: Sign::Leads, .. } => "announce".into(),
-                Op::Touch { .. } => "touch".into(),
+                Op::Touch { shows, sign, .. } => match (shows, sign) {
+                    (Sign::Waits, Sign::Leads) => "announce",
+                    (Sign::Leads, Sign::Waits) => "retract",
+                    (Sign::Nothing, Sign::Leads) => "announce?",
+                    (Sign::Nothing, _) => "mark?",
+                    _ => "mark",
+                }
+                .into(),
                 Op::Revoke { .. } => "revoke".into(),
                 Op::Join { own, .. } => {
                     self.own.clone_from(own);

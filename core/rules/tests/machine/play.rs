@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use etcd_leader_rules::error::ErrorKind;
-use etcd_leader_rules::machine::{Answer, Change, Failure, Input, Op, Seen, Stamp, WatchNews, Written};
+use etcd_leader_rules::machine::{Answer, Change, Failure, Input, Op, Seen, Sign, Stamp, WatchNews, Written};
 use etcd_leader_rules::member::{Member, OWN_TTL};
 use etcd_leader_rules::time::Time;
 
@@ -91,10 +91,10 @@ impl Stage {
                     if self.lease == OWN_TTL { Answer::Glimpsed { found } } else { Answer::Confirmed { found } };
                 self.answer(step, is_check, self.stamp(), answer);
             }
-            Written(watch, at, revision, leads) => {
+            Written(watch, at, revision, sign) => {
                 self.revision = *at;
                 let now = Stage::other(*revision);
-                let change = Change { at: *at, key: now.key.clone(), now: Some(now), leads: *leads };
+                let change = Change { at: *at, key: now.key.clone(), now: Some(now), sign: *sign };
                 self.watch_news(*watch, WatchNews::Changes { changes: vec![change] });
             }
             LookedGone(at) => {
@@ -155,7 +155,7 @@ impl Stage {
             }
             Copied(at) => {
                 self.revision = self.revision.max(*at);
-                let change = Change { at: *at, key: self.own.clone(), now: Some(self.me()), leads: false };
+                let change = Change { at: *at, key: self.own.clone(), now: Some(self.me()), sign: Sign::Nothing };
                 self.watch_news(0, WatchNews::Changes { changes: vec![change] });
             }
             Listed(keys) => {
@@ -183,7 +183,7 @@ impl Stage {
                     |word: &str| if word == "own" { self.own.clone() } else { format!("/a/other{word}").into_bytes() };
                 let changes = keys
                     .iter()
-                    .map(|(at, key)| Change { at: *at, key: key_of(key), now: None, leads: false })
+                    .map(|(at, key)| Change { at: *at, key: key_of(key), now: None, sign: Sign::Nothing })
                     .collect();
                 self.revision = keys.iter().map(|(at, _)| *at).max().unwrap_or(0).max(self.revision);
                 self.watch_news(*watch, WatchNews::Changes { changes });
@@ -193,7 +193,9 @@ impl Stage {
                 let now = Some(Member { lease: 0, ..self.me() });
                 self.watch_news(
                     0,
-                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now, leads: false }] },
+                    WatchNews::Changes {
+                        changes: vec![Change { at: *at, key: self.own.clone(), now, sign: Sign::Nothing }],
+                    },
                 );
             }
             SetAnew(at) => {
@@ -201,7 +203,9 @@ impl Stage {
                 let now = Some(Member { lease: 0, revision: *at, ..self.me() });
                 self.watch_news(
                     0,
-                    WatchNews::Changes { changes: vec![Change { at: *at, key: self.own.clone(), now, leads: false }] },
+                    WatchNews::Changes {
+                        changes: vec![Change { at: *at, key: self.own.clone(), now, sign: Sign::Nothing }],
+                    },
                 );
             }
             Canceled => self.watch_news(0, WatchNews::Canceled { reason: "compacted".into() }),

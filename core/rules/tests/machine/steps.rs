@@ -1,6 +1,7 @@
 //! What can happen in a row of a table.
 
 use etcd_leader_rules::ErrorKind as Kind;
+use etcd_leader_rules::machine::Sign;
 
 /// What happens next in a row of a table.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub(crate) enum Do {
     LookedFirst(u64),
     /// A check at this revision: all that it asks for stands, but for these.
     Checked(u64, &'static [&'static str]),
-    /// On the watch made as this one, at this revision, the entry of this revision is written, as the leader's or not.
-    Written(usize, u64, u64, bool),
+    /// On the watch made as this one, at this revision, the entry of this revision is written, with this sign.
+    Written(usize, u64, u64, Sign),
     /// A look at this revision finds our key gone.
     LookedGone(u64),
     /// v2: the post made our entry, at revision 20.

@@ -66,7 +66,7 @@ fn a_copy_of_this_process() {
             (
                 "a write that was not answered may have been ours: once more",
                 with(&[LEADING, RELINKED, &[Looked(20, &[])], AGAIN, &[Looked(20, &[]), WrittenBefore(25)]]),
-                "announce",
+                "announce?",
                 "leading 20 until 8000",
             ),
             (
@@ -78,7 +78,7 @@ fn a_copy_of_this_process() {
                     AGAIN,
                     &[Looked(25, &[]), WrittenBefore(20)],
                 ]),
-                "announce",
+                "announce?",
                 "leading 20 until 8000",
             ),
             (

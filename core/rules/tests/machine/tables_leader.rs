@@ -1,5 +1,6 @@
 //! The tables of how a leader makes itself known, and of what those far behind it need not ask.
 
+use etcd_leader_rules::machine::Sign;
 use etcd_leader_rules::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
@@ -8,7 +9,7 @@ use crate::{Do, check, check_on, timings, with};
 
 /// We are the fourth: 7 leads, 9 is just before us.
 const FOURTH: &[Do] = &[Opened(0), Granted, Joined(&[7, 8, 9]), Created];
-const EIGHT_LEADS: &[Do] = &[Written(2, 30, 8, true)];
+const EIGHT_LEADS: &[Do] = &[Written(2, 30, 8, Sign::Leads)];
 /// A ttl later.
 const CHECKS: &[Do] = &[At(5000), Renewed(10), At(10_000)];
 
@@ -50,8 +51,23 @@ fn a_leader_makes_itself_known() {
                     RENEWED,
                     &[At(10_000)],
                 ]),
-                "renew announce",
+                "renew mark",
                 "leading 20 until 15500",
+            ),
+            (
+                "on a new link it writes its entry, and does not seem to wait meanwhile",
+                with(&[
+                    WAITING,
+                    &[Gone(&[(30, "7")]), LookedFirst(30), Touched(31), LinkBreaks, Opened(0), LookedFirst(31)],
+                ]),
+                "watch mark",
+                "leading 20 until 8000",
+            ),
+            (
+                "also if the write before was never answered",
+                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), LinkBreaks, Opened(0), LookedFirst(31)]]),
+                "watch announce?",
+                "leading 20 until 8000",
             ),
             (
                 "with nobody behind it, it need not",
@@ -62,50 +78,49 @@ fn a_leader_makes_itself_known() {
             ("others report it, and ask nothing", with(&[FOURTH, EIGHT_LEADS]), "unwatch watch31", "following other8"),
             (
                 "the one just behind it looks",
-                with(&[FOURTH, &[Written(2, 30, 9, true)]]),
+                with(&[FOURTH, &[Written(2, 30, 9, Sign::Leads)]]),
                 "unwatch unwatch look",
                 "following other9",
             ),
             (
                 "a write of one that waits says nothing",
-                with(&[FOURTH, &[Written(2, 30, 8, false)]]),
+                with(&[FOURTH, &[Written(2, 30, 8, Sign::Waits)]]),
                 "",
                 "following other7",
             ),
             (
                 "unless it said that it leads just before",
-                with(&[FOURTH, EIGHT_LEADS, &[Written(2, 31, 8, false)]]),
+                with(&[FOURTH, EIGHT_LEADS, &[Written(2, 31, 8, Sign::Waits)]]),
                 "",
                 "following other7",
             ),
             (
-                "when the next in line may write its entry a word is held back",
-                with(&[FOURTH, EIGHT_LEADS, &[At(1000), Written(1, 31, 9, true), At(1004)]]),
+                "the first of two writes says nothing: one that waits writes its entry",
+                with(&[FOURTH, EIGHT_LEADS, &[Written(1, 31, 9, Sign::Nothing), At(100)]]),
                 "",
                 "following other8",
             ),
             (
-                "it may be taken back",
-                with(&[FOURTH, EIGHT_LEADS, &[At(1000), Written(1, 31, 9, true), Written(1, 32, 9, false), At(1100)]]),
+                "nor is a word taken back by it: the leader writes its entry",
+                with(&[FOURTH, EIGHT_LEADS, &[Written(2, 31, 8, Sign::Nothing), At(100)]]),
                 "",
                 "following other8",
             ),
             (
-                "if it is not, it counts",
-                with(&[FOURTH, EIGHT_LEADS, &[At(1000), Written(1, 31, 9, true), At(1005)]]),
-                "unwatch unwatch look",
-                "following other9",
+                "nor does one behind us lead",
+                with(&[FOURTH, &[Written(2, 30, 25, Sign::Leads)]]),
+                "",
+                "following other7",
             ),
-            ("nor does one behind us lead", with(&[FOURTH, &[Written(2, 30, 25, true)]]), "", "following other7"),
             (
                 "what was said before is older",
-                with(&[FOURTH, EIGHT_LEADS, &[Written(2, 29, 7, true)]]),
+                with(&[FOURTH, EIGHT_LEADS, &[Written(2, 29, 7, Sign::Leads)]]),
                 "",
                 "following other8",
             ),
             (
                 "it proves nothing: we are next in line, and do not lead",
-                with(&[WAITING, &[Written(0, 30, 7, true)]]),
+                with(&[WAITING, &[Written(0, 30, 7, Sign::Leads)]]),
                 "",
                 "following other7",
             ),
@@ -117,7 +132,7 @@ fn a_leader_makes_itself_known() {
             ),
             (
                 "by the next one's word",
-                with(&[FOURTH, &[GoneOn(1, &[(30, "7")]), Written(2, 31, 8, true), At(100)]]),
+                with(&[FOURTH, &[GoneOn(1, &[(30, "7")]), Written(2, 31, 8, Sign::Leads), At(100)]]),
                 "",
                 "following other8",
             ),

@@ -1,6 +1,7 @@
 //! The tables of API v2: an entry with a time to live of its own, refreshed and checked.
 
 use etcd_leader_rules::config::Timings;
+use etcd_leader_rules::machine::Sign;
 use etcd_leader_rules::{Api, ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
@@ -136,7 +137,7 @@ fn among_many_single_keys_are_read() {
 #[test]
 fn many_watch_the_next_in_line_and_not_the_leader() {
     let idle = with(&[&tenth(), &[Checked(37, &[])]]);
-    let wrote = with(&[&idle, &[Written(2, 38, 2, false)]]);
+    let wrote = with(&[&idle, &[Written(2, 38, 2, Sign::Nothing)]]);
     among_many(
         9,
         vec![
@@ -145,7 +146,7 @@ fn many_watch_the_next_in_line_and_not_the_leader() {
             ("it does not", with(&[&wrote, &[Checked(38, &[])]]), "", "following other1"),
             (
                 "what it wrote before that says nothing new",
-                with(&[&wrote, &[Checked(40, &[]), Written(2, 39, 2, false)]]),
+                with(&[&wrote, &[Checked(40, &[]), Written(2, 39, 2, Sign::Nothing)]]),
                 "",
                 "following other1",
             ),

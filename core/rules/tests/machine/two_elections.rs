@@ -97,7 +97,7 @@ fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
         },
     );
     pair.at(3000);
-    let gone = Change { at: 31, key: b"/b/other".to_vec(), now: None, leads: false };
+    let gone = Change { at: 31, key: b"/b/other".to_vec(), now: None, sign: Sign::Nothing };
     pair.handle(Input::Watch { link: watch.link, watch: id, news: WatchNews::Changes { changes: vec![gone] } });
     let report =
         pair.reports.iter().rev().find(|(of, _)| *of == pair.candidates[1]).map(|(_, report)| &report.standing);

@@ -5,7 +5,7 @@
 //! begin anew with a new leader.
 
 use etcd_leader_rules::error::ErrorKind;
-use etcd_leader_rules::machine::{Answer, Failure, Op, Reply, Seen, Sign, Stamp};
+use etcd_leader_rules::machine::{Answer, Failure, Op, Reply, Seen, Stamp};
 use etcd_leader_rules::member::Revision;
 
 use crate::cluster_v2::Stage;
@@ -284,20 +284,14 @@ impl Cluster {
                 let seen = if is_shown { seen } else { Seen { own, count: seen.count, ..Seen::default() } };
                 Answer::Joined { created, seen }
             }
-            Op::Touch { key, name, revision, written, lease, sign } => {
+            Op::Touch { key, name, revision, written, lease, shows, sign } => {
                 let found = store.written(key);
                 let touched = found.as_ref().is_some_and(|f| f.member.revision == *revision && f.at == *written);
                 if touched {
                     if !store.leases.contains_key(lease) {
                         return Err(Failure::new(ErrorKind::LeaseLost, "etcdserver: requested lease not found"));
                     }
-                    store.advance();
-                    store.put(key, name, *lease);
-                    let shown = store.sign(key);
-                    if shown != *sign && ![shown, *sign].contains(&Sign::Nothing) {
-                        store.advance();
-                        store.put(key, name, *lease);
-                    }
+                    store.touch(key, name, *lease, [*shows, *sign]);
                 }
                 Answer::Touched { touched, found: found.filter(|_| !touched) }
             }

@@ -1,6 +1,6 @@
 //! The committed state of one etcd cluster: keys, leases, revisions, and the log that watches read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_leader_rules::machine::{Change, Seen, Sign, Written};
 use etcd_leader_rules::member::{LeaseId, Member, Revision};
@@ -25,6 +25,8 @@ pub(crate) struct Store {
     pub(crate) leases: BTreeMap<LeaseId, Lease>,
     /// How often each entry was written.
     pub(crate) versions: BTreeMap<Vec<u8>, u64>,
+    /// The entries whose last write says nothing.
+    pub(crate) quiet: BTreeSet<Vec<u8>>,
     /// v2: what it keeps beside each entry.
     pub(crate) lives: BTreeMap<Vec<u8>, Life>,
     /// v2: how many events it keeps for watches.
@@ -41,6 +43,7 @@ impl Store {
             entries: BTreeMap::new(),
             leases: BTreeMap::new(),
             versions: BTreeMap::new(),
+            quiet: BTreeSet::new(),
             lives: BTreeMap::new(),
             kept: u64::MAX,
             log: Vec::new(),
@@ -100,13 +103,36 @@ impl Store {
 
     /// Puts a key as part of the write at the current revision.
     pub(crate) fn put(&mut self, key: &[u8], name: &[u8], lease: LeaseId) {
+        self.put_as(key, name, lease, false);
+    }
+
+    fn put_as(&mut self, key: &[u8], name: &[u8], lease: LeaseId, is_quiet: bool) {
         let at = self.revision;
         let created = self.entries.get(key).map_or(at, |old| old.revision);
         let member = Member { key: key.to_vec(), name: name.to_vec(), revision: created, lease };
         self.entries.insert(key.to_vec(), member.clone());
         *self.versions.entry(key.to_vec()).or_default() += 1;
-        let leads = self.sign(key) == Sign::Leads;
-        self.log.push(Change { at, key: key.to_vec(), now: Some(member), leads });
+        if is_quiet {
+            self.quiet.insert(key.to_vec());
+        } else {
+            self.quiet.remove(key);
+        }
+        let sign = self.sign(key);
+        self.log.push(Change { at, key: key.to_vec(), now: Some(member), sign });
+    }
+
+    /// Writes an entry, as often as its sign needs it: all writes but the last say nothing.
+    pub(crate) fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, [shows, sign]: [Sign; 2]) {
+        let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
+        loop {
+            self.advance();
+            self.put_as(key, name, lease, !is_last);
+            let shown = self.sign(key);
+            if [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing) {
+                return;
+            }
+            is_last = (self.versions[key] % 2 == 1) == (sign == Sign::Leads);
+        }
     }
 
     /// What the last write of an entry says of its author.
@@ -114,6 +140,7 @@ impl Store {
         let is_named = |member: &&Member| key.ends_with(format!("/{:x}", member.lease).as_bytes());
         match self.entries.get(key).filter(is_named) {
             None => Sign::Nothing,
+            Some(_) if self.quiet.contains(key) => Sign::Nothing,
             Some(_) if self.versions.get(key).is_some_and(|version| version % 2 == 0) => Sign::Leads,
             Some(_) => Sign::Waits,
         }
@@ -123,7 +150,8 @@ impl Store {
     pub(crate) fn delete(&mut self, key: &[u8]) {
         if self.entries.remove(key).is_some() {
             self.versions.remove(key);
-            self.log.push(Change { at: self.revision, key: key.to_vec(), now: None, leads: false });
+            self.quiet.remove(key);
+            self.log.push(Change { at: self.revision, key: key.to_vec(), now: None, sign: Sign::Nothing });
         }
     }
 

@@ -1,7 +1,7 @@
 //! The committed state as etcd's API v2 has it: each entry has a time to live of its own, names are the numbers of
 //! writes, and the newest events are kept for watches, whatever they concern.
 
-use etcd_leader_rules::machine::Change;
+use etcd_leader_rules::machine::{Change, Sign};
 use etcd_leader_rules::member::{Member, OWN_TTL, Revision};
 
 use crate::store::Store;
@@ -156,7 +156,7 @@ impl Store {
                 at: self.revision,
                 key: member.key.clone(),
                 now: Some(member.clone()),
-                leads: false,
+                sign: Sign::Nothing,
             });
         }
         self.lives.insert(member.key.clone(), life);

@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::date;
 use super::keys::Key;
-use crate::machine::{Change, LINE, Seen, Stamp, Written};
+use crate::machine::{Change, LINE, Seen, Sign, Stamp, Written};
 use crate::member::{Member, OWN_TTL, Revision};
 
 /// Why a message is not one that etcd sends.
@@ -147,7 +147,7 @@ impl Event {
             "set" | "create" | "update" | "compareAndSwap" => false,
             _ => return Err("a watch saw an action that etcd does not have"),
         };
-        let ended = Change { at, key: key.ours.clone(), now: None, leads: false };
+        let ended = Change { at, key: key.ours.clone(), now: None, sign: Sign::Nothing };
         if self.node.key.as_bytes() == key.theirs {
             let is_gone = is_end || self.node.dir;
             return Ok(Some(if is_gone {

@@ -71,9 +71,9 @@ impl Calls {
             Op::ListKeys { lease } => self.list_keys(lease).await,
             Op::Revoke { lease } => self.revoke(lease).await,
             Op::Join { prefix, own, name, lease } => self.join(prefix, own, name, lease).await,
-            Op::Touch { key, name, revision, written, lease, sign } => {
+            Op::Touch { key, name, revision, written, lease, shows, sign } => {
                 let put = proto::PutRequest { key, value: name, lease };
-                self.touch(put, revision, written, sign).await
+                self.touch(put, (revision, written), shows, sign).await
             }
             Op::Look { prefix, own, up_to } => self.look(prefix, own, up_to).await,
             Op::Leave { key, revision } => self.leave(key, revision).await,
@@ -249,19 +249,22 @@ impl Calls {
         self.reply(answer.header, || Ok(Answer::Left { was_there: answer.succeeded }))
     }
 
-    /// Writes an entry so that it has the sign wanted: once, or twice if it has another one after that.
+    /// Writes an entry so that it has the sign wanted: once if it has the other one now, and if not, more often. All writes but the
+    /// last say nothing.
     async fn touch(
         &self,
         put: proto::PutRequest,
-        revision: Revision,
-        mut written: Revision,
+        (revision, mut written): (Revision, Revision),
+        shows: Sign,
         sign: Sign,
     ) -> Result<Reply, Failure> {
-        let mut may_be_again = sign != Sign::Nothing;
+        let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
         loop {
             let key = put.key.clone();
             let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
-            let success = vec![op(Request::RequestPut(put.clone())), get(&key)];
+            let mut written_now = put.clone();
+            written_now.value.extend((!is_last).then_some(words::QUIET));
+            let success = vec![op(Request::RequestPut(written_now)), get(&key)];
             let answer = self.txn(TxnRequest { compare, success, failure: vec![get(&key)] }, parent(&key)).await?;
             let touched = answer.succeeded;
             let mut answers = self.counted(answer.responses, if touched { 2 } else { 1 })?.into_iter();
@@ -270,12 +273,12 @@ impl Calls {
                 return self.reply(answer.header, || Ok(Answer::Touched { touched, found }));
             }
             let entry = self.sound(words::read_entry(answers.nth(1), &key))?;
-            let shown = entry.as_ref().map_or(Sign::Nothing, words::sign);
             let reply = self.reply(answer.header, || Ok(Answer::Touched { touched, found: None }))?;
-            let is_done = shown == sign || shown == Sign::Nothing;
-            if is_done || !std::mem::take(&mut may_be_again) {
-                return Ok(reply);
-            }
+            let shown = entry.as_ref().map_or(Sign::Nothing, words::sign);
+            // On another lease than the one that it is named after it has no sign.
+            let is_done = [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing);
+            let Some(entry) = entry.filter(|_| !is_done) else { return Ok(reply) };
+            is_last = words::next_sign(&entry) == sign;
             written = reply.stamp.revision;
         }
     }

@@ -27,7 +27,9 @@ pub(super) fn member(entry: proto::KeyValue) -> Result<Member, Garbled> {
     if created == 0 || entry.key.is_empty() {
         return Err("a key has no name or no revision");
     }
-    Ok(Member { key: entry.key, name: entry.value, revision: created, lease: entry.lease })
+    let mut name = entry.value;
+    name.pop_if(|last| *last == QUIET);
+    Ok(Member { key: entry.key, name, revision: created, lease: entry.lease })
 }
 
 pub(super) fn members(entries: Vec<proto::KeyValue>) -> Result<Vec<Member>, Garbled> {
@@ -42,22 +44,29 @@ pub(super) fn change(event: proto::Event) -> Result<Change, Garbled> {
         return Err("an event has no key");
     }
     let key = entry.key.clone();
-    let (leads, now) = match kind {
-        proto::event::EventType::Put => (sign(&entry) == Sign::Leads, Some(member(entry)?)),
-        proto::event::EventType::Delete => (false, None),
+    let (sign, now) = match kind {
+        proto::event::EventType::Put => (sign(&entry), Some(member(entry)?)),
+        proto::event::EventType::Delete => (Sign::Nothing, None),
     };
-    Ok(Change { at, key, now, leads })
+    Ok(Change { at, key, now, sign })
 }
+
+/// The last byte of an entry's value if the write says nothing of its author.
+pub(super) const QUIET: u8 = 0;
 
 /// Reads the sign of an entry's last write. An entry that hangs on another lease than its key names has none.
 pub(super) fn sign(entry: &proto::KeyValue) -> Sign {
-    if !entry.key.ends_with(format!("/{:x}", entry.lease).as_bytes()) {
-        Sign::Nothing
-    } else if entry.version % 2 == 0 {
-        Sign::Leads
-    } else {
-        Sign::Waits
-    }
+    let is_named_after_lease = entry.key.ends_with(format!("/{:x}", entry.lease).as_bytes());
+    if is_named_after_lease && entry.value.last() != Some(&QUIET) { sign_of(entry.version) } else { Sign::Nothing }
+}
+
+/// The sign that one more write of an entry would have.
+pub(super) fn next_sign(entry: &proto::KeyValue) -> Sign {
+    sign_of(entry.version.wrapping_add(1))
+}
+
+fn sign_of(version: i64) -> Sign {
+    if version % 2 == 0 { Sign::Leads } else { Sign::Waits }
 }
 
 /// The read among a transaction's answers that is next: what it gave, and how many there are.
@@ -125,6 +134,15 @@ mod tests {
         assert_eq!(sign(&entry(3, 0x2a)), Sign::Waits);
         assert_eq!(sign(&entry(2, 0x2b)), Sign::Nothing);
         assert_eq!(sign(&entry(2, 0xa)), Sign::Nothing);
+        assert_eq!([1, 2].map(|version| next_sign(&entry(version, 0x2a))), [Sign::Leads, Sign::Waits]);
+    }
+
+    #[test]
+    fn the_first_of_two_writes_says_nothing_and_its_zero_byte_is_not_the_names() {
+        let (key, value) = (b"/jobs/2a".to_vec(), b"me\0".to_vec());
+        let entry = proto::KeyValue { key, value, create_revision: 5, version: 2, lease: 0x2a, ..Default::default() };
+        assert_eq!(sign(&entry), Sign::Nothing);
+        assert_eq!(member(entry).expect("an entry").name, b"me");
     }
 
     #[test]

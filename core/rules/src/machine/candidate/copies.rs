@@ -26,10 +26,10 @@ impl Entry {
 }
 
 impl Candidate {
-    /// Our entry was written or moved by this write of ours.
-    pub(super) fn wrote(&mut self, at: Revision) {
+    /// Our entry was written or moved by this write of ours, which says that of us.
+    pub(super) fn wrote(&mut self, at: Revision, shows: Sign) {
         if let Some(entry) = self.position.entry_mut() {
-            entry.writes.wrote(at);
+            entry.writes.wrote(at, shows);
         }
         self.explain();
     }
@@ -48,38 +48,41 @@ impl Candidate {
         let has_looked = !entry.must_look && self.asking.pending.is_none();
         if entry.writes.is_due && entry.writes.asked.is_none() && entry.target.is_none() && has_looked {
             let leads = entry.leads();
-            let op = self.write_again(entry, lease, if leads { Sign::Leads } else { Sign::Waits });
+            let sign = if leads { Sign::Leads } else { Sign::Waits };
+            let op = self.write_again(entry, lease, sign);
             let id = if leads { out.send(link, op) } else { out.send_at_leisure(link, op) };
             if let Some(Entry { writes, .. }) = self.position.entry_mut() {
-                (writes.is_due, writes.asked, writes.link) = (false, Some(id), Some(link));
+                (writes.is_due, writes.asked, writes.link) = (false, Some((id, sign)), Some(link));
             }
         }
     }
 
     /// Guarded by our last write: of all that were never answered, one may still be applied, and none after a later one.
     pub(super) fn write_again(&self, entry: &Entry, lease: LeaseId, sign: Sign) -> Op {
-        let (revision, written) = (entry.revision, entry.writes.last);
-        Op::Touch { key: self.own.clone(), name: self.name.clone(), revision, written, lease, sign }
+        let (revision, written, shows) = (entry.revision, entry.writes.last, entry.writes.shows);
+        Op::Touch { key: self.own.clone(), name: self.name.clone(), revision, written, lease, shows, sign }
     }
 
     /// Whether this is the answer that our touch waits for.
     pub(super) fn is_touch(&self, id: RequestId) -> bool {
-        self.position.entry().is_some_and(|entry| entry.writes.asked == Some(id))
+        self.position.entry().is_some_and(|entry| entry.writes.asked.is_some_and(|(asked, _)| asked == id))
     }
 
     /// The answer to it: `Ok` if we wrote at that revision, or what was found instead.
     pub(super) fn touched(&mut self, result: Result<Result<Revision, Option<Written>>, Failure>, out: &mut InFlight) {
         let Some(entry) = self.position.entry_mut() else { return };
-        entry.writes.asked = None;
+        let asked = entry.writes.asked.take();
         match result {
-            Ok(Ok(at)) => self.wrote(at),
+            Ok(Ok(at)) => self.wrote(at, asked.map_or(Sign::Nothing, |(_, sign)| sign)),
             Ok(Err(found)) => match self.writer_of(found.as_ref()) {
                 Writer::Us => self.must_touch(),
                 Writer::Copy => self.copied(),
                 Writer::Other => self.lose(found.map(|found| found.member).as_ref(), out),
             },
             Err(failure) => {
-                entry.writes.in_doubt |= !failure.kind.is_definite_refusal();
+                if !failure.kind.is_definite_refusal() {
+                    entry.writes.doubt();
+                }
                 self.explain();
                 // Another cluster answers on this link: the next answer may be its, too.
                 if let (ErrorKind::ClusterMismatch, Some(link)) = (failure.kind, self.link) {
@@ -113,7 +116,7 @@ impl Candidate {
         let is_unanswered = writes.asked.is_some() || std::mem::take(&mut writes.in_doubt);
         // We know an older one, or a restore has taken our last one back.
         if is_unanswered || found.at <= writes.last {
-            writes.last = found.at;
+            (writes.last, writes.shows) = (found.at, Sign::Nothing);
             return Writer::Us;
         }
         Writer::Copy

@@ -1,17 +1,8 @@
 //! The news of the leader that a candidate has heard, and whether others have heard of the candidate.
 
 use crate::machine::Op;
-use crate::member::{Member, Revision};
+use crate::member::Revision;
 use crate::time::Time;
-
-/// Somebody says that it leads.
-#[derive(Clone, Debug, Hash)]
-pub(super) struct Word {
-    pub(super) by: Member,
-    pub(super) at: Revision,
-    /// Until then it may take that back.
-    pub(super) believe_at: Time,
-}
 
 /// The state of how a candidate learns who leads, and of whether others have learned that it leads itself.
 #[derive(Clone, Debug, Hash)]
@@ -24,9 +15,7 @@ pub(super) struct Hearing {
     pub(super) horizon: Vec<u8>,
     /// Until then those who join together with us are left alone: we do not watch for who leads.
     pub(super) follow_at: Time,
-    /// The last word that we have heard, while we do not believe it yet.
-    pub(super) word: Option<Word>,
-    /// When we last took one for true.
+    /// When somebody last said that it leads.
     pub(super) heard_at: Option<Time>,
     /// The leader is gone. If no successor has announced itself by then, we check.
     pub(super) announced_by: Time,
@@ -46,7 +35,6 @@ impl Default for Hearing {
             asked: Vec::new(),
             horizon: Vec::new(),
             follow_at: Time::NEVER,
-            word: None,
             heard_at: None,
             announced_by: Time::NEVER,
             missed: 0,
@@ -108,7 +96,6 @@ impl Hearing {
     /// When time makes a difference to it.
     pub(super) fn next_time(&self) -> Time {
         let check = if self.must_check { Time::NEVER } else { self.check_at.min(self.announced_by) };
-        let word = self.word.as_ref().map_or(Time::NEVER, |word| word.believe_at);
-        check.min(word).min(self.follow_at).min(self.announce_at)
+        check.min(self.follow_at).min(self.announce_at)
     }
 }

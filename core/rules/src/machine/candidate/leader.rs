@@ -9,19 +9,15 @@ use std::time::Duration;
 
 use super::Candidate;
 use super::entry::{Claim, Entry, Proof};
-use super::hearing::{Hearing, Word};
+use super::hearing::Hearing;
 use crate::machine::in_flight::InFlight;
-use crate::machine::{Change, Op, Watched, member_key};
+use crate::machine::{Change, Op, Sign, Watched, member_key};
 use crate::member::{Member, Revision};
 use crate::time::Time;
 
 /// A leader that announces itself has done so by then.
 const ANNOUNCED: Duration = Duration::from_millis(20);
 
-/// A candidate that became next in line writes its entry about a second later, too (law 13, `session/marks`). Its first write may
-/// look like a leader's, so that at that time we believe a word only after the time that a second write takes.
-const MARKED: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_millis(1500);
-const SECOND_WRITE: Duration = Duration::from_millis(5);
 /// A crowd that is started at once has joined by then, and so have those whose clocks are ahead by as much.
 const JOINED: Duration = Duration::from_secs(1);
 /// If the one before us came so soon before us, others may come as soon after us.
@@ -39,7 +35,6 @@ impl Candidate {
         if may_follow {
             hearing.follow_at = Time::NEVER;
         }
-        self.believe(out);
         if may_follow {
             self.watch_view(out);
         }
@@ -75,34 +70,22 @@ impl Candidate {
             return;
         }
         let is_first = by.rank() == view.first.rank();
-        let hearing = &mut entry.hearing;
-        if change.leads && is_first {
-            view.first_at = change.at;
-        } else if change.leads {
-            let may_be_a_mark = hearing.heard_at.is_some_and(|heard_at| MARKED.contains(&out.now.since(heard_at)));
-            let believe_at = if may_be_a_mark { out.now + SECOND_WRITE } else { out.now };
-            hearing.word = Some(Word { by: by.clone(), at: change.at, believe_at });
-            self.believe(out);
-        } else if hearing.word.take_if(|word| word.by.rank() == by.rank()).is_none() && is_first && view.is_hearsay {
-            self.disbelieve(change.at, out);
+        match change.sign {
+            Sign::Leads if is_first => view.first_at = change.at,
+            Sign::Leads => {
+                // It is the one just before us: only a look shows that nobody else is ahead of us.
+                entry.must_look |= view.before.as_ref().is_some_and(|before| before.rank() == by.rank());
+                (view.first_at, view.is_hearsay) = (change.at, true);
+                view.displaced = Some(std::mem::replace(&mut view.first, by.clone()));
+                (entry.hearing.announced_by, entry.hearing.heard_at) = (Time::NEVER, Some(out.now));
+                self.watch_view(out);
+            }
+            Sign::Waits if is_first && view.is_hearsay => self.disbelieve(change.at, out),
+            Sign::Waits | Sign::Nothing => {}
         }
     }
 
-    /// Takes a word for true, once its time has come.
-    fn believe(&mut self, out: &mut InFlight) {
-        let Some(entry) = self.position.entry_mut() else { return };
-        let leads = entry.leads();
-        let Some(word) = entry.hearing.word.take_if(|word| out.now >= word.believe_at) else { return };
-        let Some(view) = entry.view.as_mut().filter(|view| word.at > view.first_at && !leads) else { return };
-        // It is the one just before us: only a look shows that nobody else is ahead of us.
-        entry.must_look |= view.before.as_ref().is_some_and(|before| before.rank() == word.by.rank());
-        (view.first_at, view.is_hearsay) = (word.at, true);
-        view.displaced = Some(std::mem::replace(&mut view.first, word.by));
-        (entry.hearing.announced_by, entry.hearing.heard_at) = (Time::NEVER, Some(out.now));
-        self.watch_view(out);
-    }
-
-    /// The one that said that it leads has taken that back: what it wrote before was on the way to this sign.
+    /// The one that said that it leads has taken that back.
     fn disbelieve(&mut self, at: Revision, out: &mut InFlight) {
         let Some(Entry { view: Some(view), hearing, .. }) = self.position.entry_mut() else { return };
         (view.first_at, view.is_hearsay) = (at, false);

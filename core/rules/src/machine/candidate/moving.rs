@@ -37,7 +37,7 @@ impl Candidate {
         (entry.asked_at, entry.answered_at) = (sent_at, now);
         self.lease = entry.moving_to.take();
         entry.target.take_if(|target| Some(*target) == self.lease);
-        self.wrote(at);
+        self.wrote(at, Sign::Nothing);
     }
 
     /// Another write was found under our key. If it may be ours, the move is asked for again, from there.

@@ -1,7 +1,7 @@
 //! The writes of our entry after the one that made it.
 
 use crate::machine::in_flight::InFlight;
-use crate::machine::{LinkId, RequestId};
+use crate::machine::{LinkId, RequestId, Sign};
 use crate::member::Revision;
 
 /// The known writes of our entry.
@@ -9,9 +9,12 @@ use crate::member::Revision;
 pub(super) struct Writes {
     /// The last that was ours.
     pub(super) last: Revision,
+    /// What it says of us, if we know.
+    pub(super) shows: Sign,
     /// The entry is to be written once.
     pub(super) is_due: bool,
-    pub(super) asked: Option<RequestId>,
+    /// The write that has no answer yet, and what it is to say of us.
+    pub(super) asked: Option<(RequestId, Sign)>,
     /// On which link we last asked for one.
     pub(super) link: Option<LinkId>,
     /// A write of ours was never answered: it may have been applied.
@@ -23,7 +26,7 @@ pub(super) struct Writes {
 impl Writes {
     /// An entry that this revision created.
     pub(super) fn of_a_join(revision: Revision) -> Writes {
-        Writes { last: revision, ..Writes::default() }
+        Writes { last: revision, shows: Sign::Waits, ..Writes::default() }
     }
 
     /// The last write of our entry that we know of.
@@ -36,7 +39,7 @@ impl Writes {
     }
 
     pub(super) fn doubt(&mut self) {
-        self.in_doubt = true;
+        (self.in_doubt, self.shows) = (true, Sign::Nothing);
     }
 
     pub(super) fn must_write(&mut self) {
@@ -50,22 +53,24 @@ impl Writes {
 
     /// What was asked on the link before is not answered any more.
     pub(super) fn forget_sent(&mut self) {
-        self.in_doubt |= self.asked.take().is_some();
+        if self.asked.take().is_some() {
+            self.doubt();
+        }
     }
 
     /// Nothing is written any more under a lease that is given up, if it was not sent yet (law 8). Returns whether there was
     /// such a write.
     pub(super) fn drop_unsent(&mut self, out: &mut InFlight) -> bool {
-        let was_unsent = self.asked.take_if(|asked| out.forget(*asked)).is_some();
+        let was_unsent = self.asked.take_if(|(asked, _)| out.forget(*asked)).is_some();
         self.is_due |= was_unsent;
         was_unsent
     }
 
-    /// Our entry was made, written or moved by this write. A late answer says nothing of those after it.
-    pub(super) fn wrote(&mut self, at: Revision) {
+    /// Our entry was written or moved by this write, which says that of us. A late answer says nothing of those after it.
+    pub(super) fn wrote(&mut self, at: Revision, shows: Sign) {
         if at > self.last {
             let Writes { is_due, link, unexplained, .. } = *self;
-            *self = Writes { last: at, is_due, link, unexplained, ..Writes::default() };
+            *self = Writes { last: at, shows, is_due, link, unexplained, ..Writes::default() };
         }
     }
 }
