@@ -114,6 +114,8 @@ pub struct Candidate {
     lease: Option<LeaseId>,
     /// Until when leading is certain, as the session said last.
     until: Time,
+    /// The wall clock has jumped since the last renewal that was confirmed: our entry may have run out.
+    is_suspect: bool,
     /// The session's certainty has run out, and is not back yet.
     lapsed: bool,
     /// The newest revision our knowledge includes; an older look is stale.
@@ -145,6 +147,7 @@ impl Candidate {
             link: None,
             lease: None,
             until: Time::ZERO,
+            is_suspect: false,
             lapsed: false,
             seen: 0,
             has_joined: false,

@@ -70,6 +70,12 @@ fn a_leader_makes_itself_known() {
                 "leading 20 until 8000",
             ),
             (
+                "if it fails, again after a ttl",
+                with(&[WAITING, &[Gone(&[(30, "7")]), LookedFirst(30), Fails(Kind::Timeout)], RENEWED, &[At(10_000)]]),
+                "renew announce?",
+                "leading 20 until 15500",
+            ),
+            (
                 "with nobody behind it, it need not",
                 with(&[WAITING, &[Gone(&[(30, "7")]), Looked(30, &[])]]),
                 "unwatch watch",

@@ -131,6 +131,12 @@ fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
             Kind::Stopped,
         ),
         (
+            "it may have run out in a pause between the end of the work and our leave",
+            Api::V3,
+            with(&[LEADING, &[Stop(true), Jump, Released, WasGone]]),
+            Kind::Stopped,
+        ),
+        (
             "a request of ours may have deleted it",
             Api::V3,
             with(&[&released, &[Fails(Kind::NoSpace), At(60), WasGone]]),
@@ -139,6 +145,12 @@ fn an_entry_that_is_found_to_be_gone_was_lost_while_the_work_went_on() {
         ("v2: it was there", Api::V2, with(&[&posted, &[Left]]), Kind::Stopped),
         ("v2: it was gone", Api::V2, with(&[&posted, &[WasGone]]), Kind::KeyLost),
         ("v2: it may have run out", Api::V2, with(&[&posted, &[Jump, WasGone]]), Kind::Stopped),
+        (
+            "v2: also between the end of the work and our leave",
+            Api::V2,
+            with(&[&posted[..5], &[Jump, Released, WasGone]]),
+            Kind::Stopped,
+        ),
         ("v2: it is another's", Api::V2, with(&[&posted, &[Spared]]), Kind::KeyLost),
     ] {
         let mut stage = Stage::of(timings(1, api, OnStoreReset::Continue));

@@ -105,6 +105,44 @@ fn a_takeover_is_no_more_certain_than_the_last_sight_of_our_key() {
     assert_eq!(report, Some(&Standing::Leading { token: 20, until }));
 }
 
+/// A session writes one entry on a new link (law 13), and the links of others say nothing of ours. So each announcement that went
+/// with the link before is made again.
+#[test]
+fn each_announcement_that_a_broken_link_took_along_is_made_again() {
+    let mut pair = Pair::new();
+    let leads = |key: &[u8], lease| {
+        let (own, behind) = (entry(key, 20, lease), entry(b"/x/other", 25, 1));
+        let (first, latest) = (vec![own.clone(), behind], vec![own.clone()]);
+        Seen { own: Some(own), latest, count: 2, first }
+    };
+    for _ in 0..2 {
+        pair.answer(
+            |op| matches!(op, Op::Join { .. }),
+            |op| {
+                let Op::Join { own, lease, .. } = op else { unreachable!("a join") };
+                Answer::Joined { created: true, seen: leads(own, *lease) }
+            },
+        );
+    }
+    let announces = |op: &Op| matches!(op, Op::Touch { sign: Sign::Leads, .. });
+    let link = [pair.take(announces), pair.take(announces)][0].link;
+    pair.handle(Input::Broken { link, failure: Failure::new(ErrorKind::Unreachable, "it breaks") });
+    pair.now = Time::ZERO + Duration::from_millis(500);
+    pair.handle(Input::Tick);
+    pair.answer(|op| matches!(op, Op::Open { .. }), |_| Answer::Opened);
+    for _ in 0..2 {
+        pair.answer(
+            |op| matches!(op, Op::Look { .. }),
+            |op| {
+                let Op::Look { own, .. } = op else { unreachable!("a look") };
+                let lease = i64::from_str_radix(std::str::from_utf8(&own[3..]).expect("text"), 16).expect("a number");
+                Answer::Looked(leads(own, lease))
+            },
+        );
+    }
+    assert_eq!(pair.open.iter().filter(|request| announces(&request.op)).count(), 2, "{:#?}", pair.open);
+}
+
 /// Etcd denies the lease for the sake of one key, and another is granted and lost. A move to that one which waits to be sent
 /// when it is given up is not sent any more (law 8; simulation, seed 56377).
 #[test]

@@ -1,8 +1,8 @@
 //! The end of an entry: it is checked, lost and given up (laws 3 and 4).
 
+use super::Candidate;
 use super::entry::{Claim, Entry, Position, Proof, Stale};
 use super::rules::Remainder;
-use super::{Candidate, Stage};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Finding, Place, Plea};
@@ -77,6 +77,7 @@ impl Candidate {
     pub(super) fn retire_entry(&mut self, out: &mut InFlight) {
         if let Some(entry) = self.forget_entry(out) {
             let certain_until = match entry.claim {
+                _ if self.is_suspect => Time::ZERO,
                 Claim::Leads(Proof::Looked) => self.until,
                 Claim::Leads(Proof::Unconfirmed { agree_by }) => self.until.min(agree_by),
                 Claim::Waits | Claim::Spent => Time::ZERO,
@@ -94,12 +95,10 @@ impl Candidate {
         }
     }
 
-    /// The wall clock jumped ahead: an entry that we give up may have run out while our clock stood still.
+    /// The wall clock jumped ahead: an entry that we have given up may have run out while our clock stood still.
     pub(in crate::machine) fn jumped(&mut self) {
-        match &mut self.position {
-            Position::Stale(stale) => stale.certain_until = Time::ZERO,
-            Position::In(entry) if matches!(self.stage, Stage::Leaving { .. }) => entry.claim = Claim::Spent,
-            Position::In(_) | Position::Out => {}
+        if let Position::Stale(stale) = &mut self.position {
+            stale.certain_until = Time::ZERO;
         }
     }
 

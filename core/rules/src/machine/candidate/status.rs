@@ -40,7 +40,9 @@ impl Candidate {
             self.must_be_seen();
         }
         self.follow_writes(facts.written);
-        (self.session_has_joined, self.until) = (facts.has_joined, self.as_of_our_entry(facts).until);
+        let of_entry = self.as_of_our_entry(facts);
+        (self.session_has_joined, self.until, self.is_suspect) =
+            (facts.has_joined, of_entry.until, of_entry.is_suspect);
         if is_other_link {
             self.change_link(facts, now, out);
         }
