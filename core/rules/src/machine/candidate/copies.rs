@@ -82,10 +82,8 @@ impl Candidate {
             Err(failure) => {
                 if !failure.kind.is_definite_refusal() {
                     entry.writes.doubt();
-                    // Those behind us may not have been told that we lead. The server may be behind: there is no hurry.
-                    if asked.is_some_and(|(_, sign)| sign == Sign::Leads) {
-                        entry.hearing.announce_at = entry.hearing.announce_at.min(out.now + self.pace.ttl());
-                    }
+                    // It is made again. The server may be behind: there is no hurry.
+                    entry.hearing.write_at = entry.hearing.write_at.min(out.now + self.pace.ttl());
                 }
                 self.explain();
                 // Another cluster answers on this link: the next answer may be its, too.

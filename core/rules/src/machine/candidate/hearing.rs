@@ -23,8 +23,8 @@ pub(super) struct Hearing {
     pub(super) missed: Revision,
     /// Others behind us have been told that we lead.
     pub(super) has_announced: bool,
-    /// When those behind us are told a second time, if they are.
-    pub(super) announce_at: Time,
+    /// When our entry is written a second time, if it is: those behind us may have missed that we lead, or the write failed.
+    pub(super) write_at: Time,
 }
 
 impl Default for Hearing {
@@ -39,7 +39,7 @@ impl Default for Hearing {
             announced_by: Time::NEVER,
             missed: 0,
             has_announced: false,
-            announce_at: Time::NEVER,
+            write_at: Time::NEVER,
         }
     }
 }
@@ -53,11 +53,11 @@ impl Hearing {
         is_first_time
     }
 
-    /// Whether those behind us are to be told again now.
-    pub(super) fn must_announce_again(&mut self, now: Time) -> bool {
-        let is_due = now >= self.announce_at;
+    /// Whether our entry is to be written a second time now.
+    pub(super) fn must_write_again(&mut self, now: Time) -> bool {
+        let is_due = now >= self.write_at;
         if is_due {
-            self.announce_at = Time::NEVER;
+            self.write_at = Time::NEVER;
         }
         is_due
     }
@@ -96,6 +96,6 @@ impl Hearing {
     /// When time makes a difference to it.
     pub(super) fn next_time(&self) -> Time {
         let check = if self.must_check { Time::NEVER } else { self.check_at.min(self.announced_by) };
-        check.min(self.follow_at).min(self.announce_at)
+        check.min(self.follow_at).min(self.write_at)
     }
 }

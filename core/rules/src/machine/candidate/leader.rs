@@ -27,15 +27,12 @@ impl Candidate {
     /// Lets time pass.
     pub(super) fn listen(&mut self, out: &mut InFlight) {
         let Some(entry) = self.position.entry_mut() else { return };
-        let leads = entry.leads();
-        entry.writes.is_due |= entry.hearing.must_announce_again(out.now) && leads;
+        entry.writes.is_due |= entry.hearing.must_write_again(out.now);
         let hearing = &mut entry.hearing;
         hearing.must_check |= out.now >= hearing.check_at.min(hearing.announced_by);
         let may_follow = out.now >= hearing.follow_at;
         if may_follow {
             hearing.follow_at = Time::NEVER;
-        }
-        if may_follow {
             self.watch_view(out);
         }
     }

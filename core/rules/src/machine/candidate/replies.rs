@@ -137,7 +137,7 @@ impl Candidate {
                 // A look made us lead, and not our watch, as after a restored backup. Candidates that were connecting have missed
                 // the write. The entry of the leader that they know may stand, so that no delete tells them.
                 if is_by_look {
-                    entry.hearing.announce_at = now + self.pace.ttl();
+                    entry.hearing.write_at = now + self.pace.ttl();
                 }
             }
         } else {

@@ -53,10 +53,10 @@ impl Writes {
 
     /// What was asked on the link before is not answered any more.
     pub(super) fn forget_sent(&mut self) {
-        if let Some((_, sign)) = self.asked.take() {
+        if self.asked.take().is_some() {
             self.doubt();
-            // Those behind us may not have been told that we lead.
-            self.is_due |= sign == Sign::Leads;
+            // Those behind us may not have been told that we lead; or the first of two writes stands.
+            self.is_due = true;
         }
     }
 
