@@ -47,7 +47,7 @@ async fn a_leader_is_known_by_its_write_and_one_that_waits_is_not() {
     let watch = bench.watch_range(link, range);
     assert_eq!(bench.news(watch).await, WatchNews::Created { revision: ours.revision });
     let mut written = first.revision;
-    // What the entry is known to show, the sign that it is to have, and what is told: an even version is a leader's.
+    // Each row has the sign that we take the entry to have, the sign that it is to get, and the signs that the watch tells.
     let writes: [(Sign, Sign, &[Sign]); 8] = [
         (Sign::Waits, Sign::Waits, &[Sign::Nothing, Sign::Waits]),
         (Sign::Nothing, Sign::Waits, &[Sign::Nothing, Sign::Waits]),
@@ -56,7 +56,7 @@ async fn a_leader_is_known_by_its_write_and_one_that_waits_is_not() {
         (Sign::Nothing, Sign::Waits, &[Sign::Nothing, Sign::Nothing, Sign::Waits]),
         (Sign::Nothing, Sign::Leads, &[Sign::Nothing, Sign::Nothing, Sign::Leads]),
         (Sign::Leads, Sign::Waits, &[Sign::Waits]),
-        // What it shows was not as we believed.
+        // The entry does not have the sign that we take it to have.
         (Sign::Leads, Sign::Waits, &[Sign::Leads, Sign::Waits]),
     ];
     for (shows, sign, told) in writes {

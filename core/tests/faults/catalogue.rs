@@ -18,7 +18,7 @@ pub(crate) struct Fault {
     pub(crate) needs_deadline: bool,
     /// For so long two may lead, since somebody has deleted what is not his: see "Not promised" in the README.
     pub(crate) tolerance: Option<Duration>,
-    /// For so long beside that, some member of etcd does not know it: the leader may be connected to that one.
+    /// The tolerance begins when the last member has told of the deletion: the leader may be connected to that one.
     pub(crate) waits_for_members: bool,
     /// It takes the whole machine.
     pub(crate) is_heavy: bool,

@@ -15,7 +15,7 @@ pub(crate) struct Records {
     pub(crate) writes: Vec<Write>,
     /// What the suite did.
     pub(crate) marks: Vec<(Nanos, String)>,
-    /// What each member has told: that the entry with this token is gone.
+    /// The deletions of entries that members have told of.
     pub(crate) gone: Vec<Gone>,
     /// When the store began anew: tokens before and after cannot be compared.
     pub(crate) resets: Vec<Nanos>,
@@ -134,7 +134,7 @@ impl Timeline {
 }
 
 impl Records {
-    /// For how long some member had not yet told that this entry is gone, and another had.
+    /// The time from the first member that told of this entry's deletion to the last.
     pub(crate) fn members_disagreed(&self, token: u64) -> Nanos {
         let told = self.gone.iter().filter(|gone| gone.token == token).map(|gone| gone.at);
         told.clone().max().unwrap_or(0) - told.min().unwrap_or(0)

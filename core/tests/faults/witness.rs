@@ -1,5 +1,5 @@
-//! When each member of etcd has told that an entry is gone: two leaders are etcd's doing while one member has taken an
-//! entry away and another has not heard of it.
+//! Records when each member of etcd tells that an entry is gone. Two candidates may lead while one member has deleted an entry
+//! and another has not heard of it.
 
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};

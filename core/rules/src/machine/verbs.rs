@@ -108,7 +108,7 @@ pub enum Op {
         lease: LeaseId,
         /// The sign of that last write, if it is known; [`Sign::Nothing`] if not.
         shows: Sign,
-        /// What the write tells those who watch the entry.
+        /// The sign that the write is to have.
         sign: Sign,
     },
     /// Read our key and its neighbours linearizably at one revision. Answer: `Looked`.

@@ -50,9 +50,9 @@ pub enum WatchNews {
     },
 }
 
-/// What a write of an entry tells those who watch it (v3). A leader makes the entry's version even, a candidate that waits makes
-/// it odd, as the first put of an entry is. Where that takes two writes, the first says nothing: its value ends with a zero byte,
-/// which no name has.
+/// The sign of a write of an entry: it tells the candidates that watch the entry whether its author leads (v3). A leader makes the
+/// entry's version even. A candidate that waits makes it odd, as the first put of an entry is. If that takes two writes, the first
+/// says nothing: its value ends with a zero byte, which no name has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sign {
     /// Nothing: it is the first of two writes, or the entry is on another lease than the one that it is named after.
@@ -73,6 +73,6 @@ pub struct Change {
     pub key: Vec<u8>,
     /// What it holds now; `None` if it was deleted.
     pub now: Option<Member>,
-    /// v3: what its author says of itself.
+    /// v3: the sign of the write.
     pub sign: Sign,
 }

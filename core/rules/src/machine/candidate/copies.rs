@@ -26,7 +26,7 @@ impl Entry {
 }
 
 impl Candidate {
-    /// Our entry was written or moved by this write of ours, which says that of us.
+    /// Our entry was written or moved by this write of ours, which has this sign.
     pub(super) fn wrote(&mut self, at: Revision, shows: Sign) {
         if let Some(entry) = self.position.entry_mut() {
             entry.writes.wrote(at, shows);

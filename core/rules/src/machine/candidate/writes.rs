@@ -9,11 +9,11 @@ use crate::member::Revision;
 pub(super) struct Writes {
     /// The last that was ours.
     pub(super) last: Revision,
-    /// What it says of us, if we know.
+    /// The sign of that write; [`Sign::Nothing`] if we do not know it.
     pub(super) shows: Sign,
     /// The entry is to be written once.
     pub(super) is_due: bool,
-    /// The write that has no answer yet, and what it is to say of us.
+    /// The write that has no answer yet, and the sign that it is to have.
     pub(super) asked: Option<(RequestId, Sign)>,
     /// On which link we last asked for one.
     pub(super) link: Option<LinkId>,
@@ -68,7 +68,7 @@ impl Writes {
         was_unsent
     }
 
-    /// Our entry was written or moved by this write, which says that of us. A late answer says nothing of those after it.
+    /// Our entry was written or moved by this write, which has this sign. A late answer says nothing of those after it.
     pub(super) fn wrote(&mut self, at: Revision, shows: Sign) {
         if at > self.last {
             let Writes { is_due, link, unexplained, .. } = *self;

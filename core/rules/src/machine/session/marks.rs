@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// A new leader has announced itself by then: those who hear of it are not kept waiting by a write of the next in line.
+/// A new leader has announced itself by then: etcd is not busy with a write of the next in line meanwhile.
 const LATER: Duration = Duration::from_secs(1);
 
 /// Whether the link that serves has seen a write of ours.
