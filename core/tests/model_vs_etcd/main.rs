@@ -21,6 +21,8 @@ mod pair;
 #[allow(dead_code)]
 #[path = "../../rules/tests/simulation/rng.rs"]
 mod rng;
+#[path = "../../rules/tests/simulation/signs.rs"]
+mod signs;
 #[allow(dead_code)]
 #[path = "../../rules/tests/simulation/store.rs"]
 mod store;

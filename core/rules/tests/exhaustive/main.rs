@@ -20,6 +20,8 @@ mod part;
 mod process;
 mod proof;
 mod roots;
+#[path = "../simulation/signs.rs"]
+mod signs;
 mod state;
 mod store;
 mod trace;

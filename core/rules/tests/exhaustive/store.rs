@@ -7,6 +7,7 @@ use etcd_leader_rules::error::ErrorKind;
 use etcd_leader_rules::machine::{Answer, Change, Failure, Op, Reply, Seen, Sign, Stamp, Watched, Written};
 use etcd_leader_rules::member::{LeaseId, Member, Revision};
 
+use crate::signs;
 use crate::state::{Ns, SECOND};
 
 /// A transaction that joins shows the entries if there are no more than these.
@@ -92,28 +93,18 @@ impl Store {
         self.log.push(Change { at, key: key.to_vec(), now: Some(member), sign });
     }
 
-    /// Writes an entry, as often as its sign needs it: all writes but the last say nothing.
-    fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, [shows, sign]: [Sign; 2]) {
-        let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
-        loop {
-            self.put(key, name, lease, !is_last);
-            let shown = self.sign(key);
-            if [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing) {
-                return;
-            }
-            is_last = (self.entries[key].version % 2 == 1) == (sign == Sign::Leads);
-        }
+    /// Writes an entry, as often as its sign needs it.
+    fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, signs: [Sign; 2]) {
+        signs::touch(signs, |is_quiet| {
+            self.put(key, name, lease, is_quiet);
+            (self.entries[key].version, self.sign(key))
+        });
     }
 
     /// The sign that the last write of an entry carries.
     fn sign(&self, key: &[u8]) -> Sign {
-        let is_named = |held: &&Held| key.ends_with(format!("/{:x}", held.member.lease).as_bytes());
-        match self.entries.get(key).filter(is_named) {
-            None => Sign::Nothing,
-            Some(held) if held.is_quiet => Sign::Nothing,
-            Some(held) if held.version % 2 == 0 => Sign::Leads,
-            Some(_) => Sign::Waits,
-        }
+        let of = |held: &Held| signs::sign(key, held.member.lease, held.version, held.is_quiet);
+        self.entries.get(key).map_or(Sign::Nothing, of)
     }
 
     fn found(&self, key: &[u8]) -> Option<Member> {

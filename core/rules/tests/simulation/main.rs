@@ -4,8 +4,8 @@
 //! (default 10,000), `SEED=x` replays one and prints all that happened, `FIRST=x` is where to begin. `UNKIND=1` fills the
 //! storms with people who deny, delete and put.
 //!
-//! [`cluster`] and [`store`] are the model etcd, [`net`], [`links`] and [`watchers`] what lies between it and the processes,
-//! [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`], [`outages`],
+//! [`cluster`], [`store`] and [`signs`] are the model etcd, [`net`], [`links`] and [`watchers`] what lies between it and the
+//! processes, [`process`] runs the machines, [`chores`] and [`user`] are those who use them; [`plan`], [`faults`], [`outages`],
 //! [`restores`], [`pauses`] and [`proxies`] are the bad days, [`heals`] their end; [`rest`] says what must be so once all is well;
 //! [`referee`], [`books`], [`claims`] and [`frugal`] hold the laws, and [`fakes`] keep them awake.
 //! What is different in v2 is in files of its own: [`cluster_v2`], [`store_v2`], [`polls`], [`plan_v2`], [`faults_v2`],
@@ -39,6 +39,7 @@ mod rest;
 mod restores;
 mod rng;
 mod scenarios;
+mod signs;
 mod stats;
 mod store;
 mod store_v2;

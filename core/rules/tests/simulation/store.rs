@@ -6,6 +6,7 @@ use etcd_leader_rules::machine::{Change, Seen, Sign, Written};
 use etcd_leader_rules::member::{LeaseId, Member, Revision};
 
 use crate::rng::Ns;
+use crate::signs;
 use crate::store_v2::Life;
 
 /// A lease as the raft leader's lessor holds it.
@@ -121,29 +122,20 @@ impl Store {
         self.log.push(Change { at, key: key.to_vec(), now: Some(member), sign });
     }
 
-    /// Writes an entry, as often as its sign needs it: all writes but the last say nothing.
-    pub(crate) fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, [shows, sign]: [Sign; 2]) {
-        let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
-        loop {
+    /// Writes an entry, as often as its sign needs it.
+    pub(crate) fn touch(&mut self, key: &[u8], name: &[u8], lease: LeaseId, signs: [Sign; 2]) {
+        signs::touch(signs, |is_quiet| {
             self.advance();
-            self.put_as(key, name, lease, !is_last);
-            let shown = self.sign(key);
-            if [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing) {
-                return;
-            }
-            is_last = (self.versions[key] % 2 == 1) == (sign == Sign::Leads);
-        }
+            self.put_as(key, name, lease, is_quiet);
+            (self.versions[key], self.sign(key))
+        });
     }
 
     /// What the last write of an entry says of its author.
     pub(crate) fn sign(&self, key: &[u8]) -> Sign {
-        let is_named = |member: &&Member| key.ends_with(format!("/{:x}", member.lease).as_bytes());
-        match self.entries.get(key).filter(is_named) {
-            None => Sign::Nothing,
-            Some(_) if self.quiet.contains(key) => Sign::Nothing,
-            Some(_) if self.versions.get(key).is_some_and(|version| version % 2 == 0) => Sign::Leads,
-            Some(_) => Sign::Waits,
-        }
+        let version = self.versions.get(key).copied().unwrap_or_default();
+        let is_quiet = self.quiet.contains(key);
+        self.entries.get(key).map_or(Sign::Nothing, |member| signs::sign(key, member.lease, version, is_quiet))
     }
 
     /// Deletes a key as part of the write at the current revision.
