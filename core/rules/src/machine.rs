@@ -54,12 +54,12 @@
 //! 10. **One cluster.** At first contact all endpoints are asked; later an endpoint of another cluster is put aside,
 //!     and nothing it says counts.
 //! 11. **A crowd costs what it must:** no look and no renewal without a reason, and one change wakes one candidate. In
-//!     v3 a new leader with others behind it writes its entry once more, signed; one that a look made lead writes it again after
-//!     a ttl. All others report it from that write alone, which proves nothing (law 2); only the one just behind it looks. In a small fleet each watches the
-//!     leader's end, too, since other libraries announce nothing. If entries of many end at once, those behind them
-//!     look by rank, the nearest first. In v2 each knows from its last look in which order the first entries will lead. In a
-//!     small fleet each watches the leader's end; in a crowd each watches the next in line, which writes its entry when it
-//!     leads, and one read of the leader's key shows whether it does.
+//!     v3 a new leader with others behind it writes its entry once more, signed; one that a look made lead writes it again
+//!     after a ttl. All others report it from that write alone, which proves nothing (law 2); only the one just behind it
+//!     looks. In a small fleet each watches the leader's end, too, since other libraries announce nothing. If entries of many
+//!     end at once, those behind them look by rank, the nearest first. In v2 each knows from its last look in which order the
+//!     first entries will lead. In a small fleet each watches the leader's end; in a crowd each watches the next in line,
+//!     which writes its entry when it leads, and one read of the leader's key shows whether it does.
 //! 12. **One denied key costs no other election anything.** etcd renews a lease only for a user who may write each key on it. If it
 //!     denies that, another lease is granted, and the entries move there in place: create revision, rank and token stay. Until
 //!     a move is answered, an entry is as certain as the old lease. A key that we may not read is led from only for as long

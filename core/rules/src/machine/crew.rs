@@ -230,6 +230,11 @@ impl Crew {
 
     /// Lets the session and those candidates that are concerned advance, until all agree on the facts.
     fn settle(&mut self, mut touched: BTreeSet<CandidateId>, now: Time) {
+        for key in self.session.take_strays() {
+            if !self.candidates.values().any(|candidate| candidate.owns(&key)) {
+                self.session.own_orphan(key);
+            }
+        }
         loop {
             self.out.owner = Owner::Session;
             self.session.advance(now, &mut self.out);
@@ -238,11 +243,6 @@ impl Crew {
             }
             for (id, error) in self.session.take_refusals() {
                 self.call(id, &mut touched, |candidate, _| candidate.refuse(error, now));
-            }
-            for key in self.session.take_strays() {
-                if !self.candidates.values().any(|candidate| candidate.owns(&key)) {
-                    self.session.own_orphan(key);
-                }
             }
             let facts = self.session.facts();
             let news = (self.session.trouble().cloned(), self.session.fatal().cloned());

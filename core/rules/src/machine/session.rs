@@ -1,39 +1,30 @@
 //! One session: a lease with its renewals, what they prove, and what is in doubt (laws 1, 4, 7, 8, 10).
 //!
 //! `links` finds an endpoint that serves and sticks to it; a `keeper` keeps our places: `v3/lease` by a lease, each
-//! renewal of which it confirms, `v2/entry` by the entry's own time to live, which ends by the servers' clocks; `doubts` owns the
-//! keys whose fate is open; `orphans` finds entries on the lease that are nobody's; `keys` knows which key to ask for where any
-//! would do; `history` notices another cluster and a store that went back; `news` is what the parts tell each other.
+//! renewal of which it confirms, `v2/entry` by the entry's own time to live, which ends by the servers' clocks; `keys` knows which
+//! key to ask for where any would do; `history` notices another cluster and a store that went back; `news` is what the parts tell
+//! each other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::in_flight::{Booking, InFlight};
-use super::{
-    CandidateId, Facts, Failure, Finding, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews,
-};
+use super::{CandidateId, Facts, Failure, LinkId, Place, Places, Reply, RequestId, Step, Trouble, WatchId, WatchNews};
 use crate::config::Timings;
 use crate::error::{Error, ErrorKind};
 use crate::member::LeaseId;
 use crate::time::Time;
 
-mod doubts;
 mod history;
 mod keeper;
 mod keys;
 mod links;
-mod marks;
 mod news;
-mod orphans;
-mod owned;
 mod round;
 mod silence;
 
-use doubts::Doubts;
 use keys::Keys;
 use links::Links;
-use marks::Marks;
-use orphans::Orphans;
 use round::Urgency;
 use silence::Waiting;
 
@@ -66,10 +57,8 @@ pub struct Session {
     timings: Timings,
     links: Links,
     keeper: Box<dyn Keeper>,
-    doubts: Doubts,
-    orphans: Orphans,
+    /// Entries of ours that have no place: a candidate's that it will yet take, or nobody's.
     strays: Vec<Vec<u8>>,
-    marks: Marks,
     /// Where our candidates stand, for the confirming read.
     places: Places,
     /// How many of them lead or are next in line.
@@ -93,10 +82,7 @@ impl Session {
     pub(super) fn new(timings: Timings, keeper: Box<dyn Keeper>) -> Session {
         Session {
             links: Links::new(&timings),
-            doubts: Doubts::new(timings.attempt),
-            orphans: Orphans::default(),
             strays: Vec::new(),
-            marks: Marks::new(),
             places: Places::new(),
             near: 0,
             keys: Keys::default(),
@@ -139,7 +125,7 @@ impl Session {
     /// Notes where a candidate stands now.
     pub(super) fn place(&mut self, candidate: CandidateId, place: Option<Place>) {
         if place.as_ref().is_some_and(|place| place.is_marked) {
-            self.marks.marked();
+            self.keeper.marked();
         }
         self.near += usize::from(place.as_ref().is_some_and(|place| place.is_near));
         let before = match place {
@@ -189,9 +175,34 @@ impl Session {
         std::mem::take(&mut self.checks)
     }
 
+    /// Takes over a key whose join may still arrive.
+    pub(super) fn own_doubt(&mut self, key: Vec<u8>) {
+        self.keeper.own_doubt(key);
+    }
+
+    /// Entries of ours that may be those of a candidate, or nobody's.
+    pub(super) fn take_strays(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.strays)
+    }
+
+    /// Takes over an entry that is nobody's.
+    pub(super) fn own_orphan(&mut self, key: Vec<u8>) {
+        self.keeper.own_orphan(key);
+    }
+
+    /// Whether an entry under this prefix may still appear.
+    pub(super) fn has_doubt_under(&self, prefix: &[u8]) -> bool {
+        self.keeper.has_doubt_under(prefix)
+    }
+
+    /// Whether an entry under this prefix that was taken over may be there, or appear.
+    pub(super) fn owes(&self, prefix: &[u8]) -> bool {
+        self.keeper.owes(prefix)
+    }
+
     /// No user, no doubt, no lease: the crew may be dropped.
     pub(super) fn is_over(&self) -> bool {
-        !self.is_in_use() && self.keeper.is_over() && self.doubts.is_over()
+        !self.is_in_use() && self.keeper.is_over()
     }
 
     /// Whether a candidate may still be added.
@@ -223,13 +234,6 @@ impl Session {
             let stamp = result.map(|reply| reply.stamp);
             let news = self.links.reply(id, stamp, booking.known, self.has_joined, now, out);
             self.hear_of_links(news, now, out);
-        } else if self.doubts.is_waiting_for(id) {
-            if let (Err(failure), Some(link)) = (self.doubts.reply(id, result, now, out), self.links.current()) {
-                self.request_failed(link, failure, now, out);
-            }
-        } else if self.orphans.is_waiting_for(id) {
-            let keys = self.orphans.reply(result, now + self.timings.renew_every);
-            self.own_orphans(keys);
         } else {
             let (news, checks) = self.keeper.reply(id, result, booking.is_undated, now, out);
             self.checks.extend(checks);
@@ -238,7 +242,7 @@ impl Session {
     }
 
     pub(super) fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut InFlight) {
-        self.doubts.watch_news(watch, news, now, out);
+        self.keeper.watch_news(watch, news, now, out);
     }
 
     /// The link is to blame for the failure of a request. A server that says that it cannot serve now may do so soon, and its
@@ -287,9 +291,6 @@ impl Session {
         if !self.is_in_use() {
             self.drop_lease(now);
         }
-        if self.keeper.lease().is_none() {
-            self.doubts.lease_ended(self.keeper.kept_until(now), out);
-        }
         if self.is_over() {
             self.links.close(out);
             self.keeper.close(out);
@@ -308,14 +309,10 @@ impl Session {
             // Those who have no place yet may lead as soon as they have.
             let may_lead = self.near > 0 || self.places.len() < self.keys.count();
             self.keeper.hurry(self.near > 0, may_lead);
-            self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
-            self.orphans.advance(link, self.keeper.lease(), now, out);
-            self.mark(now);
-            let has_settled = self.keeper.has_settled();
-            self.doubts.advance(link, self.keys.current(), has_settled, now, out);
+            let check = self.keeper.advance(link, wants_lease, self.keys.current(), &self.places, now, out);
+            self.checks.extend(check);
         } else {
-            self.keeper.unlinked(now, out);
-            self.doubts.unlinked(self.is_in_use(), now);
+            self.keeper.unlinked(self.is_in_use(), now, out);
         }
     }
 
@@ -330,20 +327,7 @@ impl Session {
             return Time::NEVER;
         }
         let served = self.links.current().is_some();
-        let links = self.links.timeout(&self.waiting(out));
-        let links = if served { links.min(self.marks.timeout().max(now)) } else { links };
-        links.min(self.keeper.timeout(served, now)).min(self.doubts.timeout(served, now))
-    }
-
-    /// On a link that is newer than our lease, one of those who lead or are next in line writes its entry once (law 13).
-    fn mark(&mut self, now: Time) {
-        if !self.marks.is_due(self.near > 0, now) {
-            return;
-        }
-        self.marks.marked();
-        if let Some((candidate, place)) = self.places.iter().find(|(_, place)| place.is_near) {
-            self.checks.push((*candidate, place.membership.revision, Finding::ToBeTouched));
-        }
+        self.links.timeout(&self.waiting(out)).min(self.keeper.timeout(served, now))
     }
 
     /// Nobody needs the lease any longer.

@@ -4,7 +4,10 @@ use super::candidate::{Remainder, Rules};
 use super::{Op, Watched, member_key};
 use crate::member::{LeaseId, Member, Revision};
 
+mod doubts;
 mod lease;
+mod marks;
+mod orphans;
 mod reads;
 mod retired;
 

@@ -1,11 +1,11 @@
 //! The keeper of our places in etcd: a lease that all share (`v3/lease`), or each entry's own time to live
-//! (`v2/entry`).
+//! (`v2/entry`). It also clears away the entries of ours that nobody needs any more.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use crate::machine::in_flight::InFlight;
-use crate::machine::{CandidateId, Failure, Finding, Former, LinkId, Places, Reply, RequestId};
+use crate::machine::{CandidateId, Failure, Finding, Former, LinkId, Places, Reply, RequestId, WatchId, WatchNews};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
 
@@ -23,6 +23,8 @@ pub(in crate::machine) enum KeeperNews {
     Gone,
     /// A server has shown its clock.
     Clock,
+    /// Entries of ours that etcd has listed: those that have no place, and no candidate, are nobody's.
+    Listed(Vec<Vec<u8>>),
     /// A request of ours failed.
     Failed(Failure),
 }
@@ -46,16 +48,6 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
         None
     }
 
-    /// What several entries of ours may hang on; none where each has a time to live of its own.
-    fn shared_lease(&self) -> Option<LeaseId> {
-        None
-    }
-
-    /// Whether an entry of ours may be named after this lease.
-    fn has_named(&self, lease: LeaseId) -> bool {
-        self.lease() == Some(lease)
-    }
-
     /// v2: the revision of the last write of the entry that we know of; 0 if there is none.
     fn written(&self) -> Revision {
         0
@@ -67,11 +59,8 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// Whether the wall clock jumped and no renewal was confirmed since.
     fn is_suspect(&self) -> bool;
 
-    /// Nothing is held, asked for, or still to be given up.
+    /// Nothing is held, asked for, in doubt, or still to be given up.
     fn is_over(&self) -> bool;
-
-    /// Nothing is still to be given up: all of which we had no use any more has ended.
-    fn has_settled(&self) -> bool;
 
     /// What is held is not to be used any more.
     fn retire(&mut self, now: Time);
@@ -81,8 +70,27 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
         self.retire(now);
     }
 
-    /// Until when the server may keep what hung on that of which we have no use any more.
-    fn kept_until(&self, now: Time) -> Time;
+    /// Takes over a key at which a join that was never answered may still make an entry. Where entries have a time to live of
+    /// their own, each runs out.
+    fn own_doubt(&mut self, _key: Vec<u8>) {}
+
+    /// Takes over an entry of ours that is nobody's.
+    fn own_orphan(&mut self, _key: Vec<u8>) {}
+
+    /// Whether an entry under this prefix may still appear.
+    fn has_doubt_under(&self, _prefix: &[u8]) -> bool {
+        false
+    }
+
+    /// Whether an entry under this prefix that the keeper has taken over may be there, or appear.
+    fn owes(&self, _prefix: &[u8]) -> bool {
+        false
+    }
+
+    /// An entry of ours was written on the link that serves: a copy of this process notices that (law 13).
+    fn marked(&mut self) {}
+
+    fn watch_news(&mut self, _: WatchId, _: WatchNews, _now: Time, _: &mut InFlight) {}
 
     /// A new link serves, to this endpoint: what was under way on the old one is in doubt, and a renewal tells most.
     fn relinked(&mut self, endpoint: usize, now: Time, out: &mut InFlight);
@@ -90,8 +98,8 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// The wall clock jumped ahead.
     fn suspect(&mut self, now: Time, out: &mut InFlight);
 
-    /// No link serves: what was under way is in doubt.
-    fn unlinked(&mut self, now: Time, out: &mut InFlight);
+    /// No link serves: what was under way is in doubt. `is_wanted`: some candidate needs what is held.
+    fn unlinked(&mut self, is_wanted: bool, now: Time, out: &mut InFlight);
 
     /// The session is over: closes the links that the keeper itself has opened.
     fn close(&mut self, _: &mut InFlight) {}
@@ -128,8 +136,16 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// lead at any moment, so that each renewal must be confirmed.
     fn hurry(&mut self, is_near: bool, must_prove: bool);
 
-    /// Does what is due. `key` is one that we may read.
-    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight);
+    /// Does what is due. `key` is one that we may read. The candidate that a check names has something to do.
+    fn advance(
+        &mut self,
+        link: LinkId,
+        is_wanted: bool,
+        key: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut InFlight,
+    ) -> Option<Check>;
 
     fn timeout(&self, is_served: bool, now: Time) -> Time;
 

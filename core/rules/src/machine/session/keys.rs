@@ -1,7 +1,7 @@
 //! Which key a session asks for where any would do: etcd's permissions are by key, and one election may be denied what
 //! another may read. Each has its turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::machine::CandidateId;
@@ -40,11 +40,6 @@ impl Keys {
     /// How many candidates there are.
     pub(super) fn count(&self) -> usize {
         self.prefixes.len()
-    }
-
-    /// Those of all candidates.
-    pub(super) fn all(&self) -> BTreeSet<&[u8]> {
-        self.prefixes.values().map(Vec::as_slice).collect()
     }
 
     /// One that we may most likely read.

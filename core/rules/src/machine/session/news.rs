@@ -1,6 +1,7 @@
 //! What a session makes of the news of its parts: links that are up or broken, a lease that is kept or gone, keys that are
 //! denied, clocks that differ.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,6 @@ impl Session {
                     if let Some(endpoint) = self.links.endpoint() {
                         self.keeper.relinked(endpoint, now, out);
                     }
-                    self.doubts.relinked();
-                    let holds = self.keeper.shared_lease();
-                    self.orphans.relinked(holds);
-                    self.marks.relinked(holds.is_some(), now);
                     // An opening of API v2 that has not read shows nothing of the store: the first answer will.
                     if stamp.revision > 0 {
                         self.check_history(stamp, known, now, out);
@@ -72,6 +69,11 @@ impl Session {
                 self.links.serve_well();
             }
             KeeperNews::Clock => self.weigh_clocks(now, out),
+            KeeperNews::Listed(keys) => {
+                let placed: BTreeSet<&[u8]> =
+                    self.places.values().map(|place| place.membership.key.as_slice()).collect();
+                self.strays.extend(keys.into_iter().filter(|key| !placed.contains(key.as_slice())));
+            }
             KeeperNews::Gone => self.lose_lease(now),
             KeeperNews::Failed(failure) => {
                 let Some(link) = self.links.current() else { return };

@@ -230,17 +230,9 @@ impl Keeper for EntryKeeper {
         !self.is_active
     }
 
-    fn has_settled(&self) -> bool {
-        true
-    }
-
     fn retire(&mut self, _: Time) {
         self.is_active = false;
         self.let_go();
-    }
-
-    fn kept_until(&self, now: Time) -> Time {
-        now
     }
 
     fn relinked(&mut self, endpoint: usize, now: Time, out: &mut InFlight) {
@@ -264,7 +256,7 @@ impl Keeper for EntryKeeper {
         self.doubt_all(now);
     }
 
-    fn unlinked(&mut self, _: Time, out: &mut InFlight) {
+    fn unlinked(&mut self, _: bool, _: Time, out: &mut InFlight) {
         self.servers.unlinked(out);
         if self.under_way.take().is_some()
             && let Some(held) = &mut self.held
@@ -301,7 +293,15 @@ impl Keeper for EntryKeeper {
         self.servers.skew()
     }
 
-    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
+    fn advance(
+        &mut self,
+        link: LinkId,
+        is_wanted: bool,
+        key: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut InFlight,
+    ) -> Option<Check> {
         self.servers.advance(key, now, out);
         if is_wanted && !self.is_active {
             self.is_active = true;
@@ -324,6 +324,7 @@ impl Keeper for EntryKeeper {
             };
             self.under_way = Some(Refreshing { request: out.send(link, op), sent_at: now, shows });
         }
+        None
     }
 
     /// Each refresh is a write: as often as the members of 2015, and no more.

@@ -1,18 +1,24 @@
 //! The lease: granted under an id of ours, renewed, and each renewal confirmed (law 1).
 //!
+//! `outcomes` says what follows from the answers; `reads` are the confirmations; `retired` revokes leases that are not used any
+//! more; `doubts` owns the keys whose fate is open; `orphans` finds entries on the lease that are nobody's; `marks` lets a copy of
+//! this process notice us.
+//!
 //! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it. If one election has lost
 //! that right, another lease is granted, and the others move their entries there: the denied one is left behind alone.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
+use super::doubts::Doubts;
+use super::marks::Marks;
+use super::orphans::{Orphans, namesake};
 use super::reads::Reads;
 use super::retired::Retired;
 use crate::config::Timings;
-use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::session::{Check, Keeper, KeeperNews, backoff_cap};
-use crate::machine::{Answer, CandidateId, Failure, Finding, Former, LinkId, Op, Places, Reply, RequestId};
+use crate::machine::{CandidateId, Failure, Finding, Former, LinkId, Op, Places, Reply, RequestId, WatchId, WatchNews};
 use crate::member::{LeaseId, Revision};
 use crate::time::Time;
 
@@ -92,6 +98,9 @@ pub(in crate::machine) struct LeaseKeeper {
     /// The leases that were replaced: entries that were moved keep their names.
     replaced: Vec<LeaseId>,
     retired: Retired,
+    doubts: Doubts,
+    orphans: Orphans,
+    marks: Marks,
 }
 
 impl LeaseKeeper {
@@ -116,6 +125,48 @@ impl LeaseKeeper {
             former: None,
             replaced: Vec::new(),
             retired: Retired::new(timings.attempt),
+            doubts: Doubts::new(timings.attempt),
+            orphans: Orphans::default(),
+            marks: Marks::new(),
+        }
+    }
+
+    /// Once no lease is held, the server may keep what hung on one of ours until the last of them is over.
+    fn settle_doubts(&mut self, now: Time, out: &mut InFlight) {
+        if self.held.is_none() {
+            let default = now + Duration::from_secs(u64::from(self.asked_ttl_s)) * 2 + self.attempt;
+            self.doubts.lease_ended(self.retired.kept_until().unwrap_or(default), out);
+        }
+    }
+
+    /// Whether this key is named as an entry of ours is, or was.
+    fn has_named(&self, key: &[u8]) -> bool {
+        namesake(key).is_some_and(|lease| self.lease() == Some(lease) || self.replaced.contains(&lease))
+    }
+
+    /// Renews the lease, or asks for one, when it is time to; confirms a renewal as soon as somebody may lead.
+    fn renew(&mut self, link: LinkId, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
+        if let (Step::Renewed { ttl, term }, true) = (&self.step, self.must_prove()) {
+            let (ttl, term) = (*ttl, *term);
+            let places = self.reads.next(places);
+            let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
+            let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
+            let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
+            self.step = Step::Confirming { request, ttl, term, places, since: now };
+        }
+        if now < self.next_at || !matches!(self.step, Step::Idle | Step::Renewed { .. }) {
+            return;
+        }
+        if let Some(held) = self.held.as_ref().filter(|_| !self.is_denied) {
+            self.sent_at = now;
+            let request = out.send(link, Op::Renew { lease: held.id });
+            self.step = Step::Renewing { request };
+        } else if self.is_wanted {
+            self.sent_at = now;
+            // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
+            let id = out.entropy.lease_id(now);
+            self.step =
+                Step::Granting { request: out.send(link, Op::Grant { lease: id, ttl_s: self.asked_ttl_s }), id };
         }
     }
 }
@@ -133,20 +184,12 @@ impl Keeper for LeaseKeeper {
         self.held.as_ref().map(|held| held.id)
     }
 
-    fn shared_lease(&self) -> Option<LeaseId> {
-        self.lease()
-    }
-
     fn granted(&self) -> Option<Duration> {
         self.held.as_ref().map(|held| held.granted)
     }
 
     fn former(&self) -> Option<Former> {
         self.former.map(|former| former.lease)
-    }
-
-    fn has_named(&self, lease: LeaseId) -> bool {
-        self.lease() == Some(lease) || self.replaced.contains(&lease)
     }
 
     fn leading_until(&self) -> Time {
@@ -162,11 +205,8 @@ impl Keeper for LeaseKeeper {
     }
 
     fn is_over(&self) -> bool {
-        self.held.is_none() && self.retired.is_empty() && !matches!(self.step, Step::Granting { .. })
-    }
-
-    fn has_settled(&self) -> bool {
-        self.retired.is_empty()
+        let is_asked_for = matches!(self.step, Step::Granting { .. });
+        self.held.is_none() && !is_asked_for && self.retired.is_empty() && self.doubts.is_over()
     }
 
     fn retire(&mut self, now: Time) {
@@ -192,9 +232,28 @@ impl Keeper for LeaseKeeper {
         }
     }
 
-    fn kept_until(&self, now: Time) -> Time {
-        let default = now + Duration::from_secs(u64::from(self.asked_ttl_s)) * 2 + self.attempt;
-        self.retired.kept_until().unwrap_or(default)
+    fn own_doubt(&mut self, key: Vec<u8>) {
+        self.doubts.add(key);
+    }
+
+    fn own_orphan(&mut self, key: Vec<u8>) {
+        self.doubts.add_orphan(key);
+    }
+
+    fn has_doubt_under(&self, prefix: &[u8]) -> bool {
+        self.doubts.has_one_under(prefix)
+    }
+
+    fn owes(&self, prefix: &[u8]) -> bool {
+        self.doubts.has_any_under(prefix)
+    }
+
+    fn marked(&mut self) {
+        self.marks.marked();
+    }
+
+    fn watch_news(&mut self, watch: WatchId, news: WatchNews, now: Time, out: &mut InFlight) {
+        self.doubts.watch_news(watch, news, now, out);
     }
 
     fn relinked(&mut self, _: usize, now: Time, _: &mut InFlight) {
@@ -204,6 +263,9 @@ impl Keeper for LeaseKeeper {
         // The store may have been restored, and an entry that was moved hang on one of those again: the look on the new link
         // ends its term first (simulation, seed 13922).
         self.retired.relinked(if self.held.is_some() { now + self.attempt } else { now });
+        self.doubts.relinked();
+        self.orphans.relinked(self.lease());
+        self.marks.relinked(self.held.is_some(), now);
     }
 
     fn suspect(&mut self, now: Time, _: &mut InFlight) {
@@ -227,38 +289,33 @@ impl Keeper for LeaseKeeper {
         }
     }
 
-    fn unlinked(&mut self, now: Time, _: &mut InFlight) {
+    fn unlinked(&mut self, is_wanted: bool, now: Time, out: &mut InFlight) {
+        self.settle_doubts(now, out);
         self.step = Step::Idle;
         self.retired.let_time_pass(now);
+        self.doubts.unlinked(is_wanted, now);
     }
 
-    fn advance(&mut self, link: LinkId, is_wanted: bool, key: &[u8], places: &Places, now: Time, out: &mut InFlight) {
+    fn advance(
+        &mut self,
+        link: LinkId,
+        is_wanted: bool,
+        key: &[u8],
+        places: &Places,
+        now: Time,
+        out: &mut InFlight,
+    ) -> Option<Check> {
+        self.settle_doubts(now, out);
         self.is_wanted = is_wanted;
         self.former.take_if(|former| now >= former.lease.until);
         self.retired.let_time_pass(now);
         self.retired.revoke(link, now, out);
-        if let (Step::Renewed { ttl, term }, true) = (&self.step, self.must_prove()) {
-            let (ttl, term) = (*ttl, *term);
-            let places = self.reads.next(places);
-            let keys = places.iter().map(|(_, _, key)| key.clone()).collect();
-            let request = out.send(link, Op::Confirm { key: key.to_vec(), keys });
-            let places = places.into_iter().map(|(id, revision, _)| (id, revision)).collect();
-            self.step = Step::Confirming { request, ttl, term, places, since: now };
-        }
-        if now < self.next_at || !matches!(self.step, Step::Idle | Step::Renewed { .. }) {
-            return;
-        }
-        if let Some(held) = self.held.as_ref().filter(|_| !self.is_denied) {
-            self.sent_at = now;
-            let request = out.send(link, Op::Renew { lease: held.id });
-            self.step = Step::Renewing { request };
-        } else if is_wanted {
-            self.sent_at = now;
-            // A fresh id each time: one whose grant was lost may be alive, and one that exists may be somebody else's.
-            let id = out.entropy.lease_id(now);
-            self.step =
-                Step::Granting { request: out.send(link, Op::Grant { lease: id, ttl_s: self.asked_ttl_s }), id };
-        }
+        self.renew(link, key, places, now, out);
+        self.orphans.advance(link, self.lease(), now, out);
+        self.doubts.advance(link, key, self.retired.is_empty(), now, out);
+        let marker =
+            if self.marks.take_due(self.is_near, now) { places.iter().find(|(_, place)| place.is_near) } else { None };
+        marker.map(|(candidate, place)| (*candidate, place.membership.revision, Finding::ToBeTouched))
     }
 
     fn hurry(&mut self, is_near: bool, must_prove: bool) {
@@ -279,7 +336,7 @@ impl Keeper for LeaseKeeper {
     }
 
     fn timeout(&self, is_served: bool, now: Time) -> Time {
-        let over = self.retired.timeout(is_served);
+        let over = self.retired.timeout(is_served).min(self.doubts.timeout(is_served, now));
         if !is_served {
             return over;
         }
@@ -288,7 +345,7 @@ impl Keeper for LeaseKeeper {
             Step::Idle | Step::Renewed { .. } if self.held.is_some() || self.is_wanted => self.next_at.max(now),
             _ => Time::NEVER,
         };
-        step.min(over)
+        step.min(over).min(self.marks.timeout().max(now))
     }
 
     fn reply(
@@ -302,62 +359,13 @@ impl Keeper for LeaseKeeper {
         if self.retired.is_waiting_for(id) {
             return (self.retired.reply(id, result, now), Vec::new());
         }
-        let is_ours = match &self.step {
-            Step::Granting { request, .. } | Step::Renewing { request } | Step::Confirming { request, .. } => {
-                *request == id
-            }
-            Step::Idle | Step::Renewed { .. } => false,
-        };
-        if !is_ours {
-            return (KeeperNews::Nothing, Vec::new());
+        if self.doubts.is_waiting_for(id) {
+            return (self.doubts.reply(id, result, now, out), Vec::new());
         }
-        let step = std::mem::replace(&mut self.step, Step::Idle);
-        match (step, result) {
-            (Step::Confirming { places, .. }, Err(failure))
-                if failure.is_of_key && self.reads.may_go_on(places.len()) =>
-            {
-                self.reads.denied();
-                self.next_at = now;
-                (KeeperNews::Nothing, unchecked(&places))
-            }
-            (Step::Confirming { places, .. }, Err(failure)) if failure.is_of_key => {
-                (self.failed(failure, now, out), unchecked(&places))
-            }
-            (Step::Confirming { places, .. }, Err(failure))
-                if failure.kind == ErrorKind::Invalid && places.len() > 1 =>
-            {
-                self.reads.refused(places.len());
-                self.next_at = now;
-                (KeeperNews::Nothing, Vec::new())
-            }
-            (Step::Renewing { .. }, Err(failure)) if failure.is_of_key => {
-                self.is_denied = true;
-                self.failures = self.failures.saturating_add(1);
-                self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
-                (KeeperNews::Nothing, Vec::new())
-            }
-            (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
-            (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
-                (self.granted(id, ttl_s, now), Vec::new())
-            }
-            (Step::Renewing { .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
-                if is_undated && ttl_s > 0 {
-                    return (KeeperNews::Nothing, Vec::new());
-                }
-                (self.renewed(ttl_s, stamp.term), Vec::new())
-            }
-            (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {
-                self.confirmed(ttl, term == stamp.term, &places, found, now, out)
-            }
-            (step, Ok(reply)) => {
-                let detail = format!("the backend answered {:?} to {step:?}", reply.answer);
-                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
-            }
+        if self.orphans.is_waiting_for(id) {
+            let keys = self.orphans.reply(result, now + self.renew_every).into_iter();
+            return (KeeperNews::Listed(keys.filter(|key| self.has_named(key)).collect()), Vec::new());
         }
+        self.settle(id, result, is_undated, now, out)
     }
-}
-
-/// One of these places may not be read, so that nobody has seen any of them.
-fn unchecked(places: &[(CandidateId, Revision)]) -> Vec<Check> {
-    places.iter().map(|(candidate, at)| (*candidate, *at, Finding::Unchecked)).collect()
 }

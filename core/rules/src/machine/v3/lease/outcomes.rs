@@ -6,11 +6,74 @@ use super::{Held, LeaseKeeper, Replaced, Step};
 use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::session::{Check, Keeper, KeeperNews};
-use crate::machine::{CandidateId, Failure, Finding, Former};
+use crate::machine::{Answer, CandidateId, Failure, Finding, Former, Reply, RequestId};
 use crate::member::{LeaseId, Member, Revision};
 use crate::time::Time;
 
 impl LeaseKeeper {
+    /// Takes the answer to the request of the current step.
+    pub(super) fn settle(
+        &mut self,
+        id: RequestId,
+        result: Result<Reply, Failure>,
+        is_undated: bool,
+        now: Time,
+        out: &mut InFlight,
+    ) -> (KeeperNews, Vec<Check>) {
+        let is_ours = match &self.step {
+            Step::Granting { request, .. } | Step::Renewing { request } | Step::Confirming { request, .. } => {
+                *request == id
+            }
+            Step::Idle | Step::Renewed { .. } => false,
+        };
+        if !is_ours {
+            return (KeeperNews::Nothing, Vec::new());
+        }
+        let step = std::mem::replace(&mut self.step, Step::Idle);
+        match (step, result) {
+            (Step::Confirming { places, .. }, Err(failure))
+                if failure.is_of_key && self.reads.may_go_on(places.len()) =>
+            {
+                self.reads.denied();
+                self.next_at = now;
+                (KeeperNews::Nothing, unchecked(&places))
+            }
+            (Step::Confirming { places, .. }, Err(failure)) if failure.is_of_key => {
+                (self.failed(failure, now, out), unchecked(&places))
+            }
+            (Step::Confirming { places, .. }, Err(failure))
+                if failure.kind == ErrorKind::Invalid && places.len() > 1 =>
+            {
+                self.reads.refused(places.len());
+                self.next_at = now;
+                (KeeperNews::Nothing, Vec::new())
+            }
+            (Step::Renewing { .. }, Err(failure)) if failure.is_of_key => {
+                self.is_denied = true;
+                self.failures = self.failures.saturating_add(1);
+                self.next_at = now + out.entropy.backoff(self.failures, self.attempt / 4);
+                (KeeperNews::Nothing, Vec::new())
+            }
+            (_, Err(failure)) => (self.failed(failure, now, out), Vec::new()),
+            (Step::Granting { id, .. }, Ok(Reply { answer: Answer::Granted { ttl_s }, .. })) => {
+                (self.granted(id, ttl_s, now), Vec::new())
+            }
+            (Step::Renewing { .. }, Ok(Reply { answer: Answer::Renewed { ttl_s }, stamp })) => {
+                if is_undated && ttl_s > 0 {
+                    return (KeeperNews::Nothing, Vec::new());
+                }
+                (self.renewed(ttl_s, stamp.term), Vec::new())
+            }
+            (Step::Confirming { ttl, term, places, .. }, Ok(Reply { answer: Answer::Confirmed { found }, stamp })) => {
+                self.confirmed(ttl, term == stamp.term, &places, found, now, out)
+            }
+            (step, Ok(reply)) => {
+                let detail = format!("the backend answered {:?} to {step:?}", reply.answer);
+                (self.failed(Failure::new(ErrorKind::Internal, detail), now, out), Vec::new())
+            }
+        }
+    }
+
     pub(super) fn granted(&mut self, id: LeaseId, ttl_s: i64, now: Time) -> KeeperNews {
         let ttl = self.certain_ttl(ttl_s);
         let (until, is_proven) = (self.leading_until(), !self.is_suspect());
@@ -107,4 +170,9 @@ impl LeaseKeeper {
         let every = if self.is_near { self.renew_every / 2 } else { self.renew_every };
         every * u32::try_from(ttl.as_secs().max(1)).unwrap_or(self.asked_ttl_s) / self.asked_ttl_s
     }
+}
+
+/// One of these places may not be read, so that nobody has seen any of them.
+fn unchecked(places: &[(CandidateId, Revision)]) -> Vec<Check> {
+    places.iter().map(|(candidate, at)| (*candidate, *at, Finding::Unchecked)).collect()
 }
