@@ -10,6 +10,18 @@ use crate::{Do, check, with};
 fn a_copy_of_this_process() {
     const RELINKED: &[Do] = &[LinkBreaks, Opened(0)];
     const AGAIN: &[Do] = &[LinkBreaks, At(500), Opened(0)];
+    const RENEWALS: &[Do] = &[
+        At(3000),
+        Renewed(10),
+        Confirmed(1, true),
+        At(5500),
+        Renewed(10),
+        Confirmed(1, true),
+        At(8000),
+        Renewed(10),
+        Confirmed(1, true),
+    ];
+    const NEXT_AGAIN: &[Do] = &[Opened(0), Granted, Joined(&[7]), Created, LinkBreaks, At(500), Opened(0)];
     check(
         1,
         OnStoreReset::Continue,
@@ -31,6 +43,23 @@ fn a_copy_of_this_process() {
                 "a follower need not",
                 with(&[THIRD, &[LinkBreaks, At(6000), Opened(0), Checked(20, &[])]]),
                 "watch watch21 follow",
+                "following other7",
+            ),
+            (
+                "the next in line writes its entry, too",
+                with(&[NEXT_AGAIN, &[Looked(20, &[7])]]),
+                "watch mark",
+                "following other7",
+            ),
+            (
+                "a write of its that failed is made again after a ttl",
+                with(&[
+                    NEXT_AGAIN,
+                    &[Looked(20, &[7]), Renewed(10), Confirmed(1, true), Listed(&[]), Fails(Kind::Timeout)],
+                    RENEWALS,
+                    &[At(10_500), Checked(20, &[])],
+                ]),
+                "mark?",
                 "following other7",
             ),
             (
