@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::links::{Links, Opening};
 use super::resolve::Resolver;
@@ -44,6 +45,7 @@ pub struct V3 {
     tls: tls::Client,
     login: Option<Login>,
     tokens: Arc<auth::Tokens>,
+    attempt: Duration,
     resolver: Resolver,
     /// Of each endpoint, whether an etcd server was met there.
     has_met: Vec<Arc<AtomicBool>>,
@@ -72,6 +74,7 @@ impl V3 {
             tls,
             login,
             tokens: commons.logins.tokens(settings),
+            attempt: settings.timings.attempt,
             resolver: commons.resolver.clone(),
             has_met: settings.endpoints.iter().map(|endpoint| commons.met.at(endpoint)).collect(),
             links: Links::new(inbox),
@@ -81,7 +84,7 @@ impl V3 {
 
 impl Backend for V3 {
     fn perform(&mut self, request: Request) {
-        let V3 { endpoints, tls, login, tokens, resolver, has_met, links } = self;
+        let V3 { endpoints, tls, login, tokens, attempt, resolver, has_met, links } = self;
         links.perform(request, |opening, requests| {
             let Opening { link, request, endpoint, key, patience, inbox, tasks, .. } = opening;
             let life = link::Life {
@@ -91,6 +94,7 @@ impl Backend for V3 {
                 login: login.clone(),
                 tokens: tokens.clone(),
                 patience,
+                attempt: *attempt,
                 resolver: resolver.clone(),
                 has_met: has_met.get(endpoint)?.clone(),
                 inbox,

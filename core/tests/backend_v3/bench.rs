@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use etcd_leader::backend::Backend;
 use etcd_leader::backend::v3::V3;
+use etcd_leader::config::{Login, Secret, SessionSettings};
 use etcd_leader::machine::{
     Answer, Change, Failure, Input, LinkId, Op, Reply, Request, RequestId, Seen, Stamp, WatchId, WatchNews, Watched,
     member_key,
@@ -30,8 +31,19 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn on(urls: &[String]) -> Bench {
+        Bench::of(&session(urls))
+    }
+
+    /// A backend that shows this user.
+    pub(crate) fn as_user(urls: &[String], username: &str, password: &str) -> Bench {
+        let mut session = session(urls);
+        session.access.login = Some(Login { username: username.into(), password: Secret::new(password) });
+        Bench::of(&session)
+    }
+
+    fn of(session: &SessionSettings) -> Bench {
         let (inbox, heard) = unbounded_channel();
-        let backend = V3::new(&session(urls), inbox, &etcd_leader::backend::Commons::default());
+        let backend = V3::new(session, inbox, &etcd_leader::backend::Commons::default());
         Bench { backend, inbox: heard, heard: VecDeque::new(), last: 0 }
     }
 

@@ -8,7 +8,11 @@ use std::time::Duration;
 use etcd_leader::ErrorKind;
 use etcd_leader::machine::{LinkId, Op};
 
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::timeout;
+
 use crate::bench::{Bench, PREFIX, SOON};
+use support::Cluster;
 
 #[tokio::test]
 async fn servers_that_are_not_etcd_are_said_to_be_none() {
@@ -105,6 +109,63 @@ async fn a_server_that_gives_leases_ids_of_its_own_is_named() {
     assert!(failure.detail.starts_with(&url) && failure.detail.contains("ids of its own"), "{failure:?}");
 }
 
+/// One that takes requests and answers none: as a member without a majority does with logins, or a proxy before a dead server.
+#[tokio::test]
+async fn a_server_that_answers_no_login_keeps_no_other_waiting() {
+    let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
+    for words in ["user add root:of-root", "user grant-role root root", "auth enable"] {
+        cluster.etcdctl(&words.split(' ').collect::<Vec<_>>());
+    }
+    let (asked, mut logins) = unbounded_channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let silent = format!("http://{}", listener.local_addr().expect("its address"));
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.expect("a client");
+        let mut connection = h2::server::handshake(client).await.expect("HTTP/2");
+        let mut unanswered = Vec::new();
+        while let Some(Ok(request)) = connection.accept().await {
+            let _ = asked.send(request.0.uri().path().to_string());
+            unanswered.push(request);
+        }
+    });
+    let mut bench = Bench::as_user(&[silent, cluster.urls()[0].clone()], "root", "of-root");
+    let first = LinkId(bench.fresh());
+    bench.send(first, Op::Open { endpoint: 0, key: PREFIX.into(), patience: Duration::ZERO, is_proof: true });
+    let path = timeout(SOON, logins.recv()).await.expect("soon").expect("a request");
+    assert!(path.ends_with("/Authenticate"), "{path}");
+    bench.open(1).await.expect("a link to the server that answers");
+}
+
+/// A header with three numbers, and a token.
+const TOKEN: [u8; 25] =
+    [0, 0, 0, 0, 20, 10, 6, 8, 1, 16, 2, 24, 3, 18, 10, b'p', b'l', b'a', b'n', b't', b'e', b'd', b'.', b'7', b'7'];
+
+/// Its list of members, which has no header, is all that tells it from etcd.
+#[tokio::test]
+async fn a_grpc_proxy_is_known_however_long_a_login_takes() {
+    let header = vec![0, 0, 0, 0, 8, 10, 6, 8, 1, 16, 2, 24, 3];
+    let url = serving(move |path| match path {
+        path if path.ends_with("/Authenticate") => Said::ok(&TOKEN).after(Duration::from_millis(2500)),
+        path if path.ends_with("/MemberList") => Said::ok(&[0, 0, 0, 0, 0]),
+        _ => Said::ok(&header),
+    });
+    let mut bench = Bench::as_user(&[url.await], "one", "of-one");
+    let failure = bench.open(0).await.expect_err("a proxy");
+    assert_eq!(failure.kind, ErrorKind::Unsupported, "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_a_server_repeats_is_not_told() {
+    let url = serving(move |path| match path {
+        path if path.ends_with("/Authenticate") => Said::ok(&TOKEN),
+        _ => Said { trailers: &[("grpc-status", "7"), ("grpc-message", "no: planted.77")], ..Said::ok(&[]) },
+    });
+    let mut bench = Bench::as_user(&[url.await], "one", "of-one");
+    let failure = bench.open(0).await.expect_err("refused");
+    assert!(failure.detail.contains("its words repeat our auth token"), "{failure:?}");
+    assert!(!failure.detail.contains("planted"), "{failure:?}");
+}
+
 /// An HTTP/2 server that answers everything with this.
 async fn h2_server(kind: &'static str, body: Vec<u8>, trailers: Trailers) -> String {
     answering(kind, trailers, move |_| body.clone()).await
@@ -112,20 +173,49 @@ async fn h2_server(kind: &'static str, body: Vec<u8>, trailers: Trailers) -> Str
 
 type Trailers = &'static [(&'static str, &'static str)];
 
+/// What a server says to a request.
+struct Said {
+    kind: &'static str,
+    after: Duration,
+    body: Vec<u8>,
+    trailers: Trailers,
+}
+
+impl Said {
+    /// gRPC's answer with this message.
+    fn ok(body: &[u8]) -> Said {
+        let (kind, trailers) = ("application/grpc", &[("grpc-status", "0")]);
+        Said { kind, after: Duration::ZERO, body: body.to_vec(), trailers }
+    }
+
+    fn after(self, after: Duration) -> Said {
+        Said { after, ..self }
+    }
+}
+
 /// An HTTP/2 server that answers what is asked at a path.
 async fn answering(kind: &'static str, trailers: Trailers, body: impl Fn(&str) -> Vec<u8> + Send + 'static) -> String {
+    serving(move |path| Said { kind, after: Duration::ZERO, body: body(path), trailers }).await
+}
+
+/// The same, in its own time.
+async fn serving(say: impl Fn(&str) -> Said + Send + 'static) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     tokio::spawn(async move {
         let (client, _) = listener.accept().await.expect("a client");
         let mut connection = h2::server::handshake(client).await.expect("HTTP/2");
         while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let Said { kind, after, body, trailers } = say(request.uri().path());
+            tokio::time::sleep(after).await;
             let head = http::Response::builder().header("content-type", kind).body(()).expect("a head");
-            let mut stream = respond.send_response(head, false).expect("sent");
-            stream.send_data(body(request.uri().path()).into(), false).expect("sent");
             let trailers =
                 trailers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
-            stream.send_trailers(trailers.collect()).expect("sent");
+            // A request that nobody waits for any more may be reset at any moment.
+            let _ = respond.send_response(head, false).and_then(|mut stream| {
+                stream.send_data(body.into(), false)?;
+                stream.send_trailers(trailers.collect())
+            });
         }
     });
     format!("http://{address}")

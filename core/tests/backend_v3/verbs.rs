@@ -8,7 +8,8 @@ use etcd_leader::machine::{Answer, Op, Seen, Sign, Stamp, Written};
 use etcd_leader::member::Member;
 
 use crate::bench::{Bench, PREFIX, name, own, text};
-use support::{self, Cluster};
+use support::proxy::Way;
+use support::{self, Cluster, Proxy};
 
 #[tokio::test]
 async fn a_join_sees_itself_and_its_neighbours() {
@@ -185,4 +186,47 @@ async fn an_entry_is_written_again_only_after_the_write_that_is_known() {
     }
     assert_eq!(bench.answer(link, Op::Revoke { lease: 11 }).await, Answer::Revoked);
     assert_eq!(bench.answer(link, again(12, at)).await, Answer::Touched { touched: true, found: None });
+}
+
+/// A touch is two writes where one shows the wrong sign. If the first was applied, a refusal of the second is not one of both.
+#[tokio::test]
+async fn a_touch_that_is_refused_in_part_is_in_doubt() {
+    let cluster = guarded();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let mut bench = Bench::as_user(&[proxy.url()], "one", "of-one");
+    let (link, _) = bench.open(0).await.expect("a link");
+    let ours = bench.member(link, 0x10).await;
+    proxy.hold(Way::ToClient);
+    let (key, revision) = (own(0x10), ours.revision);
+    let (shows, sign) = (Sign::Waits, Sign::Waits);
+    let touch = Op::Touch { key, name: name(0x10), revision, written: revision, lease: 0x10, shows, sign };
+    let asked = bench.send(link, touch);
+    while !is_written(&cluster, 2) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    cluster.etcdctl(&["--user=root:of-root", "role", "revoke-permission", "one", "--prefix=true", text(PREFIX)]);
+    proxy.pass();
+    let failure = bench.reply(asked).await.expect_err("no right to write again");
+    assert!(failure.detail.contains("permission denied"), "{failure:?}");
+    assert!(!failure.kind.is_definite_refusal() && !failure.blames_link(), "{failure:?}");
+    assert!(is_written(&cluster, 2));
+}
+
+/// An etcd on which the user `one` may use the keys of our elections.
+fn guarded() -> Cluster {
+    let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
+    for words in ["user add root:of-root", "user grant-role root root", "role add one", "user add one:of-one"] {
+        cluster.etcdctl(&words.split(' ').collect::<Vec<_>>());
+    }
+    cluster.etcdctl(&["user", "grant-role", "one", "one"]);
+    cluster.etcdctl(&["role", "grant-permission", "one", "readwrite", "--prefix=true", text(PREFIX)]);
+    cluster.etcdctl(&["auth", "enable"]);
+    cluster
+}
+
+/// Whether the one entry was written so often.
+fn is_written(cluster: &Cluster, times: u64) -> bool {
+    let said = cluster.etcdctl(&["--user=root:of-root", "get", text(PREFIX), "--prefix", "--write-out=json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    said["kvs"][0]["version"] == times
 }

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
@@ -24,17 +26,32 @@ use crate::config::{Access, Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
 use crate::machine::Failure;
 
+/// A login that takes longer is late: one server may not answer it at all.
+const MAX_LOGIN: Duration = Duration::from_secs(3);
+
+/// In the place of words that would give a token away.
+const REPEATS_TOKEN: &str = "(its words repeat our auth token)";
+
+/// A right to log in, which one link has at a time.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// The tokens of one user of one cluster: every member knows the newest, so the links of all sessions share it.
 #[derive(Default)]
 pub(super) struct Tokens {
-    newest: Mutex<Option<Token>>,
-    /// Held by the one who authenticates; the others wait for what it brings.
-    turn: tokio::sync::Mutex<()>,
+    newest: watch::Sender<Option<Token>>,
+    /// Of the one who authenticates; the others wait for what it brings.
+    turn: Turn,
+    /// The same for each server: while a login at another is late, one of its links logs in beside that.
+    turns: Mutex<HashMap<Endpoint, Turn>>,
 }
 
 impl Tokens {
-    fn newest(&self) -> MutexGuard<'_, Option<Token>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until this endpoint's link may log in: nobody else does, or not here, and the login at another server is late.
+    async fn turn(&self, endpoint: &Endpoint, late: Duration) -> (OwnedMutexGuard<()>, Option<OwnedMutexGuard<()>>) {
+        let here =
+            self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(endpoint.clone()).or_default().clone();
+        let here = here.lock_owned().await;
+        (here, timeout(late, self.turn.clone().lock_owned()).await.ok())
     }
 }
 
@@ -74,6 +91,12 @@ impl Token {
     pub(super) fn is_same(one: Option<&Token>, other: Option<&Token>) -> bool {
         one.map(|token| token.serial) == other.map(|token| token.serial)
     }
+
+    /// Whether these words repeat it.
+    fn is_in(&self, said: &str) -> bool {
+        let text = self.text.as_ref().and_then(|text| text.to_str().ok());
+        text.is_some_and(|text| !text.is_empty() && said.contains(text))
+    }
 }
 
 /// One link's way to tokens.
@@ -86,6 +109,8 @@ pub(super) struct Auth {
     tokens: Arc<Tokens>,
     /// While the link is being opened, a login in the place of a token that was refused waits for any part of this.
     patience: Duration,
+    /// After this time a login is late.
+    late: Duration,
     is_open: Arc<AtomicBool>,
     client: AuthClient<Channel>,
     channel: Channel,
@@ -106,15 +131,16 @@ impl Auth {
             has_identity,
             tokens,
             patience: Duration::ZERO,
+            late: MAX_LOGIN,
             is_open: Arc::default(),
             client,
             channel,
         }
     }
 
-    /// The same, with this patience.
-    pub(super) fn with_patience(self, patience: Duration) -> Auth {
-        Auth { patience, ..self }
+    /// The same, with this patience, in a session whose attempts take so long.
+    pub(super) fn with_patience(self, patience: Duration, attempt: Duration) -> Auth {
+        Auth { patience, late: (attempt * 2).min(MAX_LOGIN), ..self }
     }
 
     /// From now on no login waits: by now this may be the link of a leader.
@@ -132,7 +158,15 @@ impl Auth {
 
     /// The newest token.
     pub(super) fn token(&self) -> Option<Token> {
-        self.tokens.newest().clone()
+        self.tokens.newest.borrow().clone()
+    }
+
+    /// Waits for a token to show, if one is asked for.
+    pub(super) async fn ready(&self) -> Result<Option<Token>, Failure> {
+        match self.token() {
+            None => Ok(self.renew(None).await?.0),
+            token => Ok(token),
+        }
     }
 
     /// A newer token than the one that was refused; of many who ask at once, one authenticates. Also tells if this call has
@@ -148,11 +182,13 @@ impl Auth {
             let part = crate::random::number().unwrap_or(0) as f64 / u64::MAX as f64;
             tokio::time::sleep(self.patience.mul_f64(part)).await;
         }
-        let _turn = self.tokens.turn.lock().await;
-        let newest = self.token();
-        if newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref()) {
-            return Ok((newest, false));
-        }
+        let is_newer = |newest: &Option<Token>| newest.is_some() && !Token::is_same(newest.as_ref(), refused.as_ref());
+        let mut tokens = self.tokens.newest.subscribe();
+        let _turn = tokio::select! {
+            biased;
+            Ok(newest) = tokens.wait_for(is_newer) => return Ok((newest.clone(), false)),
+            turn = self.tokens.turn(&self.endpoint, self.late) => turn,
+        };
         let request =
             AuthenticateRequest { name: login.username.clone(), password: login.password.expose().to_string() };
         let text = match self.client.clone().authenticate(request).await {
@@ -163,10 +199,11 @@ impl Auth {
             Err(refusal) if refusal.message().contains("authentication is not enabled") => None,
             Err(refusal) => return Err(self.failure(&refusal, None)),
         };
-        let mut newest = self.tokens.newest();
-        let serial = newest.as_ref().map_or(0, |token| token.serial) + 1;
-        *newest = Some(Token { serial, text });
-        Ok((newest.clone(), true))
+        self.tokens.newest.send_modify(|newest| {
+            let serial = newest.as_ref().map_or(0, |token| token.serial) + 1;
+            *newest = Some(Token { serial, text });
+        });
+        Ok((self.token(), true))
     }
 
     /// Makes a call about keys that begin with `key`, and again with a newer token if the old one was refused.
@@ -195,10 +232,7 @@ impl Auth {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let (mut token, mut is_final) = (self.token(), false);
-        if token.is_none() {
-            (token, _) = self.renew(None).await?;
-        }
+        let (mut token, mut is_final) = (self.ready().await?, false);
         loop {
             match send(shown(Request::new(request.clone()), token.as_ref())).await {
                 Err(refusal) if !is_final && self.login.is_some() && status::wants_token(&refusal) => {
@@ -216,6 +250,9 @@ impl Auth {
             return cause;
         }
         let mut failure = status::refused(&self.endpoint, self.login(), refusal);
+        if self.repeats_token(refusal.message()) || self.repeats_token(&failure.detail) {
+            failure.detail = format!("{}: {REPEATS_TOKEN}", self.endpoint);
+        }
         if failure.kind == ErrorKind::Denied && !is_broken {
             failure.detail = format!("{}: {}", self.endpoint, self.denied(refusal.message(), key));
             failure.is_of_key = refusal.message().contains("permission denied");
@@ -223,9 +260,18 @@ impl Auth {
         failure
     }
 
+    /// What the server said, fit for a message: shown unless it repeats what we show.
+    pub(super) fn fit(&self, said: &str) -> String {
+        if self.repeats_token(said) { REPEATS_TOKEN.into() } else { fit(said, self.login()) }
+    }
+
+    fn repeats_token(&self, said: &str) -> bool {
+        self.token().is_some_and(|token| token.is_in(said))
+    }
+
     /// The words for a refusal of etcd's that concerns our user.
     pub(super) fn denied(&self, said: &str, key: Option<&[u8]>) -> String {
-        let shown = fit(said, self.login());
+        let shown = self.fit(said);
         let Some(user) = self.username() else {
             return if said.contains("permission denied") {
                 let text = key.map(String::from_utf8_lossy);

@@ -1,4 +1,4 @@
-//! The verbs that are one call each. Each is one request and one atomic step of the store, never two.
+//! The verbs that are one call each: one request and one atomic step of the store. Only a touch may be two or three.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,28 +90,31 @@ impl Calls {
     async fn open(&self, key: Vec<u8>) -> Result<Reply, Failure> {
         let (read, met) = tokio::join!(self.first_read(key), self.meet());
         let reply = read?;
-        met?;
-        self.has_met.store(true, Ordering::Relaxed);
+        self.has_met.fetch_or(met?, Ordering::Relaxed);
         self.auth.opened();
         Ok(reply)
     }
 
     /// `etcd grpc-proxy` answers renewals and watches in the name of many clients, so that no renewal through it can be
-    /// confirmed. It is known by its list of members, which it makes up itself, without a header.
-    async fn meet(&self) -> Result<(), Failure> {
+    /// confirmed. It is known by its list of members, which it makes up itself, without a header. Whether the server has answered.
+    async fn meet(&self) -> Result<bool, Failure> {
         if self.has_met.load(Ordering::Relaxed) {
-            return Ok(());
+            return Ok(true);
+        }
+        // A login may take long where many log in at once, which says nothing of the server. The read tells why one fails.
+        if self.auth.ready().await.is_err() {
+            return Ok(false);
         }
         let list = |request| {
             let mut cluster = self.cluster.clone();
             async move { cluster.member_list(request).await }
         };
         let asked = self.auth.try_call(proto::MemberListRequest {}, list);
-        // A server that does not say is one that cannot say.
-        let answer = timeout(MAX_READ_AGAIN, asked).await;
-        match answer {
+        match timeout(MAX_READ_AGAIN, asked).await {
             Ok(Ok(Ok(list))) if list.get_ref().header.is_none() => Err(status::grpc_proxy(&self.endpoint)),
-            _ => Ok(()),
+            Ok(Ok(_)) => Ok(true),
+            // A server that does not say is asked on the next link.
+            Ok(Err(_)) | Err(_) => Ok(false),
         }
     }
 
@@ -259,13 +262,16 @@ impl Calls {
         sign: Sign,
     ) -> Result<Reply, Failure> {
         let mut is_last = sign == Sign::Nothing || ![sign, Sign::Nothing].contains(&shows);
+        let mut has_written = false;
         loop {
             let key = put.key.clone();
             let compare = vec![created_at(key.clone(), revision), written_at(key.clone(), written)];
             let mut written_now = put.clone();
             written_now.value.extend((!is_last).then_some(words::QUIET));
             let success = vec![op(Request::RequestPut(written_now)), get(&key)];
-            let answer = self.txn(TxnRequest { compare, success, failure: vec![get(&key)] }, parent(&key)).await?;
+            let request = TxnRequest { compare, success, failure: vec![get(&key)] };
+            let answer = self.txn(request, parent(&key)).await;
+            let answer = answer.map_err(|failure| if has_written { in_part(failure) } else { failure })?;
             let touched = answer.succeeded;
             let mut answers = self.counted(answer.responses, if touched { 2 } else { 1 })?.into_iter();
             if !touched {
@@ -279,7 +285,7 @@ impl Calls {
             let is_done = [shown, Sign::Nothing].contains(&sign) || (is_last && shown == Sign::Nothing);
             let Some(entry) = entry.filter(|_| !is_done) else { return Ok(reply) };
             is_last = words::next_sign(&entry) == sign;
-            written = reply.stamp.revision;
+            (written, has_written) = (reply.stamp.revision, true);
         }
     }
 
@@ -332,4 +338,9 @@ impl Calls {
     ) -> Result<Reply, Failure> {
         Ok(Reply { stamp: self.stamp(header)?, answer: self.sound(answer())? })
     }
+}
+
+/// What a failure means if a write of the same verb was applied before: a refusal is not one of the whole.
+fn in_part(failure: Failure) -> Failure {
+    if failure.kind.is_definite_refusal() { Failure::new(ErrorKind::Server, failure.detail) } else { failure }
 }

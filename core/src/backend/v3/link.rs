@@ -35,6 +35,8 @@ pub(super) struct Life {
     pub(super) tokens: Arc<Tokens>,
     /// For how long a login of the opening may wait.
     pub(super) patience: Duration,
+    /// How long an attempt of the session takes.
+    pub(super) attempt: Duration,
     pub(super) resolver: Resolver,
     pub(super) has_met: Arc<AtomicBool>,
     pub(super) inbox: Inbox,
@@ -60,7 +62,7 @@ impl Life {
                 let (endpoint, way) = (self.endpoint.clone(), (channel.clone(), origin.clone()));
                 let auth =
                     Auth::new(endpoint.clone(), self.login.clone(), self.tls.has_identity(), self.tokens.clone(), way)
-                        .with_patience(self.patience);
+                        .with_patience(self.patience, self.attempt);
                 let calls =
                     Calls::new(endpoint.clone(), auth.clone(), channel.clone(), origin.clone(), self.has_met.clone());
                 let mut live = Live {

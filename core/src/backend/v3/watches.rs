@@ -19,7 +19,6 @@ use super::proto::watch_request::RequestUnion;
 use super::proto::{WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse};
 use super::renewals::{End, led};
 use super::{status, words};
-use crate::backend::said::fit;
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Failure, WatchId, WatchNews, Watched};
@@ -201,10 +200,10 @@ impl Watches {
         match (words.is_empty(), compact_revision) {
             (true, 0) => "etcd gives no reason".into(),
             (false, 0) if words.contains("permission denied") => self.auth.denied(&words, None),
-            (false, 0) => fit(&words, self.auth.login()),
+            (false, 0) => self.auth.fit(&words),
             (true, _) => format!("its start is compacted; the store begins at revision {compact_revision}"),
             (false, _) => {
-                format!("{}; the store begins at revision {compact_revision}", fit(&words, self.auth.login()))
+                format!("{}; the store begins at revision {compact_revision}", self.auth.fit(&words))
             }
         }
     }
