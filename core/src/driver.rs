@@ -78,11 +78,18 @@ pub(crate) struct Driver {
     backend: RefCell<Box<dyn Backend>>,
     wall: Arc<WallWatch>,
     wake: Notify,
+    /// Takes the slots of elections that have ended.
+    left: mpsc::UnboundedSender<usize>,
     has_died: Cell<bool>,
 }
 
 impl Driver {
-    pub(crate) fn new(settings: SessionSettings, backend: Box<dyn Backend>, seed: u64) -> Driver {
+    pub(crate) fn new(
+        settings: SessionSettings,
+        backend: Box<dyn Backend>,
+        left: mpsc::UnboundedSender<usize>,
+        seed: u64,
+    ) -> Driver {
         let entropy = Entropy::new(seed, clock::epoch_ms());
         Driver {
             crew: RefCell::new(Crew::new(settings.timings, entropy, clock::now())),
@@ -93,6 +100,7 @@ impl Driver {
             backend: RefCell::new(backend),
             wall: Arc::new(WallWatch::new(settings.timings.margin)),
             wake: Notify::new(),
+            left,
             has_died: Cell::new(false),
             settings,
         }
@@ -121,6 +129,11 @@ impl Driver {
     /// The wall clock was set: the driver looks for itself.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Whether an election of ours rings with this slot.
+    pub(crate) fn has(&self, slot: usize) -> bool {
+        self.slots.borrow().contains_key(&slot)
     }
 
     /// The handle of this slot has rung.
@@ -195,10 +208,11 @@ impl Driver {
             while let Some(request) = crew.poll_request() {
                 self.backend.borrow_mut().perform(request);
             }
-            if !crew.is_suspect() {
-                self.wall.set_suspect(false);
-            }
+            let is_calm_again = !crew.is_suspect() && self.wall.set_suspect(false);
             let expired = self.report(&mut crew);
+            if is_calm_again {
+                self.members.borrow().values().for_each(|member| member.calm());
+            }
             if expired.is_empty() {
                 return;
             }
@@ -225,6 +239,7 @@ impl Driver {
                         ids.remove();
                     }
                 }
+                let _ = self.left.send(member.slot());
                 alarms.troubles.set(id, None);
                 alarms.handovers.set(id, None);
             }
@@ -267,6 +282,9 @@ fn hand_over(shared: &Shared, id: CandidateId, now: Time) -> (Vec<Input>, Option
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use crate::config::Config;
     use crate::mailbox::{Ended, Event, Next};
@@ -280,14 +298,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_panic_in_the_engine_ends_its_elections_and_is_told() {
+    /// It answers nothing.
+    struct Silent;
+
+    impl Backend for Silent {
+        fn perform(&mut self, _: crate::machine::Request) {}
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A session with one election; and the slots of elections that have ended.
+    fn session(backend: impl Backend + 'static) -> (Driver, Arc<Shared>, mpsc::UnboundedReceiver<usize>) {
         let endpoints = vec!["http://127.0.0.1:1".into()];
         let config = Config { endpoints, key: "/a".into(), name: "me".into(), ..Config::default() };
         let settings = config.validate().expect("a good config");
         let shared = Arc::new(Shared::new(settings.clone(), Arc::new(Bell::new().expect("a pipe").0), 0));
-        let driver = Driver::new(settings.session, Box::new(Faulty), 1);
+        let (left, ended) = mpsc::unbounded_channel();
+        let driver = Driver::new(settings.session, Box::new(backend), left, 1);
         driver.add(shared.clone());
+        (driver, shared, ended)
+    }
+
+    #[test]
+    fn an_election_that_has_ended_leaves_nothing_behind() {
+        let (driver, shared, mut ended) = session(Silent);
+        driver.flush();
+        assert!(driver.has(shared.slot()) && ended.try_recv().is_err());
+        shared.close();
+        driver.ring(shared.slot());
+        driver.look_around();
+        driver.flush();
+        assert_eq!(ended.try_recv(), Ok(shared.slot()));
+        assert!(!driver.has(shared.slot()) && driver.members.borrow().is_empty());
+    }
+
+    /// A term was told, and while the clock is in doubt nobody can say that it goes on.
+    #[test]
+    fn a_task_is_woken_when_the_clock_is_sure_again() {
+        let (driver, shared, _ended) = session(Silent);
+        driver.flush();
+        let woken = Arc::<Woken>::default();
+        shared.wakes(&woken.clone().into());
+        driver.wall.set_suspect(true);
+        driver.flush();
+        assert!(woken.0.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_panic_in_the_engine_ends_its_elections_and_is_told() {
+        let (driver, shared, _ended) = session(Faulty);
         let (_inbox, inputs) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(driver.run(inputs));

@@ -1,5 +1,6 @@
 //! One thread and one current-thread runtime for all elections of the process; gone with the last of them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,8 +214,40 @@ fn spawn_quietly(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHan
     std::thread::Builder::new().name("etcd-leader".into()).spawn(run)
 }
 
-/// In which session each handle's election is, by the slot that it rings with.
-type Handles = HashMap<usize, Vec<Rc<Driver>>>;
+/// In which sessions the elections of each slot are.
+#[derive(Default)]
+struct Handles(HashMap<usize, Vec<Rc<Driver>>>);
+
+impl Handles {
+    fn add(&mut self, slot: usize, driver: Rc<Driver>) {
+        let drivers = self.0.entry(slot).or_default();
+        if !drivers.iter().any(|other| Rc::ptr_eq(other, &driver)) {
+            drivers.push(driver);
+        }
+    }
+
+    /// An election of this slot has ended.
+    fn leave(&mut self, slot: usize) {
+        if let Entry::Occupied(mut drivers) = self.0.entry(slot) {
+            drivers.get_mut().retain(|driver| driver.has(slot));
+            if drivers.get().is_empty() {
+                drivers.remove();
+            }
+        }
+    }
+
+    /// Some sessions are over.
+    fn leave_all_that_are_over(&mut self) {
+        self.0.retain(|_, drivers| {
+            drivers.retain(|driver| !driver.is_over());
+            !drivers.is_empty()
+        });
+    }
+
+    fn ring(&self, slot: usize) {
+        self.0.get(&slot).into_iter().flatten().for_each(|driver| driver.ring(slot));
+    }
+}
 
 /// The engine's own task: places new elections, and tells the drivers who rang.
 async fn run(
@@ -225,27 +258,30 @@ async fn run(
     commons: &Commons,
 ) {
     let mut drivers: Vec<Rc<Driver>> = Vec::new();
-    let mut handles = Handles::new();
+    let mut handles = Handles::default();
     let (over_sender, mut over) = mpsc::unbounded_channel::<()>();
+    let (left_sender, mut left) = mpsc::unbounded_channel();
     loop {
         while let Ok(shared) = started.try_recv() {
             let slot = shared.slot();
-            handles.entry(slot).or_default().push(place(shared, &mut drivers, &over_sender, commons));
+            handles.add(slot, place(shared, &mut drivers, (&over_sender, &left_sender), commons));
         }
         if drivers.iter().any(|driver| driver.is_over()) {
             drivers.retain(|driver| !driver.is_over());
-            handles.retain(|_, drivers| {
-                drivers.retain(|driver| !driver.is_over());
-                !drivers.is_empty()
-            });
+            handles.leave_all_that_are_over();
         }
         if drivers.is_empty() && retire(life, &started) {
             return;
         }
         tokio::select! {
             () = listener.rung() => {
-                for slot in life.bell.take_rung() {
-                    handles.get(&slot).into_iter().flatten().for_each(|driver| driver.ring(slot));
+                life.bell.take_rung().into_iter().for_each(|slot| handles.ring(slot));
+            }
+            Some(slot) = left.recv() => {
+                handles.leave(slot);
+                // Many may end at once.
+                while let Ok(slot) = left.try_recv() {
+                    handles.leave(slot);
                 }
             }
             () = jumps.jumped() => drivers.iter().for_each(|driver| driver.wake()),
@@ -268,14 +304,15 @@ fn retire(life: &Arc<Life>, started: &mpsc::UnboundedReceiver<Arc<Shared>>) -> b
 fn place(
     shared: Arc<Shared>,
     drivers: &mut Vec<Rc<Driver>>,
-    over: &mpsc::UnboundedSender<()>,
+    (over, left): (&mpsc::UnboundedSender<()>, &mpsc::UnboundedSender<usize>),
     commons: &Commons,
 ) -> Rc<Driver> {
     let settings = &shared.settings;
     let fits = |driver: &&Rc<Driver>| driver.settings == settings.session && driver.accepts(&settings.key);
     let driver = drivers.iter().find(fits).cloned().unwrap_or_else(|| {
         let (inbox, inputs) = mpsc::unbounded_channel();
-        let driver = Rc::new(Driver::new(settings.session.clone(), backend(settings, inbox, commons), seed()));
+        let backend = backend(settings, inbox, commons);
+        let driver = Rc::new(Driver::new(settings.session.clone(), backend, left.clone(), seed()));
         let over = over.clone();
         tokio::task::spawn_local({
             let driver = driver.clone();

@@ -192,6 +192,11 @@ impl Shared {
         self.waker.wake();
     }
 
+    /// The clock is not in doubt any more: a term that was told before may have nothing else to tell.
+    pub(crate) fn calm(&self) {
+        self.waker.wake();
+    }
+
     /// Has this task woken once the mailbox has something; the latest counts.
     pub(crate) fn wakes(&self, waker: &Waker) {
         self.waker.register(waker);

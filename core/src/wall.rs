@@ -50,8 +50,9 @@ impl WallWatch {
         jumped
     }
 
-    pub(crate) fn set_suspect(&self, is_suspect: bool) {
-        self.is_suspect.store(is_suspect, Ordering::SeqCst);
+    /// Whether it was before.
+    pub(crate) fn set_suspect(&self, is_suspect: bool) -> bool {
+        self.is_suspect.swap(is_suspect, Ordering::SeqCst)
     }
 }
 
