@@ -181,3 +181,26 @@ fn a_key_in_doubt_whose_watch_ends_is_read_again() {
     pair.at(1500);
     pair.take(reads);
 }
+
+/// A link carries so many requests of candidates at a time. A join that was not sent when its election is stopped never is.
+#[test]
+fn a_join_that_was_not_sent_is_taken_back_by_a_stop() {
+    let mut pair = Pair::new();
+    let ids: Vec<CandidateId> = (0..200).map(|n| pair.crew.add(&format!("/c{n}"), "me", pair.now)).collect();
+    pair.handle(Input::Tick);
+    let is_joining = |pair: &Pair, n: usize| {
+        let prefix = format!("/c{n}/").into_bytes();
+        pair.open.iter().any(|request| matches!(&request.op, Op::Join { prefix: of, .. } if *of == prefix))
+    };
+    assert!(is_joining(&pair, 0) && !is_joining(&pair, 199));
+    for holds in [true, false] {
+        pair.handle(Input::Stop { candidate: ids[199], holds });
+        pair.handle(Input::Release { candidate: ids[199] });
+    }
+    let report = pair.reports.iter().rev().find(|(of, _)| *of == ids[199]).map(|(_, report)| report);
+    assert!(report.is_some_and(|report| report.ended && report.released), "{report:?}");
+    while pair.open.iter().any(|request| matches!(request.op, Op::Join { .. })) {
+        pair.refuse(|op| matches!(op, Op::Join { .. }), ErrorKind::NoSpace);
+        assert!(!is_joining(&pair, 199));
+    }
+}

@@ -8,9 +8,14 @@ use crate::time::Time;
 impl Candidate {
     /// Does the next thing that is missing.
     pub(super) fn act(&mut self, now: Time, out: &mut InFlight) {
-        if matches!(self.stage, Stage::Leaving { by } if now >= by || self.is_gone()) {
-            self.end(now, out);
-            return;
+        if let Stage::Leaving { by } = self.stage {
+            // Nobody wants the entry any more: a join that was not sent yet is no work for a server that is behind.
+            let is_unsent = |pending: &mut Pending| pending.verb == Verb::Join && out.forget(pending.id);
+            let _ = self.asking.pending.take_if(is_unsent);
+            if now >= by || self.is_gone() {
+                self.end(now, out);
+                return;
+            }
         }
         let Some(link) = self.link else { return };
         if let Some((verb, op)) = self.next_request(now, out) {
