@@ -178,10 +178,10 @@ impl Election {
         if !self.life.is_ours() {
             return false;
         }
-        let give_up = Instant::now() + timeout;
+        let begun = Instant::now();
         let mut mailbox = self.shared.mailbox();
         while !mailbox.is_ended() {
-            let left = give_up.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }

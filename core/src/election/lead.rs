@@ -117,6 +117,8 @@ impl Election {
             let before = self.token();
             match self.poll_event(cx)? {
                 Poll::Ready(Some(Event::Elected { token })) => return Poll::Ready(Ok(token)),
+                // After a stop its reason may be that of a term before this call.
+                Poll::Ready(Some(Event::Ended(_))) if self.shared.is_stopped() => return Poll::Ready(Err(stopped())),
                 Poll::Ready(Some(Event::Ended(Ended { why, .. }))) => {
                     return Poll::Ready(Err(why.unwrap_or_else(stopped)));
                 }

@@ -228,6 +228,28 @@ fn an_election_that_is_stopped_in_line_runs_no_work(api: Api) {
     store.wait_for_members(KEY, 1);
 }
 
+on_v2_and_v3!(what_ended_an_earlier_term_is_no_verdict_on_work_that_never_began);
+fn what_ended_an_earlier_term_is_no_verdict_on_work_that_never_began(api: Api) {
+    let cluster = single();
+    let election = start(&cluster, api, 0);
+    let store = Store { cluster: &cluster, api };
+    let wait = |wanted: fn(&Event) -> bool| {
+        while !matches!(election.next(Some(PATIENCE)), Ok(Next::Event(event)) if wanted(&event)) {}
+    };
+    wait(|event| matches!(event, Event::Elected { .. }));
+    let next = next_in_line(&cluster.urls(), api);
+    store.delete(&store.key_of(KEY, "rust"));
+    wait(|event| matches!(event, Event::Unelected { .. }));
+    next.elected();
+    let given = std::thread::scope(|threads| {
+        let lead = threads.spawn(|| block_on(election.lead(async |_| panic!("another leads"))));
+        store.wait_for_members(KEY, 2);
+        election.stop();
+        lead.join().expect("no work")
+    });
+    assert_eq!(kind(given), Some(ErrorKind::Stopped));
+}
+
 /// As what wakes a task of an executor that is gone: nothing else holds the task any more.
 struct Drops(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
 
