@@ -21,7 +21,8 @@ import type { EventEmitter } from 'node:events';
  *   the end, no double slash.
  * @param name What this candidate calls itself; the others are told the leader's name. 1 to 1,024 bytes. On API v2 give
  *   each candidate its own.
- * @param ttl The lease in whole seconds, 1 to 300 (default 10): after a crash the next one leads once it has run out.
+ * @param ttl The lease in whole seconds, 1 to 300 (default 10), as a number or in digits: after a crash the next one leads once it
+ *   has run out. Only a client of node-etcd brings the original's reading along, by the first digits.
  *   Or all options.
  */
 declare const etcdLeader: {

@@ -7,7 +7,8 @@ const Lead = require('./lib/lead');
 const Run = require('./lib/run');
 const { EtcdError, mistake, shown } = require('./lib/errors');
 const { isClient, readConnection } = require('./lib/connection');
-const { readOptions, checkSignal, inOurWords } = require('./lib/options');
+const { readOptions, inOurWords } = require('./lib/options');
+const { checkSignal, throwIfAborted } = require('./lib/signals');
 
 /** One candidate in one election; index.d.ts says what everything means. */
 class Election extends EventEmitter {
@@ -35,7 +36,7 @@ class Election extends EventEmitter {
     this.#key = String(key);
     this.#name = String(name);
     try {
-      this.#options = readOptions(ttlOrOptions);
+      this.#options = readOptions(ttlOrOptions, isClient(etcd));
       if (!isClient(etcd)) this.#config();
     } catch (error) {
       if (!isClient(etcd)) throw error;
@@ -66,8 +67,8 @@ class Election extends EventEmitter {
   async lead(body, { signal } = {}) {
     if (typeof body !== 'function') throw mistake(`lead() was given ${shown(body)}; give a function that does the leading work`);
     checkSignal(signal);
-    signal?.throwIfAborted();
-    this.#options.signal?.throwIfAborted();
+    throwIfAborted(signal);
+    throwIfAborted(this.#options.signal);
     if (this.#lead) throw new EtcdError('EL_BUSY', 'lead() is under way already; wait for it, or make another election');
     const run = this.start().#run;
     const lead = new Lead(run, body, { signal, stop: () => this.#run === run && this.stop() });

@@ -18,6 +18,10 @@ function mistake(message) {
   return Object.assign(new TypeError(message), { code: 'EL_INVALID' });
 }
 
+function stoppedBefore() {
+  return new EtcdError('EL_STOPPED', 'the election was stopped before we led');
+}
+
 /** A value in a message: short, and quoted if it is a text. */
 function shown(value) {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
@@ -27,4 +31,4 @@ function shown(value) {
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
-module.exports = { EtcdError, mistake, shown };
+module.exports = { EtcdError, mistake, shown, stoppedBefore };

@@ -2,10 +2,14 @@
 
 // election.lead(): one term, for as long as a function takes.
 
-const { EtcdError } = require('./errors');
-const { nextTick, queueMicrotask } = require('./timers');
+const { stoppedBefore } = require('./errors');
+const { isAborted, reasonOf } = require('./signals');
+const { nextTick, queueMicrotask, setTimeout } = require('./timers');
 
 const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted');
+
+/** How long one waits between two looks at a term while the clock is in doubt. */
+const DOUBT_MS = 50;
 
 /** One call of lead(), in one run of an election. */
 class Lead {
@@ -28,23 +32,29 @@ class Lead {
   /** We lead: the work begins once those who listen have heard of it. */
   elected(token) {
     if (this.#term) return;
-    this.#term = new AbortController();
-    const { signal } = this.#term;
+    const term = new AbortController();
+    this.#term = term;
+    const { signal } = term;
     // It reads the clock, as isLeader() does: a process that was frozen hears the truth before it hears of the event.
     Object.defineProperty(signal, 'aborted', { get: () => this.#isOver(token), configurable: true });
-    queueMicrotask(() => this.#begin(token, signal));
+    queueMicrotask(() => this.#begin(token, term));
   }
 
   /** Whether the term was over before the work was. */
-  #isOver(token) {
-    const { signal } = this.#term;
+  #isOver(token, { signal } = this.#term) {
     if (wasAborted.call(signal) || this.#isWorkOver || this.#run.token() === token) return wasAborted.call(signal);
     this.#run.look();
     return true;
   }
 
-  #begin(token, signal) {
-    if (signal.aborted) return;
+  #begin(token, term) {
+    if (this.#term !== term) return;
+    const { signal } = term;
+    if (signal.aborted) {
+      // Either the end of the term was told just now; or the clock is in doubt for a while, of which no event tells.
+      if (this.#term === term) setTimeout(() => this.#begin(token, term), DOUBT_MS).unref?.();
+      return;
+    }
     let settle;
     this.#work = new Promise((resolve) => {
       settle = resolve;
@@ -67,10 +77,14 @@ class Lead {
     settle(new Promise((resolve) => resolve(this.#body({ token, signal }))));
   }
 
-  /** We do not lead any more, and one term is all there is. */
+  /** We do not lead any more, and one term is all there is; one in which no work began is none. */
   unelected(why) {
     if (!this.#term || this.#isWorkOver) return;
-    this.#term.abort(this.#signal?.aborted ? this.#signal.reason : why);
+    if (!this.#work) {
+      this.#term = null;
+      return;
+    }
+    this.#term.abort(isAborted(this.#signal) ? reasonOf(this.#signal) : why);
     this.#stop();
   }
 
@@ -88,12 +102,8 @@ class Lead {
       if (reason) throw reason;
       return value;
     }
-    throw reason ?? (this.#signal?.aborted ? this.#signal.reason : stoppedBefore());
+    throw reason ?? (isAborted(this.#signal) ? reasonOf(this.#signal) : stoppedBefore());
   }
-}
-
-function stoppedBefore() {
-  return new EtcdError('EL_STOPPED', 'the election was stopped before we led');
 }
 
 module.exports = Lead;

@@ -4,6 +4,7 @@
 
 const { mistake, shown } = require('./errors');
 const { checkMembers } = require('./connection');
+const { checkSignal } = require('./signals');
 
 const DEFAULT_TTL_S = 10;
 const MAX_U32 = 0xffffffff;
@@ -17,10 +18,13 @@ const NAMES = {
   stop_timeout_ms: 'stopTimeoutMs',
 };
 
-/** The configuration that the ttl or the options say. Throws mistakes. */
-function readOptions(given) {
-  if (typeof given === 'symbol') return pace({ ttl: given });
-  if (typeof given !== 'object' || given === null) return pace({ ttl: parseInt(given, 10) || DEFAULT_TTL_S });
+/**
+ * The configuration that the ttl or the options say. Throws mistakes. With a client of node-etcd, `isLenient`, a ttl is read as the
+ * original did: by its first digits.
+ */
+function readOptions(given, isLenient) {
+  if (given === undefined || given === null) return pace({ ttl: DEFAULT_TTL_S });
+  if (typeof given !== 'object') return pace({ ttl: isLenient && typeof given !== 'symbol' ? parseInt(given, 10) || DEFAULT_TTL_S : seconds(given) });
   if (Array.isArray(given)) throw mistake('options is an array; give a ttl, or an object with options');
   const { signal, onStoreReset = 'continue', ...numbers } = given;
   checkMembers('options', given, [...Object.keys(UNITS), 'onStoreReset', 'signal']);
@@ -29,11 +33,9 @@ function readOptions(given) {
   return { ...pace(numbers), stopsOnStoreReset: onStoreReset === 'stop', signal };
 }
 
-function checkSignal(signal) {
-  if (signal === undefined) return;
-  if (typeof signal?.addEventListener !== 'function' || typeof signal.aborted !== 'boolean') {
-    throw mistake(`signal is ${shown(signal)}; give an AbortSignal`);
-  }
+/** A number may come as text, as from the environment. */
+function seconds(given) {
+  return typeof given === 'string' && /^\d+$/.test(given) ? Number(given) : given;
 }
 
 function pace(numbers) {
@@ -61,4 +63,4 @@ function inOurWords(message, names) {
     .replace(/(the client's [^()]+?) (?:or \1|\(or \1\))/g, '$1');
 }
 
-module.exports = { readOptions, checkSignal, inOurWords };
+module.exports = { readOptions, inOurWords };

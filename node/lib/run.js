@@ -6,10 +6,8 @@
 
 const alive = require('./alive');
 const native = require('./binding');
-const { EtcdError } = require('./errors');
+const { EtcdError, stoppedBefore } = require('./errors');
 const { nextTick } = require('./timers');
-
-const NOTHING_LEFT = { released: true };
 
 class Run {
   #tell;
@@ -78,7 +76,9 @@ class Run {
       this.#handle.stop();
       this.#deliver();
     } else {
-      this.#end(this.#before?.outcome.catch(() => NOTHING_LEFT) ?? NOTHING_LEFT);
+      const neverLed = { released: true, reason: stoppedBefore() };
+      // A start that was taken back ends as the run before it.
+      this.#end(this.#before?.outcome.catch(() => neverLed) ?? neverLed);
     }
   }
 

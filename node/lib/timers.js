@@ -4,6 +4,6 @@
 // in their place, and an election does not wait for a test's clock.
 
 const { nextTick } = process;
-const { queueMicrotask } = globalThis;
+const { queueMicrotask, setTimeout } = globalThis;
 
-module.exports = { nextTick: nextTick.bind(process), queueMicrotask };
+module.exports = { nextTick: nextTick.bind(process), queueMicrotask, setTimeout };

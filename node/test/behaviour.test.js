@@ -106,7 +106,8 @@ for (const api of ['v2', 'v3']) {
       const one = new Fleet(t).candidate(at, '/turn', 'one', 5);
       one.start().stop();
       assert.equal(one.isRunning(), false);
-      assert.deepEqual(await one.stopped(), { released: true });
+      const { released, reason } = await one.stopped();
+      assert.deepEqual([released, reason.code], [true, 'EL_STOPPED']);
       one.start().stop().start();
       assert.equal(one.start(), one);
       await heard(one, 'elected');

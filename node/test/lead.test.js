@@ -7,6 +7,7 @@ const { describe, it, before, after } = require('node:test');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { once } = require('node:events');
 const etcdLeader = require('..');
+const Lead = require('../lib/lead');
 const { Cluster } = require('./support/etcd');
 const { Fleet, names } = require('./support/fleet');
 const { heard, waitFor } = require('./support/wait');
@@ -188,6 +189,47 @@ for (const api of ['v2', 'v3']) {
     });
   });
 }
+
+/** A run as lead() sees it: whether it was stopped, and `token`, with which it leads at this moment. */
+function aRun() {
+  const run = { isStopped: false, leads: undefined, looked: () => {}, token: () => run.leads, look: () => run.looked() };
+  return Object.assign(run, { beginWork() {}, endWork() {}, outcome: new Promise(() => {}) });
+}
+
+it('begins the work once the clock is sure again of a term that was told', async () => {
+  const run = aRun();
+  let begun = 0;
+  const lead = new Lead(run, () => (begun += 1), { stop: () => (run.isStopped = true) });
+  lead.elected(7);
+  await sleep(10);
+  assert.equal(begun, 0);
+  run.leads = 7;
+  await waitFor('the work', () => begun === 1);
+});
+
+it('does not count a term that was over before the work began', async () => {
+  const run = aRun();
+  const tokens = [];
+  const lead = new Lead(run, ({ token }) => tokens.push(token), { stop: () => (run.isStopped = true) });
+  run.looked = () => lead.unelected(new Error('lost unheard'));
+  lead.elected(7);
+  await sleep(100);
+  assert.deepEqual([tokens, run.isStopped], [[], false]);
+  run.leads = 8;
+  lead.elected(8);
+  await waitFor('the work', () => tokens.length === 1);
+  assert.deepEqual(tokens, [8]);
+});
+
+it('takes the signal of a polyfill', async (t) => {
+  const cluster = await Cluster.start();
+  t.after(() => cluster.end());
+  const one = new Fleet(t).candidate(cluster.url, '/polyfill', 'one', 5);
+  const signal = Object.assign(new EventTarget(), { aborted: false });
+  assert.equal(await one.lead(() => 'led', { signal }), 'led');
+  signal.aborted = true;
+  await assert.rejects(one.lead(() => {}, { signal }), { name: 'AbortError' });
+});
 
 it('rejects with the error that ends the election, and emits it only for those who listen', async (t) => {
   const cluster = await Cluster.start({ flags: ['--enable-v2=false'] });

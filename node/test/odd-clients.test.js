@@ -343,6 +343,13 @@ describe('a URL or an object that cannot be used is refused at once', () => {
     etcdLeader(Object.assign(Object.create(null), { endpoints: URL_1 }), '/jobs', 'me');
   });
 
+  it('a ttl that is no number of whole seconds, but with a client of the original', () => {
+    for (const [ttl, words] of [[2.9, '2.9'], [0.5, '0.5'], [1e21, '1e+21'], [NaN, 'NaN'], ['abc', '"abc"'], ['60 000', '"60 000"'], [true, 'true'], [() => {}, 'a function']]) {
+      assert.throws(() => etcdLeader(URL_1, '/jobs', 'me', ttl), (error) => checkMessage(error, [`ttl is ${words}`, 'whole seconds']) ?? true);
+      etcdLeader(new FOUR(), '/jobs', 'me', ttl);
+    }
+  });
+
   it('what is good is not', () => {
     const objects = [{ api: 'v2' }, { tls: {} }, { username: null, tls: undefined }].map(object);
     const numbers = { ttl: 0, renewMs: undefined, stopTimeoutMs: 0 };
