@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import threading
@@ -173,7 +174,8 @@ class Election:
     def close(self) -> None:
         """Ends it, if that is left to do, and frees it. Tells nothing, and is itself the word that the leading work has ended.
         Blocks until etcd has confirmed that the place is given up, `stop_timeout_ms` at most; in an event loop take
-        `async with`. Waits for another thread that polls; `BusyError` in the callback."""
+        `async with`. Waits for another thread that polls, or is in lead(), until that returns; `BusyError` if it has not after
+        twice `stop_timeout_ms` and a second (then it still has the turn, and close() may be called again), and in the callback."""
         run = self._here
         if run is not None:
             run.end(is_told=False)
@@ -266,11 +268,20 @@ class Election:
             raise InvalidTypeError("EL_INVALID", f"work is of the type {type(work).__name__}; give a function that takes the term")
         if inspect.iscoroutinefunction(work) or inspect.iscoroutinefunction(getattr(work, "__call__", None)):
             return self._lead_async(work)
+        if _is_in_loop():
+            raise InvalidTypeError(
+                "EL_INVALID",
+                "work is no `async def` function, and this thread's event loop would stand still for it; "
+                "give an `async def` function, or call lead() on another thread",
+            )
         with self.lead() as term:
             result = work(term)
-            if inspect.iscoroutine(result):
-                result.close()
-                raise InvalidTypeError("EL_INVALID", "work has returned a coroutine; give the `async def` function itself")
+            if inspect.isawaitable(result):
+                _drop(result)
+                raise InvalidTypeError(
+                    "EL_INVALID",
+                    f"work has returned a {type(result).__name__}, which has not ended; give an `async def` function that awaits it",
+                )
         return result
 
     async def _lead_async(self, work: Callable[[AsyncTerm], Coroutine[Any, Any, T]]) -> T:
@@ -352,6 +363,18 @@ class Election:
             raise StoppedError("EL_STOPPED", "the election was not started; call start(), or use `with`")
         run.handle.check_fork()
         return run
+
+
+def _is_in_loop() -> bool:
+    """Whether an event loop runs on this thread."""
+    return asyncio._get_running_loop() is not None
+
+
+def _drop(unfinished: Any) -> None:
+    """Closes a coroutine; cancels a future or a task."""
+    end = getattr(unfinished, "close", None) or getattr(unfinished, "cancel", None)
+    if end is not None:
+        end()
 
 
 class _Events:

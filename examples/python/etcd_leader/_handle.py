@@ -122,6 +122,8 @@ class Handle:
         self.check_fork()
         found = ElEffective()
         with self._asking:
+            if self.is_freed:
+                raise StoppedError("EL_STOPPED", "the election was closed")
             self._check(self._dll.el_settings(self._election, ctypes.byref(found), ctypes.sizeof(found)))
         return found
 
@@ -177,11 +179,13 @@ class Handle:
                 return False
 
     def peek(self) -> Optional[Event]:
-        """The next event, if there is one; the same until it is dropped. No term is told that is over by now."""
+        """The next event, if there is one; the same until it is dropped. The library gives no term that is over; one that was
+        taken before, and is told only now, may be."""
         self.check_fork()
         while not self.is_freed:
             with self._inside:
-                if not self._event.type:
+                is_new = not self._event.type
+                if is_new:
                     self._copy = None
                     if not self._take(0):
                         return None
@@ -189,7 +193,9 @@ class Handle:
                     self._copy = self._library.read(self._event)
                 if self._event.type == EL_EVENT_ENDED:
                     self.has_ended = True
-            if self._copy is not None and not (isinstance(self._copy, Elected) and self.token() != self._copy.token):
+            # The clock may be in doubt just now, and the term go on: that is no reason to keep a new event back.
+            is_over = not is_new and isinstance(self._copy, Elected) and self.token() != self._copy.token
+            if self._copy is not None and not is_over:
                 return self._copy
             self.drop()
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import sys
+import time
 from types import TracebackType
 from typing import Callable, Dict, Iterable, Optional, Tuple, Type, Union
 
@@ -15,6 +16,9 @@ from ._readable import forget, readable
 from ._run import Run
 from ._term import AsyncLoss, AsyncTerm, Loss, Term, reason_of
 from ._turn import Claim
+
+#: How long one waits between two looks at a term while the clock is in doubt.
+_DOUBT_S = 0.05
 
 
 class Lead:
@@ -69,9 +73,14 @@ class _Lead:
         has_ended = self._run.listen(self._hear)
         self._run.raise_mishap()
         # The callback may have stopped the election when it heard of the term.
-        if not self._handle.is_stopped:
+        if not self._handle.is_stopped and self._handle.token() == self._run.token:
             self._token = self._run.token
         return has_ended or self._token is not None or self._handle.is_stopped
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """A term was told, and the clock is in doubt for a while, of which no event tells; or its end is not told yet."""
+        return self._run.token is not None
 
     def _verdict(self) -> Optional[EtcdLeaderError]:
         """The fault to raise although the work has ended well."""
@@ -95,7 +104,7 @@ class _SyncLead(_Lead):
     def enter(self) -> Term:
         try:
             while not self._is_decided():
-                self._handle.wait()
+                self._handle.wait(time.monotonic() + _DOUBT_S if self._is_in_doubt else None)
             if self._token is not None:
                 lost = Loss(self._handle, self._token)
                 self._watcher = _Watcher(self._handle, lost)
@@ -193,7 +202,7 @@ class _AsyncLead(_Lead):
     async def enter(self) -> AsyncTerm:
         try:
             while not self._is_decided():
-                await readable(self._handle)
+                await (asyncio.sleep(_DOUBT_S) if self._is_in_doubt else readable(self._handle))
             if self._token is not None:
                 return self._begin(self._token)
             raise self._why_not_begun()

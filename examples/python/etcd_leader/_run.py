@@ -190,7 +190,7 @@ class Run:
         self.handle.stop()
         until, claim = self._patience(), self.turn.take_last()
         while claim is None:
-            _check(until)
+            self._check(until)
             time.sleep(_GLANCE_S)
             claim = self.turn.take_last()
         try:
@@ -203,7 +203,7 @@ class Run:
         self.handle.stop()
         until, claim = self._patience(), self.turn.take_last()
         while claim is None:
-            _check(until)
+            self._check(until)
             await asyncio.sleep(_GLANCE_S)
             claim = self.turn.take_last()
         try:
@@ -215,7 +215,7 @@ class Run:
         """Until when the one who polls is waited for: it is told, and then etcd is waited for."""
         return time.monotonic() + 2 * self.handle.stop_timeout + 1
 
-
-def _check(until: float) -> None:
-    if time.monotonic() >= until:
-        raise busy()
+    def _check(self, until: float) -> None:
+        if time.monotonic() >= until:
+            self.turn.give_last_up()
+            raise busy()

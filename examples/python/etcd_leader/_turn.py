@@ -38,6 +38,10 @@ class Turn:
         self._is_last = True
         return self._try()
 
+    def give_last_up(self) -> None:
+        """The one who was to leave does not: whoever has the turn goes on."""
+        self._is_last = False
+
     def check_foreign(self) -> None:
         """`BusyError` if this thread has it: it would wait for itself."""
         held = self._held()

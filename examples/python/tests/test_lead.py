@@ -1,11 +1,13 @@
 """`with election.lead()`: the work of one term, and when the place goes; on both APIs."""
 
 import _thread
+import asyncio
+import concurrent.futures
 import signal
 import threading
 import time
 import unittest
-from typing import Any, List
+from typing import Any, Iterator, List
 from unittest import mock
 
 import support  # noqa: F401
@@ -38,6 +40,8 @@ class OnV3(Case):
         self.assertEqual(self.entries(), [])
         self.assertFalse(one.election.is_running or one.election.is_leader)
         self.assertTrue(term.is_lost() and term.lost.wait())
+        with self.assertRaisesRegex(StoppedError, "the election was closed"):
+            one.election.settings
         self.assertEqual(one.names(), ["Elected", "Leader", "Unelected", "Ended"])
         # Again, and as a function.
         self.assertTrue(one.election.lead(lambda next: next.token > term.token))
@@ -215,9 +219,69 @@ class Trouble(Case):
         one = self.candidate("one")
         with self.assertRaisesRegex(InvalidTypeError, "work is of the type str; give a function"):
             one.election.lead("work")  # type: ignore[call-overload]
-        with self.assertRaisesRegex(InvalidTypeError, "has returned a coroutine; give the `async def` function itself"):
+        with self.assertRaisesRegex(InvalidTypeError, "has returned a coroutine, which has not ended; give an `async def` function"):
             one.election.lead(lambda term: work(term))  # type: ignore[unused-coroutine]
+        later: concurrent.futures.Future[int] = concurrent.futures.Future()
+
+        class Later:
+            def __await__(self) -> Iterator[None]:
+                yield
+
+            def cancel(self) -> None:
+                later.cancel()
+
+        with self.assertRaisesRegex(InvalidTypeError, "has returned a Later, which has not ended"):
+            one.election.lead(lambda term: Later())
+        self.assertTrue(later.cancelled())
         self.assertEqual(self.entries(), [])
+
+    def test_work_that_would_hold_an_event_loop_up_is_refused(self) -> None:
+        one = self.candidate("one")
+
+        async def ask() -> None:
+            loop = asyncio.get_running_loop()
+            with self.assertRaisesRegex(InvalidTypeError, "this thread's event loop would stand still"):
+                await one.election.lead(lambda term: loop.run_in_executor(None, term.is_lost))
+
+        asyncio.run(ask())
+        self.assertFalse(one.election.is_running)
+
+    def test_a_term_is_waited_for_while_the_clock_is_in_doubt(self) -> None:
+        one = self.leader("one")
+        handle = one.election._run.handle if one.election._run is not None else self.fail()
+        ask, doubts = handle.token, [0, 0, 0]
+        with mock.patch.object(handle, "token", lambda: doubts.pop() if doubts else ask()):
+            self.assertEqual(one.election.lead(lambda term: term.token > 0), True)
+        self.assertEqual(doubts, [])
+
+    def test_a_term_is_told_though_the_clock_is_in_doubt_just_then(self) -> None:
+        one = self.candidate("one")
+        one.start()
+        handle = one.election._run.handle if one.election._run is not None else self.fail()
+        with mock.patch.object(handle, "token", lambda: 0):
+            one.hears(Elected)
+
+    def test_a_close_that_gives_up_leaves_the_turn_to_the_work(self) -> None:
+        one = self.leader("one", stop_timeout_ms=100)
+        begun, may_end = threading.Event(), threading.Event()
+
+        def work(term: Term) -> None:
+            begun.set()
+            may_end.wait()
+
+        def lead() -> None:
+            with self.assertRaises(OverrunError):
+                one.election.lead(work)
+
+        leading = threading.Thread(target=lead)
+        leading.start()
+        begun.wait()
+        with self.assertRaises(BusyError):
+            one.election.close()
+        with self.assertRaises(BusyError):
+            one.election.poll(0)
+        may_end.set()
+        leading.join()
 
     def test_a_frozen_process_hears_of_its_loss_from_the_first_question_on(self) -> None:
         child = self.program(f"""
