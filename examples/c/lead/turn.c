@@ -15,6 +15,8 @@ enum { GO_ON = -1, AGAIN = -2 }; /* Beside exit statuses. */
 enum { STANDSTILL_MS = 300 };
 /* How long the end waits for an etcd that is out of reach: the place runs out with its lease. */
 enum { LAST_TRY_MS = 1000 };
+/* The least pause after an election that could not start, or was refused. */
+enum { RETRY_MS = 1000 };
 
 /* Tells the keeper of renewals. */
 static void extend(turn *self) {
@@ -94,6 +96,7 @@ static void begin(turn *self) {
     if (left <= 0 || el_token(self->election) != self->term)
         return; /* It is over already, and we are about to hear so. */
     self->works_for = self->term;
+    self->has_led = true;
     self->told = now + left;
     self->command = 0;
     self->kill_by = NEVER;
@@ -174,8 +177,8 @@ static int decide(turn *self) {
         return GO_ON;
     if (self->signal != 0)
         return 128 + self->signal;
-    if (self->is_ended)
-        return FAILED;
+    if (self->is_ended) /* What was refused may be allowed again, as files may be good again. */
+        return (self->has_failed = self->given->restarts && self->has_led) ? AGAIN : FAILED;
     if (self->term != 0)
         begin(self);
     else if (gives_up(self))
@@ -213,7 +216,8 @@ static int campaign(turn *self) {
         if (started != EL_OK)
             say(ALWAYS, "%s", in_words_of_options(el_last_error()));
     }
-    if (started != EL_OK) /* Files that were good before may be so again. */
+    self->has_failed = started != EL_OK;
+    if (self->has_failed) /* Files that were good before may be so again. */
         return self->has_campaigned ? AGAIN : started == EL_INVALID ? USAGE : FAILED;
     self->has_campaigned = true;
     self->is_ended = false;
@@ -249,11 +253,15 @@ static int take_all_turns(turn *self) {
             return FAILED;
         /* A command that fails at once is not to keep etcd busy. After a loss we have been away for long enough. */
         bool is_lost = (self->end.token & BY_LOSS) != 0;
+        int64_t pause = is_lost ? 0 : self->given->pause_ms;
+        if (self->has_failed && pause < RETRY_MS)
+            pause = RETRY_MS;
         self->end.token = 0;
         self->stage = WAITING;
-        self->give_up_at = is_lost ? 0 : now_ms() + self->given->pause_ms;
-        while (self->signal == 0 && !self->is_keeper_gone && now_ms() < self->give_up_at)
+        self->give_up_at = now_ms() + pause;
+        do /* Signals are heard here alone. */
             look(self);
+        while (self->signal == 0 && !self->is_keeper_gone && now_ms() < self->give_up_at);
         if (self->signal != 0)
             return 128 + self->signal;
     }

@@ -20,6 +20,8 @@ typedef struct {
     el_election *election;
     bool is_ended;       /* The election has. */
     bool has_campaigned; /* At least once. */
+    bool has_led;        /* At least once. */
+    bool has_failed;     /* The election could not start, or was refused, since we were last in line. */
     bool is_keeper_gone;
     enum stage stage;
     uint64_t term;       /* The token, while we are elected. */

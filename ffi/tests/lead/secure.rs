@@ -252,3 +252,41 @@ fn a_password_that_can_be_read_once_is_none_for_restart() {
     lead.ends(2);
     assert!(lead.said().contains("--password-file \"/dev/null\" can be read only once"), "{}", lead.said());
 }
+
+#[test]
+fn with_restart_it_outlives_a_refusal_and_a_password_file_that_is_away() {
+    let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
+    let root = format!("--user=root:{PLANTED}");
+    let grant = ["role", "grant-permission", "jobs", "--prefix=true", "readwrite", "/jobs/"];
+    for command in [
+        &["user", "add", &format!("root:{PLANTED}")][..],
+        &["user", "grant-role", "root", "root"],
+        &["user", "add", &format!("worker:{PLANTED}")],
+        &["role", "add", "jobs"],
+        &grant,
+        &["user", "grant-role", "worker", "jobs"],
+        &["auth", "enable"],
+    ] {
+        cluster.etcdctl(command);
+    }
+    let story = Story::new();
+    let file = story.path("secret");
+    fs::write(&file, PLANTED).expect("written");
+    let (url, path) = (url(&cluster), file.display().to_string());
+    let options = ["--endpoints", &url, "--key", "/jobs", "--ttl", "3", "--user", "worker", "--password-file", &path];
+    let job = story.job("one", &["exit=0"]);
+    let job: Vec<&str> = job.iter().map(String::as_str).collect();
+    let mut lead = story.lead(&[&options[..], &["--restart", "--pause", "0"]].concat(), &job);
+    let runs = || story.of("one").filter(|sign| sign.event.starts_with("token-")).count();
+    wait_for("a run", || (runs() > 0).then_some(()));
+    cluster.etcdctl(&[&root, "role", "revoke-permission", "jobs", "--prefix=true", "/jobs/"]);
+    lead.says("(EL_DENIED)");
+    let before = runs();
+    cluster.etcdctl(&[&[root.as_str()][..], &grant].concat());
+    wait_for("a run once it is allowed again", || (runs() > before).then_some(()));
+    fs::remove_file(&file).expect("removed");
+    lead.says("No such file");
+    lead.signal(Signal::SIGTERM);
+    lead.ends(128 + Signal::SIGTERM as i32);
+    story.nothing_is_left();
+}
