@@ -58,17 +58,19 @@ test-bare: ## make demo and make test on a bare Debian, bookworm and trixie (an 
 
 faults: lib node ## never two leaders: every fault, on both APIs, under leaders in C, Node.js and Python; writes core/docs/faults.md (a quarter of an hour)
 	@.ci/tools faults
-	@eval "export $$(.ci/etcd | tr '\n' ' ')" && FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
-		cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
+	@FAULTS_REPORT=$(CURDIR)/core/docs/faults.md \
+		.ci/with-etcd "" cargo test --workspace --locked --test faults -- --include-ignored --test-threads=6
 
 hosts: lib node examples ## the library in each host: event loops, runtimes, servers that fork; writes core/docs/hosts.md (three minutes)
 	@.ci/tools hosts
 	@.ci/hosts >target/hosts.md && cp target/hosts.md core/docs/hosts.md
 
 mutants: etcd ## breaks the laws one by one; each time the simulation must notice
+	@.ci/tools lib
 	@core/tests/mutants.sh
 
 exhaustive: ## two candidates in every order of what may happen to them, as deep as ten minutes allow (MINUTES=60 FAULTS=1 ROOT=line)
+	@.ci/tools lib
 	@cargo exhaustive --quiet -- --ignored --nocapture
 
 # A quick one only shows that it works: it takes what other tests have built, and leaves the report as it is.
@@ -77,22 +79,20 @@ bench: lib node target/release/cost ## beside other libraries, in one run; write
 	@.ci/tools bench
 	@.ci/peers
 	@.ci/bench target/release/cost
-	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && $(if $(QUICK),,export BENCH_REPORT=$(CURDIR)/core/docs &&) \
-		cargo test --quiet $(BENCH) --locked -p etcd-leader --test figures -- --ignored --nocapture --exact peers::bench
+	@$(if $(QUICK),,BENCH_REPORT=$(CURDIR)/core/docs) .ci/with-etcd "$(ETCD)" cargo test --quiet $(BENCH) --locked -p etcd-leader --test figures -- --ignored --nocapture --exact peers::bench
 
 figures: target/release/cost ## what it costs, beside what etcd alone costs in the same run; 1,000 candidates of one key, 10,000 and 100,000 elections, 1,000 restarts (ten minutes)
 	@.ci/bench target/release/cost
-	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && cargo test --quiet --release --locked -p etcd-leader --test figures -- \
+	@.ci/with-etcd "$(ETCD)" cargo test --quiet --release --locked -p etcd-leader --test figures -- \
 		--ignored --nocapture --test-threads=1 --skip peers::
 
 crowds: ## how long a crowd with passwords takes, beside etcdctl elect, and over restarts of etcd (six minutes; ETCD=3.6: two)
-	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && \
-		cargo test --quiet --locked -p etcd-leader --test conformance -- --ignored --exact crowds::figures --nocapture
+	@.ci/tools lib
+	@.ci/with-etcd "$(ETCD)" cargo test --quiet --locked -p etcd-leader --test conformance -- --ignored --exact crowds::figures --nocapture
 
 servers: ## one of three servers is killed, frozen or cut off, three hundred times: whether the lead is kept (a quarter of an hour; ETCD=3.6)
 	@.ci/tools faults
-	@eval "export $$(.ci/etcd $(ETCD) | tr '\n' ' ')" && \
-		cargo test --quiet --locked -p etcd-leader --test conformance -- --ignored --exact one_of_three::figures --nocapture
+	@.ci/with-etcd "$(ETCD)" cargo test --quiet --locked -p etcd-leader --test conformance -- --ignored --exact one_of_three::figures --nocapture
 
 etcd: ## finds etcd, or brings one into .cache (ETCD=3.6: builds that one)
 	@.ci/etcd $(ETCD)
@@ -157,5 +157,5 @@ uninstall: ## takes that away again
 dist: target/release/install/libetcd_leader.a $(LEAD) ## the installed tree as one file for machines without Rust, in target/dist
 	@.ci/dist
 
-clean: ## removes what was built, and the cache
-	@rm -rf target .cache
+clean: ## removes what was built or brought, and the cache
+	@rm -rf target .cache node/*.node node/LICENSE node/test/node_modules core/tests/fleet/node_modules core/tests/figures/peers/node_modules
