@@ -179,7 +179,6 @@ impl Candidate {
         let is_definite = failure.kind.is_definite_refusal();
         let moving_to = self.position.entry().and_then(|entry| entry.moving_to);
         let lease = if verb == Verb::Move { moving_to } else { self.lease };
-        self.denied(verb, &failure);
         match (verb, self.position.entry_mut()) {
             (Verb::Check, entry) if failure.kind == ErrorKind::Invalid => {
                 // The server takes fewer operations in one transaction. A look has as many as our join.
@@ -208,14 +207,6 @@ impl Candidate {
             (ErrorKind::Denied, ..) if self.session_has_joined => {}
             (_, _, Some(link)) if failure.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),
             _ => {}
-        }
-    }
-
-    /// Words for the end of a term whose entry we may not move, or not read.
-    fn denied(&mut self, verb: Verb, failure: &Failure) {
-        let leads = self.position.entry().is_some_and(Entry::leads);
-        if matches!(verb, Verb::Move | Verb::Look) && failure.kind == ErrorKind::Denied && leads {
-            self.why = Some(Error::new(failure.kind, failure.detail.clone()));
         }
     }
 
