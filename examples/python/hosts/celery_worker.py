@@ -1,4 +1,5 @@
-"""Of all processes of all Celery workers one leads, and does what only one may do. With the package and celery installed:
+"""Of all processes of all Celery workers one leads, and does what only one may do. With the package and celery
+installed, in this directory:
 
     ETCD=http://127.0.0.1:2379 BROKER=memory:// celery -A celery_worker worker --concurrency 2
 

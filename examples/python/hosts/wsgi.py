@@ -1,4 +1,5 @@
-"""Of all processes of a WSGI server one leads, and answers that it does. With the package and the server installed:
+"""Of all processes of a WSGI server one leads, and answers that it does. With the package and the server
+installed, in this directory:
 
     ETCD=http://127.0.0.1:2379 gunicorn --workers 2 --bind 127.0.0.1:8080 wsgi:app
     ETCD=http://127.0.0.1:2379 uwsgi --master --die-on-term --processes 2 --http-socket 127.0.0.1:8080 --module wsgi:app
