@@ -4,8 +4,9 @@
 //! with SHA-512 on any curve. The RustCrypto crates fill these gaps in Rust alone, so the build needs no C compiler for
 //! another curve; ring stays the provider of everything else.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
+use once_cell::race::OnceBox;
 use rustls::SignatureScheme;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::SignatureVerificationAlgorithm;
@@ -18,13 +19,18 @@ pub(crate) use rsa::modulus_bits as rsa_bits;
 
 type Verifiers = &'static [&'static dyn SignatureVerificationAlgorithm];
 
-static ALL: LazyLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = LazyLock::new(|| {
+// Two threads may make these at once. No lock guards them: a child that is forked while another thread holds one would wait in it
+// for ever.
+static ALL: OnceBox<Vec<&'static dyn SignatureVerificationAlgorithm>> = OnceBox::new();
+static MAPPING: OnceBox<Vec<(SignatureScheme, Verifiers)>> = OnceBox::new();
+
+fn all() -> Vec<&'static dyn SignatureVerificationAlgorithm> {
     let of_ring = ring::default_provider().signature_verification_algorithms.all;
     of_ring.iter().chain(verify::ALL).copied().collect()
-});
+}
 
 /// Of every scheme the verifiers in order of preference; TLS 1.3 tries the first alone.
-static MAPPING: LazyLock<Vec<(SignatureScheme, Verifiers)>> = LazyLock::new(|| {
+fn mapping() -> Vec<(SignatureScheme, Verifiers)> {
     let of_ring = ring::default_provider().signature_verification_algorithms.mapping;
     let with_more = |(scheme, of_ring): &(SignatureScheme, Verifiers)| -> (SignatureScheme, Verifiers) {
         match verify::beyond_ring(*scheme) {
@@ -35,12 +41,15 @@ static MAPPING: LazyLock<Vec<(SignatureScheme, Verifiers)>> = LazyLock::new(|| {
     };
     let p521 = SignatureScheme::ECDSA_NISTP521_SHA512;
     of_ring.iter().map(with_more).chain([(p521, verify::beyond_ring(p521))]).collect()
-});
+}
 
 /// The provider of every connection. It is passed explicitly: no default of the process is read or set.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
-        signature_verification_algorithms: WebPkiSupportedAlgorithms { all: &ALL, mapping: &MAPPING },
+        signature_verification_algorithms: WebPkiSupportedAlgorithms {
+            all: ALL.get_or_init(|| Box::new(all())),
+            mapping: MAPPING.get_or_init(|| Box::new(mapping())),
+        },
         key_provider: &sign::KeyLoader,
         ..ring::default_provider()
     })

@@ -73,6 +73,18 @@ fn dependencies(package: &str) -> BTreeSet<String> {
     names.collect()
 }
 
+/// A child that is forked while another thread is inside one of these waits in it for ever. Where there is no fork, one is in order.
+#[test]
+fn no_static_is_made_under_a_lock() {
+    let sources = core();
+    let is_lock = |line: &&str| ["LazyLock<", "OnceLock<", "Once "].iter().any(|lock| line.contains(lock));
+    let statics = sources.modules().flat_map(|(module, code)| {
+        let lines = code.lines().filter(|line| line.trim_start().starts_with("static "));
+        lines.filter(is_lock).map(move |line| format!("{module}: {}", line.trim())).collect::<Vec<_>>()
+    });
+    assert_eq!(statics.collect::<Vec<_>>(), ["clock: static ORIGIN: OnceLock<Instant> = OnceLock::new();"]);
+}
+
 #[test]
 fn imports_go_one_way() {
     let mut wrong = Vec::new();
