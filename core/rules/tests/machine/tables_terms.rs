@@ -30,6 +30,12 @@ fn taking_over() {
                 "unwatch leave20",
                 "following other7",
             ),
+            (
+                "a look that is older than what the watch has told since does not count, and is taken again",
+                with(&[THIRD, &[Canceled, GoneOn(0, &[(32, "7")]), Looked(31, &[7, 8])]]),
+                "look",
+                "following other7",
+            ),
             ("the look does not come", with(&[WAITING, &[Gone(&[(30, "7")])], RENEWED]), "", "leading 20 until 8000"),
             (
                 "then the term ends when it would have ended without renewals",
