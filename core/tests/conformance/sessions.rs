@@ -5,6 +5,7 @@ use std::time::Duration;
 use etcd_leader::{Api, Config, Election, ErrorKind, Event, Next};
 
 use super::store::{Store, on_v2_and_v3, single};
+use support::proxy::Way;
 use support::{Cluster, Proxy, wait_for};
 
 const SOON: Option<Duration> = Some(Duration::from_secs(60));
@@ -116,23 +117,28 @@ fn sixty_followers_all_hear_of_a_new_leader(api: Api) {
 
 #[test]
 fn a_join_that_arrives_after_its_election_was_freed_is_cleared_away() {
-    let mut cluster = Cluster::single();
-    let one = Election::start(&Config { ttl_s: 30, ..config(&cluster, "/ghost/one", "one") }).expect("started");
+    let cluster = Cluster::single();
+    let proxy = Proxy::before(cluster.client_address(0));
+    let config = |key: &str, name: &str| {
+        let endpoints = vec![proxy.url()];
+        Config { endpoints, ttl_s: 30, stop_timeout_ms: 200, ..config(&cluster, key, name) }
+    };
+    let one = Election::start(&config("/ghost/one", "one")).expect("started");
     elected(&one);
     let before = cluster.revision();
-    // The join reaches a member that stands still: the answer does not come, and the user gives up.
-    cluster.member(0).freeze();
-    let two = Config { ttl_s: 30, stop_timeout_ms: 200, ..config(&cluster, "/ghost/two", "two") };
-    drop(Election::start(&two).expect("started"));
-    cluster.member(0).thaw();
-    cluster.member(0).wait_until_healthy();
+    // The join is on its way when the user gives up. One that was not sent would be taken back.
+    proxy.hold(Way::ToServer);
+    let two = Election::start(&config("/ghost/two", "two")).expect("started");
+    wait_for("a join", || proxy.has_held().then_some(()));
+    drop(two);
+    proxy.pass();
     // It was applied (the history shows it), and taken away again.
     wait_for("the ghost to come and go", || {
         (cluster.revision() >= before + 2 && keys(&cluster, "/ghost/two/") == 0).then_some(())
     });
     assert!(one.is_leader());
     assert_eq!(leases(&cluster), 1, "the lease that both shared lives on");
-    let again = Election::start(&Config { ttl_s: 30, ..config(&cluster, "/ghost/two", "again") }).expect("started");
+    let again = Election::start(&config("/ghost/two", "again")).expect("started");
     elected(&again);
 }
 

@@ -63,6 +63,8 @@ pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     connections: Arc<AtomicUsize>,
+    /// How often bytes to the server were there and were held.
+    held: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
     /// Ours also while new connections are refused.
     _port: Port,
@@ -80,13 +82,13 @@ impl Proxy {
         let address = port.address();
         let listener = TcpListener::bind(address).expect("its port");
         let (mode, watched) = watch::channel(Mode::passes(server, 0));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let counted = connections.clone();
+        let (connections, held) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, of_held) = (connections.clone(), held.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(serve(listener, watched, counted));
+            runtime.block_on(serve(listener, watched, counted, of_held));
         });
-        Proxy { address, mode, connections, thread: Some(thread), _port: port }
+        Proxy { address, mode, connections, held, thread: Some(thread), _port: port }
     }
 
     /// Where clients are to connect.
@@ -104,8 +106,14 @@ impl Proxy {
         self.connections.load(Ordering::SeqCst)
     }
 
+    /// Whether clients have sent something that is held.
+    pub fn has_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst) > 0
+    }
+
     /// Passes everything again. Bytes that were held go on as if nothing had been.
     pub fn pass(&self) {
+        self.held.store(0, Ordering::SeqCst);
         self.mode.send_modify(|mode| *mode = Mode::passes(mode.server, mode.resets));
     }
 
@@ -152,7 +160,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<AtomicUsize>) {
+async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<AtomicUsize>, held: Arc<AtomicUsize>) {
     let address = listener.local_addr().expect("its address");
     let mut listener = Some(listener);
     let mut listening = None;
@@ -181,7 +189,7 @@ async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<
                 // Before it is counted: who has counted a connection may count on its being reset.
                 let begun = *mode.borrow();
                 counted.fetch_add(1, Ordering::SeqCst);
-                connections.spawn(carry(client, begun, mode.clone()));
+                connections.spawn(carry(client, begun, mode.clone(), held.clone()));
             }
             _ = changed.changed() => {}
             Some(_) = connections.join_next() => {}
@@ -189,7 +197,7 @@ async fn serve(listener: TcpListener, mode: watch::Receiver<Mode>, counted: Arc<
     }
 }
 
-async fn carry(mut client: TcpStream, begun: Mode, mode: watch::Receiver<Mode>) {
+async fn carry(mut client: TcpStream, begun: Mode, mode: watch::Receiver<Mode>, held: Arc<AtomicUsize>) {
     let mut control = mode.clone();
     let broken = |mode: &Mode| mode.resets != begun.resets || mode.ended;
     let upstream = tokio::select! {
@@ -202,10 +210,11 @@ async fn carry(mut client: TcpStream, begun: Mode, mode: watch::Receiver<Mode>) 
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let reset = {
+        let uncounted = AtomicUsize::new(0);
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
-        let up = pump(from_client, to_server, Way::ToServer, mode.clone());
-        let down = pump(from_server, to_client, Way::ToClient, mode);
+        let up = pump(from_client, to_server, Way::ToServer, mode.clone(), &held);
+        let down = pump(from_server, to_client, Way::ToClient, mode, &uncounted);
         tokio::select! {
             ended = both(up, down) => ended.is_err(),
             () = until(&mut control, broken) => true,
@@ -231,14 +240,20 @@ async fn both(
     }
 }
 
-async fn pump(from: ReadHalf<'_>, to: WriteHalf<'_>, way: Way, mut mode: watch::Receiver<Mode>) -> io::Result<()> {
+async fn pump(
+    from: ReadHalf<'_>,
+    to: WriteHalf<'_>,
+    way: Way,
+    mut mode: watch::Receiver<Mode>,
+    held: &AtomicUsize,
+) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let passes = |mode: &Mode| !mode.holds(way);
-        until(&mut mode, passes).await;
         from.readable().await?;
-        // It may have been cut while nothing was to be read.
-        until(&mut mode, passes).await;
+        if mode.borrow().holds(way) {
+            held.fetch_add(1, Ordering::SeqCst);
+            until(&mut mode, |mode| !mode.holds(way)).await;
+        }
         let read = match from.try_read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => read,
