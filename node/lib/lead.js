@@ -36,12 +36,12 @@ class Lead {
     this.#term = term;
     const { signal } = term;
     // It reads the clock, as isLeader() does: a process that was frozen hears the truth before it hears of the event.
-    Object.defineProperty(signal, 'aborted', { get: () => this.#isOver(token), configurable: true });
+    Object.defineProperty(signal, 'aborted', { get: () => this.#isOver(token, term), configurable: true });
     queueMicrotask(() => this.#begin(token, term));
   }
 
   /** Whether the term was over before the work was. */
-  #isOver(token, { signal } = this.#term) {
+  #isOver(token, { signal }) {
     if (wasAborted.call(signal) || this.#isWorkOver || this.#run.token() === token) return wasAborted.call(signal);
     this.#run.look();
     return true;
@@ -97,6 +97,8 @@ class Lead {
     });
     this.#signal?.removeEventListener('abort', this.#stop);
     const reason = fatal ?? (this.#term ? this.#run.reason : undefined);
+    // No work begins any more, if none has.
+    this.#term = null;
     if (this.#work) {
       const value = await this.#work;
       if (reason) throw reason;

@@ -13,7 +13,7 @@ const { Cluster } = require('./support/etcd');
 const { Child } = require('./support/child');
 const { NODE, bareEnv, envWithCargo, installed, npmEnv, outcome, pack, run, temporaryFolder } = require('./support/package');
 
-const LIB = ['alive', 'binding', 'connection', 'debug', 'errors', 'lead', 'options', 'run', 'target', 'timers'];
+const LIB = ['alive', 'binding', 'connection', 'debug', 'errors', 'lead', 'options', 'run', 'signals', 'target', 'timers'];
 const REFUSAL = /etcd-leader has no binary for (.+) in this package\. Build one where Rust is installed: .*`npm install` in the folder node/;
 
 /** What `require()` throws in a process that is told a bit before. */
