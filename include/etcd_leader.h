@@ -206,7 +206,7 @@ This file is generated from the library's sources; MIT License. */
 #define EL_EVENT_UNELECTED 2
 
 /**
- * Who leads now, be it ourselves: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
+ * The leader is known, be it ourselves: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
  */
 #define EL_EVENT_LEADER 3
 

@@ -298,7 +298,7 @@ mod tests {
         }
     }
 
-    /// It answers nothing.
+    /// A backend that answers nothing.
     struct Silent;
 
     impl Backend for Silent {

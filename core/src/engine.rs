@@ -214,7 +214,7 @@ fn spawn_quietly(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHan
     std::thread::Builder::new().name("etcd-leader".into()).spawn(run)
 }
 
-/// In which sessions the elections of each slot are.
+/// The sessions of each slot: those that have an election which rings with it.
 #[derive(Default)]
 struct Handles(HashMap<usize, Vec<Rc<Driver>>>);
 

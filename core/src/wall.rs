@@ -50,7 +50,7 @@ impl WallWatch {
         jumped
     }
 
-    /// Whether it was before.
+    /// Gives whether it was suspect before.
     pub(crate) fn set_suspect(&self, is_suspect: bool) -> bool {
         self.is_suspect.swap(is_suspect, Ordering::SeqCst)
     }

@@ -14,7 +14,7 @@ pub const EL_EVENT_ELECTED: i32 = 1;
 /// We do not lead any more; `status` and `message` say why. `EL_STOPPED`: because of `el_stop`; the entry is kept while
 /// your leading work ends, see `el_stop`. Any other: it was lost already, and another may lead soon.
 pub const EL_EVENT_UNELECTED: i32 = 2;
-/// Who leads now, be it ourselves: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
+/// The leader is known, be it ourselves: `name` and its `token`. A `token` of 0 (and an empty name): nobody is known to lead.
 pub const EL_EVENT_LEADER: i32 = 3;
 /// Something is wrong and is being retried: `status`, `endpoint`, `message`. Comes after the first failure, then at
 /// most once per ttl; a store reset (`EL_STORE_RESET`) is told at once. `EL_OK`: the trouble is over.

@@ -8,7 +8,7 @@ const { nextTick, queueMicrotask, setTimeout } = require('./timers');
 
 const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted');
 
-/** How long one waits between two looks at a term while the clock is in doubt. */
+/** The time between two looks at a term while the clock is in doubt. */
 const DOUBT_MS = 50;
 
 /** One call of lead(), in one run of an election. */

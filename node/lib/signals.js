@@ -16,7 +16,7 @@ function isAborted(signal) {
   return signal?.aborted ?? false;
 }
 
-/** Of one that was aborted. */
+/** The reason of a signal that was aborted. */
 function reasonOf(signal) {
   return signal.reason ?? new DOMException('This operation was aborted', 'AbortError');
 }

@@ -173,7 +173,7 @@ async fn h2_server(kind: &'static str, body: Vec<u8>, trailers: Trailers) -> Str
 
 type Trailers = &'static [(&'static str, &'static str)];
 
-/// What a server says to a request.
+/// The answer of a server to a request.
 struct Said {
     kind: &'static str,
     after: Duration,

@@ -17,7 +17,7 @@ from ._run import Run
 from ._term import AsyncLoss, AsyncTerm, Loss, Term, reason_of
 from ._turn import Claim
 
-#: How long one waits between two looks at a term while the clock is in doubt.
+#: The time between two looks at a term while the clock is in doubt.
 _DOUBT_S = 0.05
 
 

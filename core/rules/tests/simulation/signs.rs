@@ -3,7 +3,7 @@
 use etcd_leader_rules::machine::Sign;
 use etcd_leader_rules::member::LeaseId;
 
-/// What the last write of an entry says of its author. It says nothing if the entry is not named after its lease.
+/// The sign of an entry's last write: none if the entry is not named after its lease.
 pub(crate) fn sign(key: &[u8], lease: LeaseId, version: u64, is_quiet: bool) -> Sign {
     if is_quiet || !key.ends_with(format!("/{lease:x}").as_bytes()) {
         Sign::Nothing

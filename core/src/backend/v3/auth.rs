@@ -39,9 +39,9 @@ type Turn = Arc<tokio::sync::Mutex<()>>;
 #[derive(Default)]
 pub(super) struct Tokens {
     newest: watch::Sender<Option<Token>>,
-    /// Of the one who authenticates; the others wait for what it brings.
+    /// The turn of the link that authenticates; the others wait for what it brings.
     turn: Turn,
-    /// The same for each server: while a login at another is late, one of its links logs in beside that.
+    /// A turn for each server: while a login at another server is late, one link to this one logs in beside it.
     turns: Mutex<HashMap<Endpoint, Turn>>,
 }
 
@@ -260,7 +260,7 @@ impl Auth {
         failure
     }
 
-    /// What the server said, fit for a message: shown unless it repeats what we show.
+    /// Makes the server's words fit for a message. Words that repeat our token or our password are not shown.
     pub(super) fn fit(&self, said: &str) -> String {
         if self.repeats_token(said) { REPEATS_TOKEN.into() } else { fit(said, self.login()) }
     }

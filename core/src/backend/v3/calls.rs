@@ -96,7 +96,8 @@ impl Calls {
     }
 
     /// `etcd grpc-proxy` answers renewals and watches in the name of many clients, so that no renewal through it can be
-    /// confirmed. It is known by its list of members, which it makes up itself, without a header. Whether the server has answered.
+    /// confirmed. It is known by its list of members, which it makes up itself, without a header. Gives
+    /// whether the server has answered.
     async fn meet(&self) -> Result<bool, Failure> {
         if self.has_met.load(Ordering::Relaxed) {
             return Ok(true);
@@ -340,7 +341,7 @@ impl Calls {
     }
 }
 
-/// What a failure means if a write of the same verb was applied before: a refusal is not one of the whole.
+/// The failure of a verb of which an earlier write was applied: a refusal of a later one does not refuse the whole.
 fn in_part(failure: Failure) -> Failure {
     if failure.kind.is_definite_refusal() { Failure::new(ErrorKind::Server, failure.detail) } else { failure }
 }
