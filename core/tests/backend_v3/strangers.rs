@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use etcd_leader::ErrorKind;
-use etcd_leader::machine::{LinkId, Op};
+use etcd_leader::machine::{Failure, LinkId, Op, WatchId, WatchNews};
 
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
@@ -164,6 +166,81 @@ async fn a_token_that_a_server_repeats_is_not_told() {
     let failure = bench.open(0).await.expect_err("refused");
     assert!(failure.detail.contains("its words repeat our auth token"), "{failure:?}");
     assert!(!failure.detail.contains("planted"), "{failure:?}");
+}
+
+/// The number of the first watch of a bench, after its link and the request that opens it.
+const NUMBER: u8 = 3;
+
+/// etcd takes a user's tokens away whenever its password is set: so does this server for all that is asked at one path, as often
+/// as it is told. It counts the logins.
+async fn taking_away(refused: &'static str, tokens: u8) -> (String, Arc<AtomicU8>) {
+    let logins = Arc::new(AtomicU8::new(0));
+    let counted = logins.clone();
+    let header = [10, 6, 8, 1, 16, 2, 24, 3];
+    let message = |fields: &[u8]| {
+        let length = u8::try_from(header.len() + fields.len()).expect("a short message");
+        [&[0, 0, 0, 0, length][..], &header, fields].concat()
+    };
+    let (other, renewed, watched) = (message(&[]), message(&[16, 77, 24, 60]), message(&[16, NUMBER, 24, 1]));
+    let url = serving(move |path| match path {
+        path if path.ends_with("/Authenticate") => {
+            logins.fetch_add(1, Ordering::Relaxed);
+            Said::ok(&TOKEN)
+        }
+        path if path.ends_with(refused) && logins.load(Ordering::Relaxed) <= tokens => Said {
+            trailers: &[("grpc-status", "16"), ("grpc-message", "etcdserver: invalid auth token")],
+            ..Said::ok(&[])
+        },
+        path if path.ends_with("/LeaseKeepAlive") => Said::ok(&renewed),
+        path if path.ends_with("/Watch") => Said::ok(&watched),
+        _ => Said::ok(&other),
+    });
+    (url.await, counted)
+}
+
+#[tokio::test]
+async fn tokens_that_are_taken_away_one_after_the_other_deny_nobody() {
+    for refused in ["/Range", "/LeaseKeepAlive", "/Watch"] {
+        let (url, logins) = taking_away(refused, 3).await;
+        let mut bench = Bench::as_user(&[url], "one", "of-one");
+        let (link, _) = bench.open(0).await.unwrap_or_else(|failure| panic!("{refused}: {failure:?}"));
+        if refused == "/LeaseKeepAlive" {
+            bench.answer(link, Op::Renew { lease: 77 }).await;
+        }
+        if refused == "/Watch" {
+            let watch = bench.watch(link, b"/jobs/nightly/", b"/jobs/nightly0", 4);
+            assert_eq!(watch, WatchId(NUMBER.into()));
+            let news = bench.news(watch).await;
+            assert!(matches!(news, WatchNews::Created { .. }), "{news:?}");
+        }
+        assert_eq!(logins.load(Ordering::Relaxed), 4, "{refused}");
+    }
+}
+
+/// Checking a password costs a server much.
+#[tokio::test]
+async fn one_who_is_refused_whatever_the_token_does_not_log_in_for_ever() {
+    for refused in ["/Range", "/LeaseKeepAlive", "/Watch"] {
+        let (url, logins) = taking_away(refused, u8::MAX).await;
+        let mut bench = Bench::as_user(&[url], "one", "of-one");
+        let failure = match bench.open(0).await {
+            Err(failure) => failure,
+            Ok((link, _)) if refused == "/LeaseKeepAlive" => {
+                bench.send(link, Op::Renew { lease: 77 });
+                bench.broken(link).await
+            }
+            Ok((link, _)) => {
+                let watch = bench.watch(link, b"/jobs/nightly/", b"/jobs/nightly0", 4);
+                match bench.news(watch).await {
+                    WatchNews::Canceled { reason } => Failure::new(ErrorKind::Denied, reason),
+                    news => panic!("{news:?}"),
+                }
+            }
+        };
+        let said = "etcd does not let the user \"one\" in: etcdserver: invalid auth token";
+        assert!(failure.kind == ErrorKind::Denied && failure.detail.contains(said), "{refused}: {failure:?}");
+        assert_eq!(logins.load(Ordering::Relaxed), 4, "{refused}");
+    }
 }
 
 /// An HTTP/2 server that answers everything with this.

@@ -1,8 +1,8 @@
 //! Who we are to etcd: a token for a user and a password, got anew when etcd does not take the old one any more.
 //!
 //! A call that is refused for its token was not applied, for certain. It is repeated with a newer token: the one repetition that
-//! a backend makes, since the machines know nothing of tokens. A newer token that another call brought may be refused as well: the
-//! call is repeated until it was refused with a token of its own.
+//! a backend makes, since the machines know nothing of tokens. A newer token may be refused as well, when etcd's users are changed
+//! several times in a row: see [`Tries`].
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,6 +28,9 @@ use crate::machine::Failure;
 
 /// A login that takes longer is late: one server may not answer it at all.
 const MAX_LOGIN: Duration = Duration::from_secs(3);
+
+/// When so many tokens of its own were refused, one after the other, the refusal is the answer to a call.
+const MAX_TRIES: u8 = 3;
 
 /// In the place of words that would give a token away.
 const REPEATS_TOKEN: &str = "(its words repeat our auth token)";
@@ -96,6 +99,23 @@ impl Token {
     fn is_in(&self, said: &str) -> bool {
         let text = self.text.as_ref().and_then(|text| text.to_str().ok());
         text.is_some_and(|text| !text.is_empty() && said.contains(text))
+    }
+}
+
+/// How many tokens a call, a keepalive or a watch has got itself. A token that another one brought may be too old when it is
+/// shown, and does not count.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tries(u8);
+
+impl Tries {
+    /// With another token, which is its own or not.
+    pub(super) fn with(self, is_own: bool) -> Tries {
+        Tries(self.0 + u8::from(is_own))
+    }
+
+    /// Not one was its own yet.
+    pub(super) fn is_first(self) -> bool {
+        self.0 == 0
     }
 }
 
@@ -169,6 +189,11 @@ impl Auth {
         }
     }
 
+    /// Whether what was refused for its token is asked for again.
+    pub(super) fn may_try(&self, tries: Tries) -> bool {
+        self.login.is_some() && tries.0 < MAX_TRIES
+    }
+
     /// A newer token than the one that was refused; of many who ask at once, one authenticates. Also tells if this call has
     /// authenticated: a token that another has brought may be too old by now.
     pub(super) async fn renew(&self, refused: Option<Token>) -> Result<(Option<Token>, bool), Failure> {
@@ -232,11 +257,12 @@ impl Auth {
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let (mut token, mut is_final) = (self.ready().await?, false);
+        let (mut token, mut tries) = (self.ready().await?, Tries::default());
         loop {
             match send(shown(Request::new(request.clone()), token.as_ref())).await {
-                Err(refusal) if !is_final && self.login.is_some() && status::wants_token(&refusal) => {
-                    (token, is_final) = self.renew(token).await?;
+                Err(refusal) if self.may_try(tries) && status::wants_token(&refusal) => {
+                    let (newer, is_own) = self.renew(token).await?;
+                    (token, tries) = (newer, tries.with(is_own));
                 }
                 result => return Ok(result),
             }

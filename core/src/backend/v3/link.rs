@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
-use super::auth::{Auth, Tokens};
+use super::auth::{Auth, Tokens, Tries};
 use super::calls::Calls;
 use super::channel::{self, Channel};
 use super::renewals::Renewal;
@@ -155,12 +155,12 @@ impl Live {
                 if let Some(broken) = &self.broken {
                     return self.life.reply(request, Err(broken.clone()));
                 }
-                if let Err(failure) = self.streams.renew(Renewal { request, lease, is_final: false }) {
+                if let Err(failure) = self.streams.renew(Renewal { request, lease, tries: Tries::default() }) {
                     self.end(failure);
                 }
             }
             Op::Watch { watch, range } if self.broken.is_none() => {
-                match self.streams.watch(Wanted { watch, range, is_final: false }) {
+                match self.streams.watch(Wanted { watch, range, tries: Tries::default() }) {
                     Ok(news) => self.pass_on(news),
                     Err(failure) => self.end(failure),
                 }

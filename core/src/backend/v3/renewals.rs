@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
 
-use super::auth::{Auth, Token, shown};
+use super::auth::{Auth, Token, Tries, shown};
 use super::channel::Channel;
 use super::codec::MAX_SHORT_BYTES;
 use super::proto::lease_client::LeaseClient;
@@ -41,8 +41,7 @@ pub(super) struct Renewals {
 pub(super) struct Renewal {
     pub(super) request: RequestId,
     pub(super) lease: LeaseId,
-    /// It was refused for its token, and is shown with one that this link has authenticated for: another refusal is the answer.
-    pub(super) is_final: bool,
+    pub(super) tries: Tries,
 }
 
 /// Why a stream has ended.

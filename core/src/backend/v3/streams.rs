@@ -161,8 +161,8 @@ impl Streams {
         let Some(renewals) = self.renewals.take() else { return Ok(()) };
         let refused = renewals.token().cloned();
         let waiting: Vec<Renewal> = renewals.abandon().collect();
-        let is_hopeless = waiting.iter().any(|renewal| renewal.is_final);
-        self.held_renewals.extend(waiting.into_iter().map(|renewal| Renewal { is_final: true, ..renewal }));
+        let is_hopeless = !waiting.iter().all(|renewal| self.auth.may_try(renewal.tries));
+        self.held_renewals.extend(waiting);
         if is_hopeless {
             return Err(failure);
         }
@@ -175,10 +175,10 @@ impl Streams {
         let refused = stream.token().cloned();
         let (unanswered, mut news) = stream.abandon(&failure.detail);
         for wanted in unanswered {
-            if wanted.is_final {
-                news.push((wanted.watch, WatchNews::Canceled { reason: failure.detail.clone() }));
+            if self.auth.may_try(wanted.tries) {
+                self.held_watches.push_back(wanted);
             } else {
-                self.held_watches.push_back(Wanted { is_final: true, ..wanted });
+                news.push((wanted.watch, WatchNews::Canceled { reason: failure.detail.clone() }));
             }
         }
         self.ask_for_token(refused);
@@ -192,8 +192,8 @@ impl Streams {
 
     /// There is a new token: what waited for it is asked for again.
     fn go_on(&mut self, is_own: bool) -> Result<News, Failure> {
-        self.held_renewals.iter_mut().for_each(|renewal| renewal.is_final &= is_own);
-        self.held_watches.iter_mut().for_each(|wanted| wanted.is_final &= is_own);
+        self.held_renewals.iter_mut().for_each(|renewal| renewal.tries = renewal.tries.with(is_own));
+        self.held_watches.iter_mut().for_each(|wanted| wanted.tries = wanted.tries.with(is_own));
         while let Some(renewal) = self.held_renewals.pop_front() {
             self.renew(renewal)?;
         }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::auth::{Auth, Token};
+use super::auth::{Auth, Token, Tries};
 use super::channel::Channel;
 use super::proto::watch_client::WatchClient;
 use super::proto::watch_create_request::FilterType;
@@ -48,8 +48,7 @@ pub(super) struct Watches {
 pub(super) struct Wanted {
     pub(super) watch: WatchId,
     pub(super) range: Watched,
-    /// It was refused for its token, and is shown with one that this link has authenticated for: another refusal is the answer.
-    pub(super) is_final: bool,
+    pub(super) tries: Tries,
 }
 
 /// News in the order in which they are to be told.
@@ -149,11 +148,10 @@ impl Watches {
         if !self.wanted.contains(&watch) {
             return Ok(Heard::default());
         }
-        if let Some(wanted) =
-            answered.filter(|wanted| canceled && self.may_be_repeated(wanted, &response.cancel_reason))
-        {
+        let refused = answered.filter(|wanted| canceled && self.may_be_repeated(wanted, &response.cancel_reason));
+        if refused.is_some() {
             self.wanted.remove(&watch);
-            return Ok(Heard { news, refused: Some(Wanted { is_final: true, ..wanted }) });
+            return Ok(Heard { news, refused });
         }
         if response.created && !canceled {
             news.push((watch, WatchNews::Created { revision }));
@@ -173,8 +171,8 @@ impl Watches {
 
     /// etcd before 3.4.22 and 3.5.6 says "permission denied" when it means the token.
     fn may_be_repeated(&self, wanted: &Wanted, reason: &str) -> bool {
-        let is_refusal = status::says_token(reason) || reason.contains("permission denied");
-        is_refusal && !wanted.is_final && self.auth.username().is_some()
+        let may_mean_token = wanted.tries.is_first() && reason.contains("permission denied");
+        self.auth.may_try(wanted.tries) && (status::says_token(reason) || may_mean_token)
     }
 
     /// Which of our watches a response is about, and what was asked if this is the answer.
