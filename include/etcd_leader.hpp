@@ -56,6 +56,7 @@ A program may be made of parts in C++17 and C++20; the latter have std::stop_tok
 #else
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -70,6 +71,7 @@ A program may be made of parts in C++17 and C++20; the latter have std::stop_tok
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -250,8 +252,37 @@ std::chrono::milliseconds within(std::chrono::duration<Rep, Period> time, std::c
     return wished < most ? std::chrono::ceil<std::chrono::milliseconds>(time) : most;
 }
 
+/// What the library says, with the fields of `config` in the place of those of C. What is quoted in it is the user's.
+inline std::string in_our_words(const std::string &said) {
+    static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> names{{
+        {"ttl_s", "ttl"},
+        {"renew_ms", "renew"},
+        {"step_down_ms", "step_down"},
+        {"request_timeout_ms", "request_timeout"},
+        {"stop_timeout_ms", "stop_timeout"},
+        {"endpoint_count is", "the number of endpoints is"},
+    }};
+    std::string told;
+    bool is_quoted = false;
+    for (std::size_t at = 0; at < said.size();) {
+        const auto begins = [&](const auto &pair) { return said.compare(at, pair.first.size(), pair.first) == 0; };
+        const auto found = is_quoted ? names.end() : std::find_if(names.begin(), names.end(), begins);
+        if (found != names.end()) {
+            told += found->second;
+            at += found->first.size();
+            continue;
+        }
+        if (is_quoted && said[at] == '\\' && at + 1 < said.size())
+            told += said[at++];
+        else if (said[at] == '"')
+            is_quoted = !is_quoted;
+        told += said[at++];
+    }
+    return told;
+}
+
 inline std::int32_t checked(std::int32_t status) {
-    return status < 0 ? throw error(static_cast<errc>(status), el_last_error()) : status;
+    return status < 0 ? throw error(static_cast<errc>(status), in_our_words(el_last_error())) : status;
 }
 } // namespace detail
 
@@ -377,7 +408,8 @@ struct state : candidate {
     }
 
     void tell(const el_event &told) {
-        const error reason(static_cast<errc>(told.status), told.message);
+        const auto said = in_our_words(told.message);
+        const error reason(static_cast<errc>(told.status), said);
         if (told.type == EL_EVENT_ELECTED) {
             token = told.token;
             call(on.on_elected, token);
@@ -394,7 +426,7 @@ struct state : candidate {
         } else if (told.type == EL_EVENT_RETRYING) {
             told.status != EL_OK ? call(on.on_retrying, reason, told.endpoint) : call(on.on_retried);
         } else if (told.type == EL_EVENT_ENDED) {
-            outcome = ended{reason.code(), told.message, told.released != 0};
+            outcome = ended{reason.code(), said, told.released != 0};
             if (!is_stopped && !on.on_ended)
                 throw reason;
             call(on.on_ended, *outcome);

@@ -295,7 +295,7 @@ fn verdicts_in_lua() {
 
 #[test]
 fn campaigns_say_what_is_wrong() {
-    for campaign in [C, CPP] {
+    for (campaign, ttl) in [(C, "ttl_s is 1000"), (CPP, "ttl is 1000")] {
         let workshop = Workshop::new();
         let program = compile(&workshop, campaign);
         for (arguments, said) in [
@@ -303,7 +303,7 @@ fn campaigns_say_what_is_wrong() {
             (&["--v2", "http://h", "/k"], "usage: "),
             (&["ftp://h", "/k", "n"], "ftp"),
             (&["http://h", "/k/", "n"], "leave the slash out"),
-            (&["http://h", "/k", "n", "1000"], "ttl_s is 1000"),
+            (&["http://h", "/k", "n", "1000"], ttl),
         ] {
             let mut running = workshop.start(&program, Way::Plain, arguments);
             assert_eq!(running.ends().code(), Some(2));

@@ -593,18 +593,19 @@ template <class Change> static void is_refused(int line, const char *says, Chang
 #define IS_REFUSED(says, change) is_refused(__LINE__, says, [](etcd_leader::config &c) { change; })
 
 static void configurations() {
-    IS_REFUSED("ttl_s is 301", c.ttl = 301s);
+    IS_REFUSED("ttl is 301", c.ttl = 301s);
     IS_REFUSED("ttl is -1", c.ttl = -1s);
     IS_REFUSED("ttl is 4294967296", c.ttl = std::chrono::seconds(4294967296));
     IS_REFUSED("renew is -1", c.renew = -1ms);
-    IS_REFUSED("renew_ms", c.renew = 10s);
+    IS_REFUSED("renew 10000 and step_down 2000 leave no room", c.renew = 10s);
     IS_REFUSED("step_down is -9223372036854775808", c.step_down = std::chrono::milliseconds::min());
-    IS_REFUSED("step_down_ms", c.step_down = 10s);
-    IS_REFUSED("request_timeout_ms is 19", c.request_timeout = 19ms);
-    IS_REFUSED("stop_timeout_ms is 3600001", c.stop_timeout = 3600001ms);
+    IS_REFUSED("step_down 10000", c.step_down = 10s);
+    IS_REFUSED("request_timeout is 19", c.request_timeout = 19ms);
+    IS_REFUSED("stop_timeout is 3600001", c.stop_timeout = 3600001ms);
     IS_REFUSED("stop_timeout is 9223372036854775807", c.stop_timeout = std::chrono::milliseconds::max());
     IS_REFUSED("endpoints is empty", c.endpoints.clear());
-    IS_REFUSED("at most 64", c.endpoints.resize(65, "http://h"));
+    IS_REFUSED("the number of endpoints is 65", c.endpoints.resize(65, "http://h"));
+    IS_REFUSED("\"ttl_s\\\"ttl_s\"", c.endpoints.push_back("ttl_s\"ttl_s"));
     IS_REFUSED("ftp", c.endpoints.push_back("ftp://h"));
     IS_REFUSED("endpoints has a NUL byte at 8", c.endpoints.push_back(std::string("http://h\0.example", 17)));
     IS_REFUSED("key is empty", c.key.clear());
