@@ -43,6 +43,38 @@ fn exists(test: &str) -> bool {
     })
 }
 
+/// Whether `make test` leaves it out.
+fn is_left_out(test: &str) -> bool {
+    let (file, name) = test.split_once("::").unwrap_or((test, ""));
+    let source = fs::read_to_string(root().join(file)).unwrap_or_default();
+    let quoted = format!("\"{name}\"");
+    match file {
+        "core/tests/faults/catalogue.rs" => {
+            let faults = source.split("Fault::new(").filter(|fault| fault.trim_start().starts_with(&quoted));
+            faults.into_iter().any(|fault| [".heavy()", ".crowd("].iter().any(|mark| fault.contains(mark)))
+        }
+        "core/tests/faults/fence.rs" => {
+            let trial = source.split("trial(").find(|trial| trial.starts_with(&quoted));
+            trial.is_some_and(|trial| trial.split(')').next().is_some_and(|said| said.ends_with("false")))
+        }
+        _ => {
+            let function = source.split(&format!("fn {name}(")).next().unwrap_or_default();
+            let above: Vec<&str> = function.lines().rev().take(4).collect();
+            above.iter().take_while(|line| !line.starts_with('}')).any(|line| line.trim().starts_with("#[ignore"))
+        }
+    }
+}
+
+#[test]
+fn what_make_test_leaves_out_is_known() {
+    let faults = "core/tests/faults";
+    assert!(is_left_out(&format!("{faults}/catalogue.rs::crowd_loses_etcd")));
+    assert!(!is_left_out(&format!("{faults}/catalogue.rs::all_cut_off")));
+    assert!(is_left_out(&format!("{faults}/fence.rs::v2")) && !is_left_out(&format!("{faults}/fence.rs::v3_short")));
+    assert!(is_left_out("core/rules/tests/exhaustive/main.rs::the_longest_walk_breaks_no_law"));
+    assert!(!is_left_out("core/rules/tests/exhaustive/main.rs::a_short_walk_breaks_no_law"));
+}
+
 #[test]
 fn every_promise_has_a_test_that_exists() {
     let mut all = Vec::new();
@@ -56,6 +88,9 @@ fn every_promise_has_a_test_that_exists() {
     for (promise, tests) in all {
         if tests.is_empty() {
             wrong.push(format!("{promise}: no test"));
+        }
+        if tests.iter().all(|test| is_left_out(test)) && !promise.contains("`make ") {
+            wrong.push(format!("{promise}: `make test` runs none of its tests; say which command does"));
         }
         wrong.extend(
             tests.iter().filter(|test| !exists(test)).map(|test| format!("{promise}: there is no test {test}")),
