@@ -21,6 +21,7 @@ others wait in line. The whole of it:
     if (el_start(&config, sizeof config, &election) != EL_OK) complain(el_last_error());
     signal(SIGINT, on_signal);
     while (el_poll(election, -1) >= 0) {}
+    signal(SIGINT, SIG_DFL);
     el_free(election);
 
 LIFE     el_start, el_poll until EL_STOPPED, el_free. el_stop asks for the end; el_free alone ends it too. Errors on the
@@ -40,9 +41,10 @@ TRUTH    Ask el_is_leader before anything that only the leader may do: it reads 
 THREADS  Everything of the library runs on one thread of its own, "etcd-leader", however many elections there are (and
          for a moment on "etcd-leader-dns" while a name is looked up or certificates are read). It never calls you: on_event
          is called inside el_poll only, on the thread that called it. Every function may be called from every thread, but
-         one thread at a time takes the events of an election or a queue (else EL_BUSY), and no call on one may begin once
-         el_free or el_queue_free has. No function is a cancellation point: pthread_cancel waits until the call has returned. A callback returns:
-         it does not leave by pthread_exit, longjmp or an exception.
+         one thread at a time takes the events of an election or a queue (else EL_BUSY). No other call on an election or a
+         queue may be under way when el_free or el_queue_free begins, or begin after it. No function is a cancellation
+         point: pthread_cancel waits until the call has returned. A callback returns: it does not leave by pthread_exit,
+         longjmp or an exception.
 
 SIGNALS  The library's thread has all signals blocked; it sets no handler, and a lost connection raises no SIGPIPE.
          A signal that is caught ends the wait in el_poll, el_next and el_queue_next. el_stop, el_is_leader, el_token and el_time_left_ms may be
@@ -470,15 +472,17 @@ extern "C" {
  * `config_size` is `sizeof(el_config)`: by it the library knows which version of the structure the caller was compiled
  * with. `*election` becomes the new election, to be freed with `el_free`; NULL if it was not started.
  *
- * Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used, or the key and that of a running
- * election of this process lie one inside the other; `EL_INTERNAL` if the system gives no thread or descriptor.
+ * Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used, or the key and that of another
+ * election of this process, not freed yet, lie one inside the other; `EL_INTERNAL` if the system gives no thread or
+ * descriptor.
  */
 int32_t el_start(const struct el_config *config, size_t config_size, struct el_election **election);
 
 /**
  * Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and
  * never calls back; it may be repeated, and may be called from any thread, from the callback and from a signal
- * handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on.
+ * handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on, after
+ * one event at most that was under way already.
  *
  * If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
  * you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
@@ -506,10 +510,12 @@ void el_release(struct el_election *election);
  * Ends the election and frees it; `el_stop` before is not needed. Delivers nothing and is itself the word that the
  * leading work has ended: the place is given up. Blocks until etcd has confirmed that, at most `stop_timeout_ms`;
  * without a confirmation the place runs out with the lease, or is cleared away by the library as soon as it can.
- * When the last election of the process is freed, the library's thread, connections and descriptors are gone too.
+ * When the last election of the process is freed, the library's thread, connections and descriptors are gone too, for
+ * which it waits another second at most. Only what etcd has not confirmed in that time keeps them a while longer.
  *
  * Returns `EL_OK`, also for NULL; then the pointer is dead. Nothing is freed if it returns `EL_BUSY` (inside this
- * election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited).
+ * election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited). Do not
+ * rely on `EL_BUSY`: a call that another thread has only just begun may use what is freed.
  */
 int32_t el_free(struct el_election *election);
 
@@ -681,8 +687,6 @@ const char *el_version(void);
  * not smaller.
  */
 int32_t el_abi_version(void);
-
-extern int pthread_setcancelstate(int state, int *before);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -31,7 +31,8 @@ LIFE     The constructor begins to campaign and touches no network. The destruct
          blocks until etcd has confirmed it, at most `stop_timeout`. It tells no handler, and is itself the word that
          the leading work has ended; what the handlers hold is destroyed before the place is given up.
          An election may be moved at any time, also in a handler and during run() and lead(). One that was moved from
-         stands for none: is_leader() is false, stop() does nothing, all else throws errc::invalid.
+         stands for none: is_leader() is false, token() and time_left() are 0, stop() and release() do nothing, all
+         else throws errc::invalid.
 
 THREADS  Handlers are called by poll(), run() and lead(), on the thread that called these. One thread at a time may be
          in there, else errc::busy; so for a handler that calls them. Every thread may call stop(), release(),
@@ -249,7 +250,8 @@ std::chrono::milliseconds within(std::chrono::duration<Rep, Period> time, std::c
     const std::chrono::duration<double, std::milli> wished = time;
     if (!(wished.count() > 0))
         return std::chrono::milliseconds(0);
-    return wished < most ? std::chrono::ceil<std::chrono::milliseconds>(time) : most;
+    // A number of floating point may be rounded to more than it was.
+    return wished < most ? std::min(std::chrono::ceil<std::chrono::milliseconds>(time), most) : most;
 }
 
 /// What the library says, with the fields of `config` in the place of those of C. What is quoted in it is the user's.
@@ -297,9 +299,9 @@ public:
     /// Whether to end. Reads the clock as is_leader() does: a process that was frozen hears the truth at once.
     bool stop_requested() const noexcept { return is_over_ || el_token(candidate_.handle) != token_; }
 
-    /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the place is kept until
-    /// the work has ended, or `stop_timeout` has passed; if it is lost meanwhile, lead() throws that. Any other: it was
-    /// lost already.
+    /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the election was
+    /// asked to stop, and the place is kept until the work has ended, or `stop_timeout` has passed; if it was lost before
+    /// or is lost meanwhile, this becomes the reason, or lead() throws it. Any other: the place was lost already.
     std::error_code reason() const noexcept {
         if (is_over_)
             return reason_;
@@ -387,6 +389,7 @@ namespace detail {
 struct state : candidate {
     /// One thread at a time; all below that is not atomic belongs to that one.
     auto enter() {
+        checked(el_queue_fd(queue)); // In a fork's child errc::forked, also if a thread of the parent was in here.
         if (is_entered.exchange(true))
             throw error(errc::busy, "the election is polled by another thread, or this is its handler; return first");
         const auto leave = [](state *self) { self->is_entered = false; };
@@ -522,8 +525,8 @@ public:
     election() noexcept = default;
 
     /// Campaigns, for as long as it takes. Throws errc::invalid if something in the configuration cannot be used, or if
-    /// its key and that of a running election of this process lie one inside the other; errc::internal if the system
-    /// gives no thread or descriptor.
+    /// its key and that of another election of this process, not destroyed yet, lie one inside the other; errc::internal
+    /// if the system gives no thread or descriptor.
     explicit election(const config &given, handlers on = {}) : state_(std::make_shared<detail::state>()) {
         using detail::count, detail::text;
         std::vector<const char *> endpoints;

@@ -62,8 +62,8 @@ impl Election {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if the configuration cannot be used, or its key and that of a running election of this
-    /// process lie one inside the other; [`ErrorKind::Internal`] if the engine's thread cannot be started.
+    /// [`ErrorKind::Invalid`] if the configuration cannot be used, or its key and that of another election of this
+    /// process, not dropped yet, lie one inside the other; [`ErrorKind::Internal`] if the engine's thread cannot be started.
     pub fn start(config: &Config) -> Result<Election, Error> {
         let (shared, life) = engine::start(config)?;
         Ok(Election { shared, life })
@@ -249,7 +249,8 @@ impl Election {
 
 impl Drop for Election {
     /// Gives the place up and waits until etcd has confirmed that, for at most `stop_timeout_ms`, counted from the end of your
-    /// own work if a stop came before; after [`Election::close`] it does not wait.
+    /// own work if a stop came before; after [`Election::close`] it does not wait. The last election waits also for the end of
+    /// the engine, at most a second longer.
     fn drop(&mut self) {
         if !self.life.is_ours() {
             // What was inherited belongs to the parent: its memory stays, its descriptors are not touched.
@@ -258,15 +259,19 @@ impl Drop for Election {
         }
         let stop_timeout = self.shared.settings.stop_timeout;
         let released_at = self.shared.mailbox().released_at();
+        let waits_for_nothing = self.shared.is_closed();
         let patience = match released_at {
-            _ if self.shared.is_closed() => Duration::ZERO,
+            _ if waits_for_nothing => Duration::ZERO,
             Some(at) => (at + stop_timeout).since(crate::clock::now()),
             None => stop_timeout,
         };
         let give_up = Instant::now() + patience;
         self.close();
-        self.wait_closed(patience);
-        engine::leave(&self.life, &self.shared.settings, give_up.saturating_duration_since(Instant::now()));
+        let has_released = self.wait_closed(patience);
+        let left = give_up.saturating_duration_since(Instant::now());
+        // The engine retires only now, and nothing of ours keeps it: so late a drop waits for its thread, too.
+        let left = if has_released && !waits_for_nothing { left.max(engine::RETIREMENT) } else { left };
+        engine::leave(&self.life, &self.shared.settings, left);
     }
 }
 

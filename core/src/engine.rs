@@ -24,6 +24,9 @@ use crate::wake::{Bell, Listener};
 /// How long the end waits for a lookup or a read of a certificate that hangs; its thread ends by itself, some time.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 
+/// How long the end of an engine that has nothing left to do may take: its last wait, and what a busy machine adds.
+pub(crate) const RETIREMENT: Duration = Duration::from_secs(1);
+
 /// The engine of this process, by generation: a fork's child finds a slot that nobody of its parent can hold locked.
 /// (Two generations share a slot only after as many forks, each from the child of the one before.)
 static SLOTS: [Mutex<Option<Engine>>; 64] = [const { Mutex::new(None) }; 64];
@@ -35,7 +38,7 @@ struct Engine {
     life: Arc<Life>,
     /// How many elections were started.
     started: usize,
-    /// The keys of running elections, with the API and the endpoints of each (law 9).
+    /// The keys of elections that have a handle, with the API and the endpoints of each (law 9).
     keys: BTreeMap<String, Vec<(Api, Vec<Endpoint>)>>,
 }
 
@@ -145,7 +148,9 @@ impl Engine {
             None => Ok(()),
             Some((other, _)) => Err(Error::new(
                 ErrorKind::Invalid,
-                format!("key {key:?} and the key {other:?} of a running election lie one inside the other; rename one"),
+                format!(
+                    "key {key:?} and the key {other:?} of another election of this process lie one inside the other; rename one"
+                ),
             )),
         }
     }

@@ -84,6 +84,10 @@ int main(int argc, char **argv) {
     }
     if (polled != EL_STOPPED)
         fprintf(stderr, "%s: %s\n", program, el_last_error());
+    /* The handler uses the election: from here on a signal ends the process. */
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     el_free(election);
     return polled == EL_STOPPED ? 0 : 1;
 }

@@ -117,8 +117,9 @@ pub(crate) unsafe fn known<'a>(election: *const el_election) -> Result<&'a Handl
 /// `config_size` is `sizeof(el_config)`: by it the library knows which version of the structure the caller was compiled
 /// with. `*election` becomes the new election, to be freed with `el_free`; NULL if it was not started.
 ///
-/// Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used, or the key and that of a running
-/// election of this process lie one inside the other; `EL_INTERNAL` if the system gives no thread or descriptor.
+/// Returns `EL_OK`; `EL_INVALID` if something in the configuration cannot be used, or the key and that of another
+/// election of this process, not freed yet, lie one inside the other; `EL_INTERNAL` if the system gives no thread or
+/// descriptor.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_start(
     config: *const el_config,
@@ -162,7 +163,8 @@ pub unsafe extern "C" fn el_start(
 
 /// Asks for the end of the election. From its return on `el_is_leader` says 0 on every thread. It never blocks and
 /// never calls back; it may be repeated, and may be called from any thread, from the callback and from a signal
-/// handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on.
+/// handler. NULL is fine. `EL_EVENT_UNELECTED` and `EL_EVENT_ENDED` are all that is told from then on, after
+/// one event at most that was under way already.
 ///
 /// If we lead, our entry is kept and renewed while your leading work ends, so that nobody else leads meanwhile. It goes when
 /// you call `el_release`, from any thread; or when you enter `el_poll` or `el_next` again after the call that gave you
@@ -205,10 +207,12 @@ pub unsafe extern "C" fn el_release(election: *mut el_election) {
 /// Ends the election and frees it; `el_stop` before is not needed. Delivers nothing and is itself the word that the
 /// leading work has ended: the place is given up. Blocks until etcd has confirmed that, at most `stop_timeout_ms`;
 /// without a confirmation the place runs out with the lease, or is cleared away by the library as soon as it can.
-/// When the last election of the process is freed, the library's thread, connections and descriptors are gone too.
+/// When the last election of the process is freed, the library's thread, connections and descriptors are gone too, for
+/// which it waits another second at most. Only what etcd has not confirmed in that time keeps them a while longer.
 ///
 /// Returns `EL_OK`, also for NULL; then the pointer is dead. Nothing is freed if it returns `EL_BUSY` (inside this
-/// election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited).
+/// election's callback, or while another thread polls it) or `EL_FORKED` (the child leaks what it has inherited). Do not
+/// rely on `EL_BUSY`: a call that another thread has only just begun may use what is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn el_free(election: *mut el_election) -> i32 {
     guard_blocking(remember, || {

@@ -52,6 +52,24 @@ static void check_config_settings(void) {
     nothing_is_left();
 }
 
+/* Freed later than stop_timeout_ms after its end: the engine goes all the same before el_free returns. */
+static void freed_late(void) {
+    for (int at = 0; at < 5; at++) {
+        told told = {0};
+        el_config config = config_of("/lifecycle", "late", &told);
+        config.stop_timeout_ms = 100;
+        el_election *election = NULL;
+        CHECK(el_start(&config, sizeof config, &election) == EL_OK);
+        poll_until(election, &told.elected, 1);
+        el_stop(election);
+        poll_to_the_end(election);
+        CHECK(told.verdict == EL_OK);
+        pause_ms(200);
+        CHECK(el_free(election) == EL_OK && descriptors() == descriptors_before);
+        nothing_is_left();
+    }
+}
+
 int main(int argc, char **argv) {
     begin(argc, argv);
     CHECK(el_abi_version() == EL_ABI_VERSION && strchr(el_version(), '.') != NULL);
@@ -108,5 +126,6 @@ int main(int argc, char **argv) {
     poll_until(first, &again.elected, 1);
     CHECK(again.token > two.token && el_free(first) == EL_OK && again.unelected == 0);
     nothing_is_left();
+    freed_late();
     return 0;
 }

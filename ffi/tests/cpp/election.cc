@@ -60,6 +60,8 @@ static void after_a_stop_nothing_but_unelected_is_told() {
 static void timeouts_and_no_handlers() {
     election one(config_of("/quiet", "one"));
     CHECK(one.poll(0ms) && one.poll(-5s) && one.poll(std::chrono::milliseconds::min()));
+    // A float rounds this to more milliseconds than an int32_t holds.
+    CHECK(one.is_leader() || one.poll(std::chrono::duration<float, std::deci>(21474836)));
     std::error_code code;
     while (!one.is_leader())
         CHECK(one.poll(std::chrono::hours(24 * 365 * 100), code) && !code);
@@ -401,6 +403,30 @@ static void forked() {
     CHECK(one.ends({"unelected EL_STOPPED", "ended EL_OK"}));
 }
 
+// In the child the entrance stays held, by a thread that only the parent has.
+static void forked_while_another_thread_polls() {
+    told one;
+    election me(long_config_of("/forked", "one"), one.handlers());
+    poll_until(me, one, "leader one");
+    std::thread thread([&me] { me.run(); });
+    for (bool is_inside = false; !is_inside; std::this_thread::yield()) {
+        std::error_code code;
+        me.poll(0ms, code);
+        is_inside = code == errc::busy;
+    }
+    const auto child = ::fork();
+    if (child == 0) {
+        REFUSES(errc::forked, me.poll());
+        REFUSES(errc::forked, me.run());
+        REFUSES(errc::forked, me.lead([](const etcd_leader::term &) {}));
+        ::_exit(0);
+    }
+    int status = 0;
+    CHECK(::waitpid(child, &status, 0) == child && status == 0);
+    me.stop();
+    thread.join();
+}
+
 #if __cplusplus >= 202002L
 static void as_one_writes_it_in_cpp_20() {
     std::uint64_t token = 0;
@@ -681,6 +707,7 @@ int main(int, char **argv) {
     stopped_by_another_thread();
     stopped_by_a_signal();
     forked();
+    forked_while_another_thread_polls();
 #if __cplusplus >= 202002L
     as_one_writes_it_in_cpp_20();
 #endif
