@@ -24,7 +24,8 @@
 //!    both it and us, live (it has missed no change since), in a response that does not also end us. After (b) a look
 //!    follows at once; if it disagrees, we step down, and before it agrees no renewal prolongs the term. A watch of v2
 //!    covers one key: there only (a) counts.
-//! 3. **Our own key is watched always**, for deletes and for puts. Gone, re-created, or moved off our lease: we are
+//! 3. **Our own key is watched always**, for deletes and for puts; in v2 with a password, where each watch costs etcd a
+//!    check of it, a follower learns from its refreshes instead. Gone, re-created, or moved off our lease: we are
 //!    out, say so, and join again. A waiter without news reads every ttl, or far behind every four, whether its entry,
 //!    the one just before it and the leader's still stand. A renewal that was sent before our join was answered says
 //!    nothing of our key: it does not prolong what the join began. On a new link, and after a denied read, no renewal

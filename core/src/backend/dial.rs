@@ -31,7 +31,7 @@ use crate::machine::{Failure, Step};
 /// the kernel waits ever longer between its own tries.
 pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 /// A handshake is given up after this time: its server is frozen, or out of reach.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// How long one address of a host is tried alone.
 pub(super) const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How long a server may take to say whether it serves HTTP. Only words of an error depend on it.

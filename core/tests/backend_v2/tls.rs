@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_leader::config::{Secret, SessionSettings};
 use etcd_leader::{Config, ErrorKind};
@@ -31,6 +32,11 @@ fn certificate(ca: &Ca, name: &str) -> (rcgen::Certificate, KeyPair) {
 
 /// A port that speaks TLS, with a certificate for `name`, before this server; it asks for certificates of `clients`.
 async fn tls_before(server: SocketAddr, ca: &Ca, name: &str, clients: Option<&Ca>) -> String {
+    busy_tls_before(server, ca, name, clients, Duration::ZERO).await
+}
+
+/// The same, but it comes to each handshake after this time only.
+async fn busy_tls_before(server: SocketAddr, ca: &Ca, name: &str, clients: Option<&Ca>, after: Duration) -> String {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
     let builder = match clients {
@@ -52,6 +58,7 @@ async fn tls_before(server: SocketAddr, ca: &Ca, name: &str, clients: Option<&Ca
         while let Ok((client, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
+                tokio::time::sleep(after).await;
                 let Ok(mut client) = acceptor.accept(client).await else { return };
                 let mut server = TcpStream::connect(server).await.expect("etcd");
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
@@ -100,6 +107,16 @@ async fn every_connection_of_a_link_is_encrypted() {
 
     let nobody = Config { ca_pem: secret(servers.pem()), ..Config::default() };
     check_untrusted(&settings(&url, nobody), "certificate").await;
+}
+
+/// Longer than a connection that nobody takes is waited for: slow is not dead.
+#[tokio::test]
+async fn a_slow_handshake_is_waited_for() {
+    let cluster = Cluster::of(1, V2_ON);
+    let ca = ca();
+    let url = busy_tls_before(cluster.client_address(0), &ca, "127.0.0.1", None, Duration::from_secs(6)).await;
+    let trusting = Config { ca_pem: secret(ca.pem()), ..Config::default() };
+    Bench::with(&settings(&url, trusting)).open(0).await.expect("a link");
 }
 
 #[tokio::test]

@@ -190,6 +190,8 @@ pub enum Step {
     Handshake,
     /// The login, or the first read.
     Reading,
+    /// API v2: all from the connection to the answer of the first request, which its client does not tell apart.
+    Asking,
 }
 
 impl Step {
@@ -201,6 +203,7 @@ impl Step {
             Step::Connecting => "connecting",
             Step::Handshake => "the TLS handshake",
             Step::Reading => "the login, or the first read,",
+            Step::Asking => "the connection, or the answer to the first request,",
         }
     }
 }

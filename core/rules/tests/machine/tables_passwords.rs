@@ -43,6 +43,12 @@ fn few_watch_the_leader_and_many_do_not() {
             "refresh",
             "following other7",
         ),
+        (
+            "but the next in line looks every ttl",
+            with(&[NEXT, &[At(5000), Refreshed(21), At(10_000), Refreshed(22)]]),
+            "look",
+            "following other7",
+        ),
     ]);
 }
 

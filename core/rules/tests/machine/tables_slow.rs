@@ -15,6 +15,7 @@ fn a_slow_opening_is_named() {
         (Step::Connecting, "connecting"),
         (Step::Handshake, "the TLS handshake"),
         (Step::Reading, "the login, or the first read,"),
+        (Step::Asking, "the connection, or the answer to the first request,"),
     ];
     for (step, words) in steps {
         let mut stage = Stage::new(1, OnStoreReset::Continue);

@@ -366,3 +366,13 @@ fn a_clock_that_is_behind_shortens_the_lead() {
     stage.play(&OpenFails(1, Kind::Unreachable));
     assert_eq!(stage.report.trouble, Some(trouble), "one that does not answer hides nothing");
 }
+
+#[test]
+fn an_entry_that_is_made_ends_the_trouble() {
+    let mut stage = Stage::of(timings(2, Api::V2, OnStoreReset::Continue));
+    stage.play(&OpenFails(0, Kind::Unreachable));
+    stage.play(&Opened(1));
+    assert!(stage.report.trouble.is_some(), "nothing shows yet that it serves us");
+    stage.play(&Posted);
+    assert_eq!(stage.report.trouble, None);
+}

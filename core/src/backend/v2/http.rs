@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 
 use super::status::{self, Extent, Fault, Peer};
 use crate::backend::causes::causes;
-use crate::backend::dial::CONNECT_PATIENCE;
+use crate::backend::dial::{CONNECT_PATIENCE, HANDSHAKE_PATIENCE};
 use crate::backend::tls;
 use crate::config::{Endpoint, Login};
 use crate::error::ErrorKind;
@@ -123,6 +123,8 @@ impl Http {
         (tls, asked): (ClientConfig, tls::Asked),
         peers: Arc<Peers>,
     ) -> Result<Http, Failure> {
+        // The client counts the handshake to the connection.
+        let patience = CONNECT_PATIENCE + if endpoint.is_tls() { HANDSHAKE_PATIENCE } else { Duration::ZERO };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(concat!("etcd-leader/", env!("CARGO_PKG_VERSION")))
@@ -131,7 +133,7 @@ impl Http {
             .referer(false)
             .retry(reqwest::retry::never())
             .http1_only()
-            .connect_timeout(CONNECT_PATIENCE)
+            .connect_timeout(patience)
             .tcp_keepalive(SILENCE / 2)
             .pool_idle_timeout(IDLE_TIMEOUT);
         let endpoint = place.port().map_or_else(|| endpoint.clone(), |port| endpoint.at(port));

@@ -82,7 +82,7 @@ impl Life {
         self.at(Step::ReadingFiles);
         let tls = self.peers.tls(endpoint).await?;
         let places = self.places().await?;
-        self.at(Step::Reading);
+        self.at(Step::Asking);
         let mut failures = Vec::new();
         let mut tries = FuturesUnordered::new();
         let mut left = places.into_iter();

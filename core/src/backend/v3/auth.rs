@@ -20,7 +20,7 @@ use super::codec::MAX_SHORT_BYTES;
 use super::proto::AuthenticateRequest;
 use super::proto::auth_client::AuthClient;
 use super::status;
-use crate::backend::said::fit;
+use crate::backend::said::{fit, repeats};
 use crate::backend::shell::quoted;
 use crate::config::{Access, Endpoint, Login, SessionSettings};
 use crate::error::ErrorKind;
@@ -98,7 +98,7 @@ impl Token {
     /// Whether these words repeat it.
     fn is_in(&self, said: &str) -> bool {
         let text = self.text.as_ref().and_then(|text| text.to_str().ok());
-        text.is_some_and(|text| !text.is_empty() && said.contains(text))
+        text.is_some_and(|text| !text.is_empty() && repeats(said, text))
     }
 }
 

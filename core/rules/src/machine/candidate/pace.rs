@@ -47,9 +47,9 @@ impl Pace {
     }
 
     /// A follower that has heard nothing looks again after this time.
-    pub(super) fn look_again(&self, count: usize) -> Duration {
-        let is_rare = self.checks_passwords && !self.is_frugal(count);
-        self.ttl() * if is_rare { 4 } else { 1 }
+    pub(super) fn look_again(&self, count: usize, next_in_line: bool) -> Duration {
+        let is_rare = self.checks_passwords && !self.is_frugal(count) && !next_in_line;
+        self.ttl() * if is_rare { FAR_CHECKS } else { 1 }
     }
 
     /// v2: so many candidates spread their looks over this time, and the watches that follow them.

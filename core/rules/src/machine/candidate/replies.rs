@@ -145,7 +145,7 @@ impl Candidate {
                 self.why.get_or_insert(Error::new(ErrorKind::KeyLost, "a look showed another member before us"));
             }
             if !self.pace.checks_keys(seen.count) {
-                entry.look_at = now + self.pace.look_again(seen.count);
+                entry.look_at = now + self.pace.look_again(seen.count, next_in_line);
             }
         }
         let line = self.pace.line(&seen.first, rank, seen.count);

@@ -36,6 +36,9 @@ impl Session {
         if reply.stamp.clock_s.is_some() {
             self.weigh_clocks(now, out);
         }
+        if matches!(reply.answer, Answer::Posted { .. }) {
+            self.trouble_is_over(now);
+        }
         match reply.answer {
             // The header of what the lessor says is not linearizable.
             Answer::Renewed { .. } | Answer::Listed { .. } => {}

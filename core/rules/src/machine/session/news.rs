@@ -62,10 +62,7 @@ impl Session {
                 self.note_grant();
                 self.keys.allowed();
                 self.weigh_clocks(now, out);
-                // What keeps us from leading, or may, is told for as long as it lasts.
-                if now >= self.quiet_until && self.keeper.skew() <= self.timings.ttl() / 4 {
-                    self.worry = None;
-                }
+                self.trouble_is_over(now);
                 self.links.serve_well();
             }
             KeeperNews::Clock => self.weigh_clocks(now, out),
@@ -85,6 +82,13 @@ impl Session {
                     self.worry(self.links.endpoint(), Error::new(failure.kind, failure.detail));
                 }
             }
+        }
+    }
+
+    /// The serving endpoint has granted us a whole ttl. What keeps us from leading, or may, is told for as long as it lasts.
+    pub(super) fn trouble_is_over(&mut self, now: Time) {
+        if now >= self.quiet_until && self.keeper.skew() <= self.timings.ttl() / 4 {
+            self.worry = None;
         }
     }
 
