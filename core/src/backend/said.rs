@@ -13,19 +13,23 @@ pub(super) fn fit(text: &str, login: Option<&Login>) -> String {
 
 /// Whether these words, as they came or as they would be shown, hold a secret.
 pub(super) fn repeats(text: &str, secret: &str) -> bool {
-    text.contains(secret) || on_one_line(text).contains(secret)
+    text.contains(secret) || on_one_line(begin(text, 8 * MAX_CHARS)).contains(secret)
 }
 
 /// On one line, without what a terminal would obey, and cut where it is too long to read.
 pub(super) fn brief(text: &str) -> String {
-    // Words beyond the cut are not looked at: there may be megabytes of them.
-    let far = text.char_indices().nth(4 * MAX_CHARS).map_or(text.len(), |(at, _)| at);
-    let line = on_one_line(&text[..far]);
+    let near = begin(text, 4 * MAX_CHARS);
+    let line = on_one_line(near);
     match line.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}...", &line[..end]),
-        None if far < text.len() => line + "...",
+        None if near.len() < text.len() => line + "...",
         None => line,
     }
+}
+
+/// The first characters. The others are not looked at: there may be megabytes of them.
+fn begin(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
 
 fn on_one_line(text: &str) -> String {
