@@ -146,6 +146,12 @@ impl Candidate {
         self.log().iter().any(|said| said.words.starts_with(words))
     }
 
+    /// Whether it has ever told of a trouble so far. A busy machine alone makes answers late, which is told, too, and not meant.
+    pub(crate) fn has_had_trouble(&self) -> bool {
+        let is_trouble = |words: &str| words.starts_with("retrying") && !words.starts_with("retrying Timeout");
+        self.log().iter().any(|said| is_trouble(&said.words))
+    }
+
     pub(crate) fn log(&self) -> Vec<Said> {
         self.log.lock().expect("the log").clone()
     }
