@@ -13,7 +13,7 @@ use library::{built, root};
 use support::Cluster;
 use tempfile::TempDir;
 
-/// The newest glibc of which the library needs something. Who raises it tells so in the README.
+/// The newest glibc of which the library needs something. ffi/README.md says so.
 const GLIBC: (u32, u32) = (2, 34);
 
 /// What every compiler adds by itself.

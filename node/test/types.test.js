@@ -160,7 +160,7 @@ test('the options that are taken are those that are declared', () => {
   assert.deepEqual(taken(url, { onStoreReset: 'unknown' }), words('Options', 'onStoreReset'));
 });
 
-test('the error codes are those of C, of the core and of the README', () => {
+test('the error codes are those of C, of the core and of the documents', () => {
   const read = (file) => fs.readFileSync(path.join(ROOT, '..', file), 'utf8');
   const all = (text, pattern) => [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort();
   const literals = declared('ErrorCode').type.types;
@@ -170,7 +170,7 @@ test('the error codes are those of C, of the core and of the README', () => {
   for (const literal of literals) {
     assert.match(source.text.slice(0, literal.getStart()), /\*\/\s*\|\s*$/, `index.d.ts does not say what ${literal.getText()} means`);
   }
-  const told = all(read('README.md'), /^\| `(EL_\w+)`/gm).filter((name) => name !== 'EL_OK');
-  assert.notEqual(told.length, 0, 'README.md has no table of error codes, with rows that begin "| `EL_..."');
-  assert.deepEqual(here, told, 'index.d.ts and the table of error codes in README.md');
+  const told = all(read('core/docs/errors.md'), /^\| `(EL_\w+)`/gm).filter((name) => name !== 'EL_OK');
+  assert.notEqual(told.length, 0, 'core/docs/errors.md has no table of error codes, with rows that begin "| `EL_..."');
+  assert.deepEqual(here, told, 'index.d.ts and the table of error codes in core/docs/errors.md');
 });

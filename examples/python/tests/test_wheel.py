@@ -82,20 +82,20 @@ class Wheel(Case):
         links = re.findall(r"\]\(([^)\s]+)", said)
         self.assertEqual([link for link in links if not link.startswith("https://")], [])
 
-    def test_the_way_to_install_that_the_readmes_show(self) -> None:
+    def test_the_way_to_install_that_the_readme_shows(self) -> None:
         """With the system's own Python, if that takes packages in environments only (PEP 668)."""
         managed = list(Path("/usr/lib").glob("python3*/EXTERNALLY-MANAGED"))
-        for at, readme in enumerate((ROOT / "README.md", PYTHON / "README.md")):
-            build, *lines = re.search(r"^```sh\n(make wheel.*?)```", readme.read_text(), re.DOTALL | re.MULTILINE)[1].splitlines()  # type: ignore[index]
-            self.assertEqual(re.sub(r"_\d+_\d+_\w+", "", build.split()[-1]), "target/python/etcd_leader-1.0.0-py3-none-manylinux.whl")
-            folder = Path(self.folder, f"readme-{at}")
-            (folder / "target/python").mkdir(parents=True)
-            shutil.copy(self.wheel, folder / "target/python")
-            # No variable of this process, and no network.
-            clean = {"HOME": self.folder, "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-            path = "/usr/bin:/bin" if managed else f"{Path(sys.executable).parent}:/usr/bin:/bin"
-            said = run(["sh", "-e", "-c", "\n".join(lines)], env={**clean, "PATH": path}, cwd=str(folder))
-            self.assertEqual(said.splitlines()[-1], "1.0.0")
+        readme = (PYTHON / "README.md").read_text()
+        build, *lines = re.search(r"^```sh\n(make wheel.*?)```", readme, re.DOTALL | re.MULTILINE)[1].splitlines()  # type: ignore[index]
+        self.assertEqual(re.sub(r"_\d+_\d+_\w+", "", build.split()[-1]), "target/python/etcd_leader-1.0.0-py3-none-manylinux.whl")
+        folder = Path(self.folder, "readme")
+        (folder / "target/python").mkdir(parents=True)
+        shutil.copy(self.wheel, folder / "target/python")
+        # No variable of this process, and no network.
+        clean = {"HOME": self.folder, "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        path = "/usr/bin:/bin" if managed else f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        said = run(["sh", "-e", "-c", "\n".join(lines)], env={**clean, "PATH": path}, cwd=str(folder))
+        self.assertEqual(said.splitlines()[-1], "1.0.0")
 
     def test_pyinstaller_takes_the_library_along_in_one_file(self) -> None:
         """With what the wheel brings alone: no option, no hook of the user's."""

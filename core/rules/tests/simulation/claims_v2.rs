@@ -201,7 +201,7 @@ impl World {
                 let by = life.map(|life| {
                     life.is_doubled = call.is_second;
                     is_late = call.sent < std::mem::replace(&mut life.sent, call.sent);
-                    // After a wipe two who share a name may take one entry for theirs: see "API v2" in the README. And a refresh
+                    // After a wipe two who share a name may take one entry for theirs: see core/docs/api-v2.md. And a refresh
                     // that was on its way may name a write of before the wipe, whose number has come again (seed 1025242).
                     life.is_tampered |= is_late || life.by != Some((call.proc, call.inc));
                     life.by
