@@ -183,7 +183,7 @@ fn networks_are_cut_and_healed_and_leave_nothing() {
             .status
             .success()
     };
-    assert!(health(&network), "clients are not cut off");
+    wait_for("clients to be served", || health(&network).then_some(()));
     network.isolate(Place::Member(0));
     assert!(!health(&network));
     network.heal_all();

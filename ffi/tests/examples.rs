@@ -116,7 +116,7 @@ fn three_campaign(campaign: Campaign, api: &[&str]) {
     let cluster = Cluster::of(1, &["--enable-v2=true"]);
     let program = compile(&workshop, campaign);
     let url = &cluster.urls()[0];
-    let start = |name| workshop.start(&program, Way::Plain, &[api, &[url, "/campaign", name, "2"]].concat());
+    let start = |name| workshop.start(&program, Way::Plain, &[api, &[url, "/campaign", name, "5"]].concat());
     let mut one = start("one");
     one.says("one: the leader is one");
     let mut two = start("two");
@@ -219,7 +219,7 @@ fn lua_campaigns(api: &[&str]) {
     let cluster = Cluster::of(1, &["--enable-v2=true"]);
     let source = root().join("examples/lua/campaign.lua");
     let url = &cluster.urls()[0];
-    let start = |name| luajit(&workshop, &source, &[api, &[url, "/lua", name, "2"]].concat());
+    let start = |name| luajit(&workshop, &source, &[api, &[url, "/lua", name, "5"]].concat());
     let mut one = start("one");
     one.says("one: the leader is one");
     let mut two = start("two");

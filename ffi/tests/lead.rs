@@ -114,7 +114,7 @@ fn exit_statuses() {
 #[test]
 fn the_turn_does_not_come_in_time() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["signals"]);
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "20"], &["signals"]);
     story.sees("one", "ready");
     for wait in ["0", "1.5"] {
         let mut two = story.runs(&url(&cluster), "two", &["--wait", wait], &[]);
@@ -182,7 +182,7 @@ fn restarted_it_runs_again_after_an_end_and_after_a_loss() {
 #[test]
 fn signals_go_on_to_the_command_and_end_who_waits() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["signals", "child"]);
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "20"], &["signals", "child"]);
     story.sees("one", "ready");
     let passed = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTERM];
     for signal in passed {
@@ -306,7 +306,7 @@ fn a_command_may_take_its_time_to_end_on_sigterm() {
     let (cluster, story) = (Cluster::single(), Story::new());
     let done = story.path("done");
     let until = format!("until={}", done.display());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["count", &until]);
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "20"], &["count", &until]);
     story.sees("one", "ready");
     one.signal(Signal::SIGTERM);
     let asked = story.sees("one", "caught-15").at;
@@ -321,7 +321,7 @@ fn a_command_may_take_its_time_to_end_on_sigterm() {
 fn who_led_when_etcd_was_last_heard_of_does_not_lead_for_ever() {
     let (mut cluster, story) = (Cluster::single(), Story::new());
     let proxy = Proxy::before(cluster.member(0).client_address());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["signals"]);
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "20"], &["signals"]);
     story.sees("one", "ready");
     let mut two = story.runs(&proxy.url(), "two", &["--ttl", "2", "--wait", "5", "--stop-timeout", "0"], &[]);
     two.says("one leads");

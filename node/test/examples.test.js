@@ -88,7 +88,7 @@ it('cluster.js gives all places up on Ctrl-C, of which the workers hear from the
 for (const flags of [[], ['--v2']]) {
   it(`campaign.js ${flags.join(' ')}: one leaves, one is killed, the third follows`, async () => {
     const api = flags.length > 0 ? 'v2' : 'v3';
-    const campaign = (name) => start('campaign.js', ...flags, cluster.url, '/campaign', name, '2');
+    const campaign = (name) => start('campaign.js', ...flags, cluster.url, '/campaign', name, '5');
     const one = campaign('one');
     await one.says(/^one: elected, token \d+$/);
     const two = campaign('two');

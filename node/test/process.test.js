@@ -13,7 +13,7 @@ const { program, ROOT } = require('./support/child');
 const { heard, waitFor } = require('./support/wait');
 
 /** Hundreds of times what it takes to end, since machines are busy; what keeps a process by mistake does so for 5 s. */
-const PROMPTLY_MS = 2000;
+const PROMPTLY_MS = 4000;
 /** What it takes at most when etcd does not answer; and a busy machine may be late. */
 const UNANSWERED_MS = 1500 + 1000;
 /** How far etcd's own clockwork may be behind a lease's end; and a busy machine may be late. */

@@ -165,7 +165,12 @@ async fn a_reset_fails_what_is_under_way() {
     let link = bench.open(0).await.expect("a link").0;
     let ours = bench.member(link, "one").await;
     proxy.hold_all();
+    let before = proxy.connections();
     let asked = [bench.send(link, post("two", 60)), bench.send(link, look(&ours))];
+    // Each has a connection of its own.
+    while proxy.connections() == before {
+        assert_eq!(bench.rest(Duration::from_millis(10)).await, []);
+    }
     assert_eq!(bench.rest(Duration::from_millis(300)).await, [], "no answer, and no deadline of our own");
     proxy.reset();
     for asked in asked {

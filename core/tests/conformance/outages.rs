@@ -13,7 +13,7 @@ on_v2_and_v3!(a_short_outage_costs_nobody_the_lead);
 fn a_short_outage_costs_nobody_the_lead(api: Api) {
     let mut cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/short", 10).on(api).line_up(&["one", "two"]);
+    let mut line = Setup::new(&urls, "/short", 30).on(api).line_up(&["one", "two"]);
     cluster.member(0).kill();
     std::thread::sleep(Duration::from_secs(1));
     cluster.member(0).start();

@@ -154,7 +154,7 @@ fn freeing_the_last_election_does_not_wait_for_one_that_starts_meanwhile(api: Ap
         std::thread::sleep(Duration::from_micros(100 * round));
         last = start_on(api, &cluster, &format!("/last/{round}"), "one");
         freed.join().expect("freed");
-        assert!(begun.elapsed() < Duration::from_secs(2), "round {round} took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(4), "round {round} took {:?}", begun.elapsed());
         elected(&last);
     }
 }
@@ -176,7 +176,7 @@ fn closing_gives_the_place_up_and_waits_for_nothing(api: Api) {
     assert!(!cut_off.wait_closed(Duration::from_millis(100)) && !cut_off.has_released());
     drop(cut_off);
     drop(polite);
-    assert!(begun.elapsed() < Duration::from_secs(1), "waited {:?} for an etcd that is frozen", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "waited {:?} for an etcd that is frozen", begun.elapsed());
     cluster.member(0).thaw();
     let store = Store { cluster: &cluster, api };
     store.wait_for_members("/closed/2", 0);

@@ -10,13 +10,15 @@ use support::{Cluster, Proxy, wait_for};
 
 const TTL_S: u32 = 3;
 const TTL_MS: u64 = TTL_S as u64 * 1000;
+/// Where nobody is to lose the lead on a busy machine.
+const LONG_S: u32 = 10;
 
 on_v2_and_v3!(succession_is_in_order_of_joining);
 fn succession_is_in_order_of_joining(api: Api) {
     let cluster = single();
     let urls = cluster.urls();
     let names = ["one", "two", "three", "four", "five"];
-    let mut line = Setup::new(&urls, "/order", TTL_S).on(api).line_up(&names);
+    let mut line = Setup::new(&urls, "/order", LONG_S).on(api).line_up(&names);
     for at in 0..names.len() - 1 {
         let busy = waits(&cluster, &line);
         let (before, behind) = line.split_at_mut(at + 1);
@@ -40,7 +42,7 @@ on_v2_and_v3!(the_middle_one_dies_and_the_leader_stays);
 fn the_middle_one_dies_and_the_leader_stays(api: Api) {
     let cluster = single();
     let urls = cluster.urls();
-    let mut line = Setup::new(&urls, "/middle", TTL_S).on(api).line_up(&["one", "two", "three"]);
+    let mut line = Setup::new(&urls, "/middle", LONG_S).on(api).line_up(&["one", "two", "three"]);
     line[1].kill();
     Store { cluster: &cluster, api }.wait_for_members("/middle", 2);
     assert!(line[0].claims().starts_with("yes"));

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import unittest
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 from unittest import mock
 
 import support  # noqa: F401
@@ -68,7 +68,8 @@ class OnAsyncio(Loops):
 
     def test_a_stop_cancels_the_work_and_keeps_the_place_until_it_has_ended(self) -> None:
         async def main() -> None:
-            one, two = self.candidate("one", ttl=2), self.candidate("two", ttl=2)
+            options: Dict[str, Any] = {"ttl": 10, "renew_ms": 500, "step_down_ms": 1000}
+            one, two = self.candidate("one", **options), self.candidate("two", **options)
             with self.assertRaises(StoppedError) as caught:
                 async with one.election.lead() as term, two.election:
                     await heard(two, Leader)

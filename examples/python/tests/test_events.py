@@ -48,14 +48,14 @@ class OnV3(Case):
         self.assertFalse(one.election.poll())
 
     def test_the_place_is_kept_until_the_next_poll_after_unelected(self) -> None:
-        one = self.leader("one", ttl=2)
+        one = self.leader("one", ttl=4, renew_ms=400)
         two = self.candidate("two", ttl=5).start()
         two.hears(Leader)
         one.election.stop()
         while not one.heard(Unelected):
             self.assertTrue(one.election.poll())
         # Longer than the lease: it is renewed.
-        two.election.poll(2.5)
+        two.election.poll(5)
         self.assertEqual((two.heard(Elected), self.entries()), ([], ["one", "two"]))
         one.ends()
         two.hears(Elected)
@@ -273,7 +273,7 @@ class Trouble(Case):
         one = self.candidate("one", etcd=etcd, ttl=1)
         etcd.kill()
         one.start()
-        first = one.hears(Retrying)
+        first = one.hears_trouble()
         self.assertEqual((first.code, first.endpoint), ("EL_UNREACHABLE", etcd.url))
         self.assertIn("refused", first.message)
         etcd.restart()

@@ -91,7 +91,7 @@ class Campaign(Examples):
         where = "v2" if api else "v3"
 
         def start(name: str) -> Child:
-            return self.example("campaign.py", *api, self.etcd.url, self.key, name, "2")
+            return self.example("campaign.py", *api, self.etcd.url, self.key, name, "5")
 
         one = start("one")
         one.says("one: the leader is one")

@@ -18,7 +18,7 @@ def ended(pid):
     return os.WEXITSTATUS(os.waitpid(pid, 0)[1])
 def own(name):
     return Election({self.etcd.url!r}, {self.key!r} + "/" + name, name, ttl=5, on_event=report)
-election = Election({self.etcd.url!r}, {self.key!r} + "/parent", "parent", ttl=2, on_event=report)
+election = Election({self.etcd.url!r}, {self.key!r} + "/parent", "parent", ttl=5, renew_ms=300, on_event=report)
 election.start()
 while not election.is_leader or not election.poll(0.05): pass
 {code}
@@ -40,7 +40,7 @@ if pid == 0:
     sys.exit(7)
 say("status", ended(pid))
 # Longer than the lease: the parent is renewed.
-end = time.monotonic() + 2.5
+end = time.monotonic() + 5.5
 while time.monotonic() < end: election.poll(0.1)
 say("leads", election.is_leader)
 election.close()

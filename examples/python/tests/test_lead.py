@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import unittest
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List
 from unittest import mock
 
 import support  # noqa: F401
@@ -48,7 +48,8 @@ class OnV3(Case):
         self.assertEqual(self.entries(), [])
 
     def test_the_successor_leads_only_after_the_work_has_ended(self) -> None:
-        one, two = self.candidate("one", ttl=2), self.candidate("two", ttl=2)
+        options: Dict[str, Any] = {"ttl": 10, "renew_ms": 500, "step_down_ms": 1000}
+        one, two = self.candidate("one", **options), self.candidate("two", **options)
         successor = threading.Thread(target=two.hears, args=(Elected,))
         with one.election.lead() as term:
             two.start().hears(Leader)
@@ -80,7 +81,7 @@ class OnV3(Case):
         self.assertEqual(one.heard(Ended)[0].code, "EL_OVERRUN")
 
     def test_a_loss_is_seen_at_once_and_raised_when_the_work_has_ended(self) -> None:
-        one = self.candidate("one", ttl=2)
+        one = self.candidate("one", ttl=60)
         steps = []
         with self.assertRaises(LostError) as caught:
             with one.election.lead() as term:
@@ -199,9 +200,9 @@ class Trouble(Case):
             with one.election.lead() as term:
                 etcd.kill()
                 term.lost.wait()
-                self.assertNotIn("Retrying", one.names())
+                self.assertNotIn("Retrying", one.all_names())
                 etcd.restart()
-        self.assertLess(one.names().index("Retrying"), one.names().index("Unelected"))
+        self.assertLess(one.all_names().index("Retrying"), one.all_names().index("Unelected"))
 
     def test_what_cannot_go_on_is_raised(self) -> None:
         one = self.candidate("one", etcd=self.own_etcd("--enable-v2=false"), api="v2")

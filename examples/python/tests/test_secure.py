@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import support  # noqa: F401
-from etcd_leader import Ended, EtcdLeaderError, Leader, Retrying
+from etcd_leader import Ended, EtcdLeaderError, Leader
 from support.case import Case, Candidate
 from support.etcd import Etcd, Tls, temporary
 from support.pki import Ca, Issued
@@ -99,7 +99,7 @@ class Secure(Case):
     def test_what_is_not_trusted_is_told_and_retried(self) -> None:
         for changes in ({"ca_file": self.other}, {"tls_server_name": "elsewhere"}, {"cert_file": None, "key_file": None}):
             one = self.secured(ttl=1, **changes).start()
-            self.assertEqual(one.hears(Retrying).code, "EL_UNTRUSTED")
+            self.assertEqual(one.hears_trouble().code, "EL_UNTRUSTED")
             self.silent(one.election, *(entry.event for entry in one.log))
             one.election.close()
 

@@ -132,9 +132,19 @@ struct told {
     }
 
     bool has(const std::string &event) const { return std::find(events.begin(), events.end(), event) != events.end(); }
-    bool is(const std::vector<std::string> &expected) const { return events == expected; }
+    bool is(const std::vector<std::string> &expected) const { return but_for_trouble() == expected; }
     bool ends(const std::vector<std::string> &expected) const {
-        return events.size() >= expected.size() && std::equal(expected.rbegin(), expected.rend(), events.rbegin());
+        const auto all = but_for_trouble();
+        return all.size() >= expected.size() && std::equal(expected.rbegin(), expected.rend(), all.rbegin());
+    }
+
+    // A busy machine has some.
+    std::vector<std::string> but_for_trouble() const {
+        std::vector<std::string> others;
+        for (const auto &event : events)
+            if (event.compare(0, 4, "retr") != 0)
+                others.push_back(event);
+        return others;
     }
 };
 

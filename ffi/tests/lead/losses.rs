@@ -84,7 +84,8 @@ fn etcd_dies_and_the_command_ends_by_the_clock() {
 #[test]
 fn the_key_is_deleted_and_the_command_is_killed_at_once() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["signals", "session", "daemon"]);
+    // So long that only the delete ends it in time.
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "30"], &["signals", "session", "daemon"]);
     story.sees("one", "ready");
     let mut two = story.runs(&url(&cluster), "two", &[], &["signals"]);
     two.says("one leads");
@@ -97,7 +98,7 @@ fn the_key_is_deleted_and_the_command_is_killed_at_once() {
     story.sees("two", "ready");
     println!("after the key was deleted: alive for {} ms", (story.last("one") - deleted) / 1_000_000);
     // Not only when the lease would have run out.
-    assert!(story.last("one") < deleted + 1_500_000_000, "{} ns", story.last("one") - deleted);
+    assert!(story.last("one") < deleted + 15_000_000_000, "{} ns", story.last("one") - deleted);
     two.signal(Signal::SIGTERM);
     two.ends(0);
     story.nothing_is_left();
@@ -108,9 +109,10 @@ fn a_command_runs_for_many_leases_undisturbed() {
     let (cluster, story) = (Cluster::single(), Story::new());
     let done = story.path("done");
     let until = format!("until={}", done.display());
-    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "2"], &[&until]);
+    // Renewed often, so that a busy machine does not lose it.
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "4", "--renew-ms", "300"], &[&until]);
     let begun = story.sees("one", "ready").at;
-    wait_for("three leases to pass", || (story.last("one") > begun + 6_000_000_000).then_some(()));
+    wait_for("three leases to pass", || (story.last("one") > begun + 12_000_000_000).then_some(()));
     File::create(&done).expect("a file");
     one.ends(0);
     story.nothing_is_left();
@@ -121,7 +123,7 @@ fn lead_is_killed_and_the_keeper_ends_all() {
     for (what, is_asked) in [(&["signals", "child"][..], true), (&["ignore", "child", "session", "daemon"][..], false)]
     {
         let (cluster, story) = (Cluster::single(), Story::new());
-        let mut one = story.runs(&url(&cluster), "one", &[], what);
+        let mut one = story.runs(&url(&cluster), "one", &["--ttl", "8"], what);
         story.sees("one", "ready");
         let mut two = story.runs(&url(&cluster), "two", &[], &["exit=0"]);
         two.says("one leads");
@@ -131,7 +133,7 @@ fn lead_is_killed_and_the_keeper_ends_all() {
         two.ends(0);
         assert_eq!(story.has_seen("one", "caught-15"), is_asked);
         // Not only when its time is over.
-        assert!(!is_asked || story.last("one") < killed + 500_000_000, "alive for {} ns", story.last("one") - killed);
+        assert!(!is_asked || story.last("one") < killed + 4_000_000_000, "alive for {} ns", story.last("one") - killed);
         println!("lead killed: the command lived for {} ms", (story.last("one") - killed) / 1_000_000);
         println!("lead killed: {:?} before the next began", story.ended_before("one", "two"));
         story.nothing_is_left();

@@ -1,11 +1,12 @@
 """The base of test cases: candidates and programs that are ended with the test, and what they heard."""
 
 import faulthandler
+import itertools
 import time
 import unittest
 from typing import Any, Callable, List, NamedTuple, Optional, Type, TypeVar
 
-from etcd_leader import Elected, Election, Event
+from etcd_leader import Elected, Election, Event, Retrying
 
 from .child import Child, program
 from .etcd import Etcd, shared
@@ -39,8 +40,12 @@ class Candidate:
     def heard(self, kind: Type[E]) -> List[E]:
         return [entry.event for entry in self.log if isinstance(entry.event, kind)]
 
-    def names(self) -> List[str]:
+    def all_names(self) -> List[str]:
         return [type(entry.event).__name__ for entry in self.log]
+
+    def names(self) -> List[str]:
+        """Without troubles: a busy machine has some."""
+        return [name for name in self.all_names() if name not in ("Retrying", "Recovered")]
 
     def hears(self, kind: Type[E], count: int = 1) -> E:
         """Polls until it has heard so many of these; the last of them."""
@@ -51,6 +56,14 @@ class Candidate:
                 raise AssertionError(f"it did not hear {count} {kind.__name__}, but {[entry.event for entry in self.log]}")
             goes_on = self.election.poll(PATIENCE)
         return self.heard(kind)[count - 1]
+
+    def hears_trouble(self) -> Retrying:
+        """The first one that is not the busy machine's, where answers are late."""
+        for count in itertools.count(1):
+            trouble = self.hears(Retrying, count)
+            if trouble.code != "EL_TIMEOUT":
+                break
+        return trouble
 
     def ends(self) -> None:
         """Polls to the end."""

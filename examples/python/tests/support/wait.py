@@ -5,8 +5,8 @@ from typing import Callable, Optional, TypeVar
 
 #: In seconds, for anything.
 PATIENCE = 60.0
-#: "Promptly": hundreds of times what it takes, and far from any ttl here.
-PROMPTLY = 1.0
+#: "Promptly": a thousand times what it takes, since machines are busy; where a ttl would end it too, that is longer.
+PROMPTLY = 4.0
 
 T = TypeVar("T")
 
