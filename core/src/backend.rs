@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::machine::{Input, Request};
 
+mod again;
 mod causes;
 mod dial;
 mod links;

@@ -168,6 +168,26 @@ async fn a_token_that_a_server_repeats_is_not_told() {
     assert!(!failure.detail.contains("planted"), "{failure:?}");
 }
 
+/// A grant has a field for words.
+#[tokio::test]
+async fn a_token_that_a_grant_repeats_is_not_told() {
+    let header = [10, 6, 8, 1, 16, 2, 24, 3];
+    let words = b"no: planted.77";
+    let fields = [&header[..], &[34, 14], words].concat();
+    let opened = [&[0, 0, 0, 0, 8][..], &header].concat();
+    let refused = [&[0, 0, 0, 0, 24][..], &fields].concat();
+    let url = serving(move |path| match path {
+        path if path.ends_with("/Authenticate") => Said::ok(&TOKEN),
+        path if path.ends_with("/LeaseGrant") => Said::ok(&refused),
+        _ => Said::ok(&opened),
+    });
+    let mut bench = Bench::as_user(&[url.await], "one", "of-one");
+    let link = bench.open(0).await.expect("a link").0;
+    let failure = bench.ask(link, Op::Grant { lease: 77, ttl_s: 60 }).await.expect_err("refused");
+    assert!(failure.detail.contains("its words repeat our auth token"), "{failure:?}");
+    assert!(!failure.detail.contains("planted"), "{failure:?}");
+}
+
 /// The number of the first watch of a bench, after its link and the request that opens it.
 const NUMBER: u8 = 3;
 

@@ -98,6 +98,13 @@ fn stopping() {
             ),
             ("somebody put over it: it is deleted", found.clone(), "leave20", "ended"),
             ("until it is gone", with(&[&found, &[Left, Confirmed(1, false)]]), "close", "ended"),
+            (
+                "or it is still denied when it can be there no more",
+                with(&[&late, &[Revoked, KeyDenied, At(50_000), KeyDenied]]),
+                // The link, and one that was to take its place while it was silent for so long.
+                "close close",
+                "ended",
+            ),
             ("or the server has forgotten it", with(&[&late, &[LinkBreaks, At(41_500), At(60_000)]]), "", "ended"),
         ],
     );

@@ -1,25 +1,17 @@
 //! The verbs that have an answer, as requests and back. Each is one atomic step of the store, but for the read that shows why a
 //! leave or a refresh was not applied, and for a check, which reads one key after the other.
 
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use http::Method;
-use tokio::time::sleep;
 
 use super::http::{Call, Http, Incoming};
 use super::keys::{Key, in_a_form};
 use super::status::{self, COMPARE_FAILED, Fault, NOT_A_FILE, NOT_FOUND};
 use super::words::{self, Event, Garbled};
+use crate::backend::again::{READ_AGAIN, ask_again};
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Stamp, Written};
 use crate::member::{OWN_TTL, Revision};
 
-/// After so long a link's first read is asked for a second time.
-const READ_AGAIN: Duration = Duration::from_millis(500);
-/// So many first reads of one address wait for an answer at the same time.
-const READS: usize = 4;
 /// Of a directory's list: far above any election.
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Of the answer about one entry.
@@ -108,8 +100,7 @@ impl Calls {
         Ok(stamp)
     }
 
-    /// A read of the directory. etcd drops one that comes while raft has no leader, and admits it after many seconds
-    /// only. So it is asked for again beside the first, after ever longer times: each may cost etcd the check of a password.
+    /// A read of the directory. Each may cost etcd the check of a password.
     async fn first_read(&self, directory: &Key) -> Result<Stamp, Fault> {
         ask_again(READ_AGAIN, || self.list(directory)).await.map(|(stamp, _)| stamp)
     }
@@ -284,44 +275,4 @@ fn get(key: &Key) -> Call {
 
 fn internal(detail: &str) -> Fault {
     Fault::answered(Failure::new(ErrorKind::Internal, detail))
-}
-
-/// The first answer to a question that is asked again while there is none, after `wait`, and then after ever longer times.
-async fn ask_again<Answer: Future>(mut wait: Duration, ask: impl Fn() -> Answer) -> Answer::Output {
-    let mut asked = FuturesUnordered::from_iter([ask()]);
-    loop {
-        tokio::select! {
-            Some(answer) = asked.next() => return answer,
-            () = sleep(wait), if asked.len() < READS => asked.push(ask()),
-        }
-        wait *= 2;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-    use std::future::pending;
-    use std::pin::pin;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_server_that_answers_no_first_read_gets_four() {
-        let asked = Cell::new(0);
-        let ask = || {
-            asked.set(asked.get() + 1);
-            pending::<()>()
-        };
-        let mut answer = pin!(ask_again(Duration::ZERO, ask));
-        let mut looked = 0;
-        // A while longer than it took to come so far: a fifth one would come in that time.
-        while looked < 20 {
-            tokio::select! {
-                () = &mut answer => unreachable!("nobody answers"),
-                () = sleep(Duration::from_millis(1)) => looked += usize::from(asked.get() >= READS),
-            }
-        }
-        assert_eq!(asked.get(), READS);
-    }
 }

@@ -275,8 +275,8 @@ impl Auth {
         if let (true, Some(cause)) = (is_broken, self.channel.cause()) {
             return cause;
         }
-        let mut failure = status::refused(&self.endpoint, self.login(), refusal);
-        if self.repeats_token(refusal.message()) || self.repeats_token(&failure.detail) {
+        let mut failure = self.without_token(status::refused(&self.endpoint, self.login(), refusal));
+        if self.repeats_token(refusal.message()) {
             failure.detail = format!("{}: {REPEATS_TOKEN}", self.endpoint);
         }
         if failure.kind == ErrorKind::Denied && !is_broken {
@@ -289,6 +289,14 @@ impl Auth {
     /// Makes the server's words fit for a message. Words that repeat our token or our password are not shown.
     pub(super) fn fit(&self, said: &str) -> String {
         if self.repeats_token(said) { REPEATS_TOKEN.into() } else { fit(said, self.login()) }
+    }
+
+    /// The same failure, without a server's words that repeat our token.
+    pub(super) fn without_token(&self, mut failure: Failure) -> Failure {
+        if self.repeats_token(&failure.detail) {
+            failure.detail = format!("{}: {REPEATS_TOKEN}", self.endpoint);
+        }
+        failure
     }
 
     fn repeats_token(&self, said: &str) -> bool {

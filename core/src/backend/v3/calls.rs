@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::auth::Auth;
 use super::channel::Channel;
@@ -18,14 +16,14 @@ use super::proto::{self, RangeRequest, TxnRequest, request_op::Request};
 use super::status;
 use super::txn::{created_at, get, lowest, neighbours, newest, oldest, op, parent, written_at};
 use super::words::{self, Garbled};
+use crate::backend::again::{READ_AGAIN, ask_again};
 use crate::config::Endpoint;
 use crate::error::ErrorKind;
 use crate::machine::{Answer, Failure, Op, Reply, Seen, Sign, Stamp};
 use crate::member::{LeaseId, Revision};
 
-/// After so long a link's first read is asked for a second time, and so seldom at last.
-const READ_AGAIN: Duration = Duration::from_millis(500);
-const MAX_READ_AGAIN: Duration = Duration::from_secs(2);
+/// How long a server may take to show that it is etcd itself, and no proxy.
+const LISTING: Duration = Duration::from_secs(2);
 /// Far above any answer to our requests; a foreign entry of an election may hold up to etcd's 1.5 MiB.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
@@ -56,6 +54,11 @@ impl Calls {
         let kv = KvClient::with_origin(channel.clone(), origin.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let lease = LeaseClient::with_origin(channel, origin).max_decoding_message_size(MAX_ANSWER_BYTES);
         Calls { endpoint, auth, kv, lease, cluster, has_met, newest: Arc::default() }
+    }
+
+    /// Who we are on this link.
+    pub(super) fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// Performs one of the verbs that are calls.
@@ -111,7 +114,7 @@ impl Calls {
             async move { cluster.member_list(request).await }
         };
         let asked = self.auth.try_call(proto::MemberListRequest {}, list);
-        match timeout(MAX_READ_AGAIN, asked).await {
+        match timeout(LISTING, asked).await {
             Ok(Ok(Ok(list))) if list.get_ref().header.is_none() => Err(status::grpc_proxy(&self.endpoint)),
             Ok(Ok(_)) => Ok(true),
             // A server that does not say is asked on the next link.
@@ -119,18 +122,10 @@ impl Calls {
         }
     }
 
-    /// A linearizable read. etcd 3.4 may let one wait in vain that came while raft had no leader: it is asked for again
-    /// beside the first, after ever longer times.
+    /// A linearizable read.
     async fn first_read(&self, key: Vec<u8>) -> Result<Reply, Failure> {
-        let mut reads = FuturesUnordered::from_iter([self.read_stamp(key.clone())]);
-        let mut wait = READ_AGAIN;
-        loop {
-            tokio::select! {
-                Some(read) = reads.next() => return read.map(|stamp| Reply { stamp, answer: Answer::Opened }),
-                () = sleep(wait) => reads.push(self.read_stamp(key.clone())),
-            }
-            wait = (wait * 2).min(MAX_READ_AGAIN);
-        }
+        let read = ask_again(READ_AGAIN, || self.read_stamp(key.clone())).await;
+        read.map(|stamp| Reply { stamp, answer: Answer::Opened })
     }
 
     /// A linearizable read of nothing but the stamp. It names a key that we may read, as permissions are by key.
@@ -152,7 +147,10 @@ impl Calls {
         };
         let answer = self.auth.call(request, b"", grant).await?;
         if !answer.error.is_empty() {
-            return Err(status::refused_in_words(&self.endpoint, self.auth.login(), &answer.error));
+            return Err(Failure::new(
+                ErrorKind::Server,
+                format!("{}: {}", self.endpoint, self.auth.fit(&answer.error)),
+            ));
         }
         if answer.id != lease {
             return Err(status::foreign_lease(&self.endpoint));

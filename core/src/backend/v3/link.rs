@@ -143,7 +143,9 @@ impl Live {
                 },
                 ended = or_never(over.as_mut()) => {
                     over = None;
-                    self.end(ended.unwrap_or_else(|_| status::closed(&self.life.endpoint)));
+                    let failure = ended.unwrap_or_else(|_| status::closed(&self.life.endpoint));
+                    // A server may say why it closes a connection.
+                    self.end(self.calls.auth().without_token(failure));
                 }
             }
         }

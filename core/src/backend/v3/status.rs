@@ -57,11 +57,6 @@ pub(super) fn failed(endpoint: &Endpoint, login: Option<&Login>, error: &(dyn Er
     Failure::new(kind, format!("{endpoint}: {remark}{}", fit(&causes(error), login)))
 }
 
-/// etcd's own words in the place of an answer.
-pub(super) fn refused_in_words(endpoint: &Endpoint, login: Option<&Login>, said: &str) -> Failure {
-    Failure::new(ErrorKind::Server, format!("{endpoint}: {}", fit(said, login)))
-}
-
 /// An answer that etcd does not give.
 pub(super) fn garbled(endpoint: &Endpoint, what: impl fmt::Display) -> Failure {
     Failure::new(ErrorKind::Protocol, format!("{endpoint}: an answer that etcd does not give: {what}"))

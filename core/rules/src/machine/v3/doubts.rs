@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::error::ErrorKind;
 use crate::machine::in_flight::InFlight;
 use crate::machine::session::KeeperNews;
 use crate::machine::{Answer, Failure, LinkId, Op, Reply, RequestId, WatchId, WatchNews, Watched};
@@ -93,7 +94,7 @@ impl Doubts {
 
     /// While no link serves: one that nobody needs any longer forgets what the server has forgotten by now. A foreign put
     /// may have taken an entry off its lease: whoever stays reads it on the next link. On a link each doubt is read until it
-    /// is settled.
+    /// is settled, or until we are still denied it when its lease has ended for certain.
     pub(super) fn unlinked(&mut self, has_users: bool, now: Time) {
         self.waits_for_link = has_users;
         self.doubts.retain(|doubt| has_users || doubt.over_at.is_none_or(|over_at| now < over_at));
@@ -166,8 +167,16 @@ impl Doubts {
                 None => doubt.step = Step::Watch(stamp.revision),
             },
             Ok(_) => doubt.step = Step::Read(now),
+            // Nothing hangs on the lease any more, and what somebody has put there since we are not let near.
+            Err(failure)
+                if failure.kind == ErrorKind::Denied && doubt.over_at.is_some_and(|over_at| now >= over_at) =>
+            {
+                self.doubts.swap_remove(at);
+            }
             Err(failure) => {
-                doubt.step = Step::Read(now + out.entropy.jitter(self.attempt / 2));
+                // A right may come back, but seldom at once.
+                let wait = if failure.kind == ErrorKind::Denied { self.attempt * 4 } else { self.attempt / 2 };
+                doubt.step = Step::Read(now + out.entropy.jitter(wait));
                 if failure.blames_link() {
                     return KeeperNews::Failed(failure);
                 }
