@@ -300,8 +300,8 @@ public:
     bool stop_requested() const noexcept { return is_over_ || el_token(candidate_.handle) != token_; }
 
     /// Why, else no error: errc::deadline where only the clock has said so yet. errc::stopped: the election was
-    /// asked to stop, and the place is kept until the work has ended, or `stop_timeout` has passed; if it was lost before
-    /// or is lost meanwhile, this becomes the reason, or lead() throws it. Any other: the place was lost already.
+    /// asked to stop, and the place is kept until the work has ended, or `stop_timeout` has passed. If the place
+    /// was lost before, or is lost meanwhile, the reason changes to that, or lead() throws it. Any other: it was lost already.
     std::error_code reason() const noexcept {
         if (is_over_)
             return reason_;

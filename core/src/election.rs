@@ -269,7 +269,7 @@ impl Drop for Election {
         self.close();
         let has_released = self.wait_closed(patience);
         let left = give_up.saturating_duration_since(Instant::now());
-        // The engine retires only now, and nothing of ours keeps it: so late a drop waits for its thread, too.
+        // The engine retires only now, and nothing of ours keeps it: wait for its thread even if the time is over.
         let left = if has_released && !waits_for_nothing { left.max(engine::RETIREMENT) } else { left };
         engine::leave(&self.life, &self.shared.settings, left);
     }

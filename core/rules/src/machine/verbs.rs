@@ -190,7 +190,7 @@ pub enum Step {
     Handshake,
     /// The login, or the first read.
     Reading,
-    /// API v2: all from the connection to the answer of the first request, which its client does not tell apart.
+    /// API v2: the connection, the handshake and the first request. Its HTTP client does not tell them apart.
     Asking,
 }
 

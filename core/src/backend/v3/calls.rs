@@ -56,7 +56,7 @@ impl Calls {
         Calls { endpoint, auth, kv, lease, cluster, has_met, newest: Arc::default() }
     }
 
-    /// Who we are on this link.
+    /// Gives the user and the token of this link.
     pub(super) fn auth(&self) -> &Auth {
         &self.auth
     }

@@ -85,7 +85,7 @@ impl Session {
         }
     }
 
-    /// The serving endpoint has granted us a whole ttl. What keeps us from leading, or may, is told for as long as it lasts.
+    /// The serving endpoint has granted us a whole ttl. A trouble that may keep us from leading stands for as long as it lasts.
     pub(super) fn trouble_is_over(&mut self, now: Time) {
         if now >= self.quiet_until && self.keeper.skew() <= self.timings.ttl() / 4 {
             self.worry = None;

@@ -167,7 +167,7 @@ impl Doubts {
                 None => doubt.step = Step::Watch(stamp.revision),
             },
             Ok(_) => doubt.step = Step::Read(now),
-            // Nothing hangs on the lease any more, and what somebody has put there since we are not let near.
+            // The lease has ended, so nothing hangs on it. We may not read what somebody else may have put there since.
             Err(failure)
                 if failure.kind == ErrorKind::Denied && doubt.over_at.is_some_and(|over_at| now >= over_at) =>
             {
