@@ -234,6 +234,8 @@ pub enum Plea {
     LinkFailed(LinkId, Failure),
     /// etcd says that this lease does not exist.
     LeaseGone(LeaseId),
+    /// etcd does not let us delete our entry, which hangs on this lease.
+    CannotLeave(LeaseId),
     /// A join of this key under a lease that has ended was never answered.
     InDoubt(Vec<u8>),
     /// Somebody else writes our entry as we would: a copy of this process, which holds our lease.

@@ -19,14 +19,17 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// The user `worker` may use these keys.
+    /// The user `worker` may use these keys, and `rival` every key.
     fn new(keys: &[&str]) -> Guarded {
         let cluster = Cluster::of(1, &["--bcrypt-cost=4"]);
         for words in ["user add root:of-root", "user grant-role root root", "role add worker"] {
             cluster.etcdctl(&words.split(' ').collect::<Vec<_>>());
         }
-        cluster.etcdctl(&["user", "add", &format!("worker:{PASSWORD}")]);
+        for user in ["worker", "rival"] {
+            cluster.etcdctl(&["user", "add", &format!("{user}:{PASSWORD}")]);
+        }
         cluster.etcdctl(&["user", "grant-role", "worker", "worker"]);
+        cluster.etcdctl(&["user", "grant-role", "rival", "root"]);
         for key in keys {
             cluster.etcdctl(&["role", "grant-permission", "worker", "readwrite", "--prefix=true", &format!("{key}/")]);
         }
@@ -39,12 +42,16 @@ impl Guarded {
     }
 
     fn start(&self, key: &str) -> Election {
+        self.start_as("worker", key)
+    }
+
+    fn start_as(&self, user: &str, key: &str) -> Election {
         let config = Config {
             endpoints: vec![self.proxy.url()],
             key: key.into(),
-            name: "one".into(),
+            name: user.into(),
             ttl_s: TTL_S,
-            username: Some("worker".into()),
+            username: Some(user.into()),
             password: Some(Secret::new(PASSWORD)),
             ..Config::default()
         };
@@ -205,4 +212,37 @@ fn a_role_that_is_revoked_for_one_key_leaves_the_other_leading() {
         assert!(leads(&revoked) >= first);
         assert_eq!(kept.token(), Some(token));
     }
+}
+
+/// Many versions of etcd renew a lease whatever its user may do with the keys on it. The entry of one who may not use its key any
+/// more, not even to delete it, must end all the same, or it stands in everybody's way for as long as its process lives.
+#[test]
+fn one_whose_role_is_taken_away_keeps_nobody_from_leading() {
+    let guarded = Guarded::new(&["/kept", "/line"]);
+    let (kept, first) = (guarded.start("/kept"), guarded.start("/line"));
+    let (token, before) = (elected(&kept), elected(&first));
+    let rival = guarded.start_as("rival", "/line");
+    until(&rival, |event| matches!(event, Event::Leader(Some(_))).then_some(()));
+    guarded.role(&["revoke-permission", "worker", "--prefix=true", "/line/"]);
+    assert!(elected(&rival) > before);
+    assert_eq!(first.token(), None);
+    // What the other election has of the same session goes on.
+    leads_undisturbed(&kept, token, Duration::from_secs(u64::from(TTL_S) * 2));
+}
+
+#[test]
+fn one_that_waits_and_whose_role_is_taken_away_is_passed_over() {
+    let guarded = Guarded::new(&["/kept", "/line"]);
+    let kept = guarded.start("/kept");
+    let token = elected(&kept);
+    let leader = guarded.start_as("rival", "/line");
+    let before = elected(&leader);
+    let next = guarded.start("/line");
+    until(&next, |event| matches!(event, Event::Leader(Some(_))).then_some(()));
+    let last = guarded.start_as("rival", "/line");
+    until(&last, |event| matches!(event, Event::Leader(Some(_))).then_some(()));
+    guarded.role(&["revoke-permission", "worker", "--prefix=true", "/line/"]);
+    leader.close();
+    assert!(elected(&last) > before);
+    assert_eq!((next.token(), kept.token()), (None, Some(token)));
 }

@@ -275,6 +275,7 @@ impl Candidate {
         if let Some(entry) = self.position.entry_mut() {
             entry.must_look |= now >= entry.look_at;
         }
+        self.look_before_giving_up(now);
         self.listen(out);
         self.publish(facts, now);
         let is_spent = self.position.entry().is_some_and(|entry| entry.claim == Claim::Spent);
@@ -293,7 +294,10 @@ impl Candidate {
         let facts = self.as_of_our_entry(facts);
         let still_ahead = |time: Time| if time > now { time } else { Time::NEVER };
         let of_all = [facts.until, facts.quiet_until, self.asking.retry_at].map(still_ahead).into_iter();
-        let of_entry = self.position.entry().map(Entry::next_time);
+        let of_entry = self
+            .position
+            .entry()
+            .map(|entry| entry.next_time().min(entry.unseen_until.map_or(Time::NEVER, still_ahead)));
         of_all.chain([leave_by]).chain(of_entry).min().unwrap_or(Time::NEVER)
     }
 

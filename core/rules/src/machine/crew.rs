@@ -277,6 +277,7 @@ impl Crew {
             match plea {
                 Plea::LinkFailed(link, failure) => self.session.request_failed(link, failure, now, &mut self.out),
                 Plea::LeaseGone(lease) => self.session.lease_gone(lease, now),
+                Plea::CannotLeave(lease) => self.session.leave_behind(lease, now),
                 Plea::InDoubt(key) => self.session.own_doubt(key),
                 Plea::Copied(lease) => self.session.copied(lease, now),
                 Plea::ClocksDoubted => self.session.doubt_clocks(now),

@@ -274,6 +274,13 @@ impl Session {
         }
     }
 
+    /// An entry on this lease cannot be deleted: only the end of the lease ends it. Another is granted, and the other entries move.
+    pub(super) fn leave_behind(&mut self, lease: LeaseId, now: Time) {
+        if self.keeper.lease() == Some(lease) {
+            self.keeper.replace(now);
+        }
+    }
+
     /// Somebody else renews our lease (law 13).
     pub(super) fn copied(&mut self, lease: LeaseId, now: Time) {
         if self.keeper.lease() == Some(lease) {

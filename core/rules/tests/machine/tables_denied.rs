@@ -3,7 +3,7 @@
 use etcd_leader_rules::{ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
-use crate::tables::{LEADING, RENEWED};
+use crate::tables::{LEADING, RENEWED, WAITING};
 use crate::{Do, check, with};
 
 /// The renewal at 2,500 ms is denied, and another lease is granted; the old one is certain until 8,000 ms.
@@ -28,6 +28,18 @@ fn a_lease_that_is_denied_is_left() {
                 with(&[LEADING, REPLACED, &[At(5100), Renewed(10), Confirmed(1, true), Moved(true)]]),
                 "",
                 "leading 20 until 10900",
+            ),
+            (
+                "news of a write from before the move does not end the term when it comes after the answer",
+                with(&[LEADING, REPLACED, &[Gone(&[(30, "9")]), Moved(true), Overwritten(25)]]),
+                "",
+                "leading 20 until 10526",
+            ),
+            (
+                "but news of a later write that takes our key off the lease does",
+                with(&[LEADING, REPLACED, &[Gone(&[(30, "9")]), Moved(true), Overwritten(31)]]),
+                "unwatch leave20",
+                "out",
             ),
             ("it was somebody else's by then", with(&[LEADING, REPLACED, &[Moved(false)]]), "unwatch join", "out"),
             (
@@ -122,6 +134,57 @@ fn a_key_that_nobody_can_see() {
                 ]),
                 "renew leave20",
                 "following",
+            ),
+        ],
+    );
+}
+
+/// Before 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease whatever hangs on it.
+#[test]
+fn an_entry_that_we_may_not_delete_ends_with_its_lease() {
+    // The confirming read is denied, and nothing is certain beyond 8,000 ms.
+    // The confirming read is denied, and nothing is certain beyond 8,000 ms.
+    const DENIED: &[Do] = &[At(2500), Renewed(10), KeyDenied];
+    const OVER: &[Do] = &[FrozenTo(8000), At(8000), Renewed(10)];
+    check(
+        1,
+        OnStoreReset::Continue,
+        vec![
+            (
+                "one that was led from is to be deleted",
+                with(&[LEADING, DENIED, &[KeyDenied, FrozenTo(8000), At(8000)]]),
+                "renew unwatch leave20",
+                "out",
+            ),
+            (
+                "if it cannot be, another lease is granted",
+                with(&[LEADING, DENIED, &[KeyDenied], OVER, &[KeyDenied, KeyDenied, At(8400)]]),
+                "grant leave20",
+                "out",
+            ),
+            (
+                "and used",
+                with(&[LEADING, DENIED, &[KeyDenied], OVER, &[KeyDenied, KeyDenied, At(8400), Granted]]),
+                "join",
+                "out",
+            ),
+            (
+                "one that waits is looked for once more",
+                with(&[WAITING, DENIED, &[FrozenTo(8000), At(8000)]]),
+                "renew look",
+                "out",
+            ),
+            (
+                "and kept if it is seen",
+                with(&[WAITING, DENIED, OVER, &[Looked(30, &[7]), Confirmed(1, true)]]),
+                "",
+                "following other7",
+            ),
+            (
+                "or deleted, if it cannot be seen",
+                with(&[WAITING, DENIED, OVER, &[KeyDenied, Confirmed(1, true), At(8400)]]),
+                "leave20",
+                "out",
             ),
         ],
     );

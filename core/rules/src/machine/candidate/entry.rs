@@ -178,6 +178,11 @@ impl Entry {
         }
     }
 
+    /// Whether what was certain when we last saw our key is over. Nothing can prove from then on that we lead.
+    pub(super) fn is_out_of_sight(&self, now: Time) -> bool {
+        self.unseen_until.is_some_and(|until| now >= until)
+    }
+
     /// When it wants the time.
     pub(super) fn next_time(&self) -> Time {
         let agree_by = match self.claim {

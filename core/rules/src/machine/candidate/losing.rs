@@ -1,8 +1,8 @@
 //! The end of an entry: it is checked, lost and given up (laws 3 and 4).
 
-use super::Candidate;
 use super::entry::{Claim, Entry, Position, Proof, Stale};
 use super::rules::Remainder;
+use super::{Candidate, Verb};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Finding, Place, Plea};
@@ -53,6 +53,14 @@ impl Candidate {
         if let Some(entry) = self.position.entry_mut().filter(is_sure) {
             entry.claim = Claim::Leads(Proof::Unconfirmed { agree_by });
             entry.must_look = true;
+        }
+    }
+
+    /// Nobody has seen our key for as long as that was certain. A last look shows whether we may read it again.
+    pub(super) fn look_before_giving_up(&mut self, now: Time) {
+        let is_looking = self.asking.is_pending(Verb::Look);
+        if let Some(entry) = self.position.entry_mut() {
+            entry.must_look |= entry.is_out_of_sight(now) && !is_looking;
         }
     }
 

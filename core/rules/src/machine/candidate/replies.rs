@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::entry::{Entry, Position, Proof, Stale};
-use super::{Candidate, Pending, Verb};
+use super::{Candidate, Pending, Stage, Verb};
 use crate::error::{Error, ErrorKind};
 use crate::machine::in_flight::InFlight;
 use crate::machine::{Answer, Failure, Plea, Reply, RequestId, Seen, Trouble};
@@ -191,6 +191,11 @@ impl Candidate {
             (Verb::Move, Some(_)) => self.move_failed(is_definite),
             _ => {}
         }
+        // Its lease may be renewed for ever, and it would stand in the way of those behind it.
+        let is_of_no_use = |entry: &Entry| failure.is_of_key && entry.is_out_of_sight(now);
+        if verb.is_read() && self.stage == Stage::Campaigning && self.position.entry().is_some_and(is_of_no_use) {
+            self.retire_entry(out);
+        }
         self.asking.failures = self.asking.failures.saturating_add(1);
         self.asking.retry_at = now + out.entropy.backoff(self.asking.failures, self.pace.backoff_cap);
         let error = Error::new(failure.kind, failure.detail.clone());
@@ -203,6 +208,9 @@ impl Candidate {
                 if verb == Verb::Join && !self.has_joined && (failure.is_of_key || self.session_has_joined) =>
             {
                 self.refuse(error, now);
+            }
+            (ErrorKind::Denied, Some(lease), _) if verb == Verb::Leave && failure.is_of_key => {
+                self.pleas.push(Plea::CannotLeave(lease));
             }
             (ErrorKind::Denied, ..) if self.session_has_joined => {}
             (_, _, Some(link)) if failure.blames_link() => self.pleas.push(Plea::LinkFailed(link, failure)),

@@ -126,6 +126,9 @@ impl Candidate {
         let mut before_is_gone = false;
         for change in changes {
             if change.key == self.own && !self.is_ours(change.now.as_ref()) {
+                if self.is_older_than_ours(change) {
+                    continue;
+                }
                 self.lose(change.now.as_ref(), out);
                 return;
             }
@@ -164,6 +167,13 @@ impl Candidate {
             entry.prove(Proof::Unconfirmed { agree_by: entry.unseen_until.unwrap_or(self.until) });
         }
         entry.before_is_gone();
+    }
+
+    /// Whether a write of our entry comes before our last one, which has shown that the entry is ours. It may be ours too: news of a
+    /// write that was made before a move to another lease can come after the answer to the move.
+    fn is_older_than_ours(&self, change: &Change) -> bool {
+        let Some(entry) = self.position.entry() else { return false };
+        change.at < entry.writes.last() && change.now.as_ref().is_some_and(|now| now.revision == entry.revision)
     }
 
     /// Looks when it is our turn to, if many would look at once.

@@ -65,6 +65,10 @@ pub(in crate::machine) trait Keeper: std::fmt::Debug {
     /// What is held is not to be used any more.
     fn retire(&mut self, now: Time);
 
+    /// An entry that hangs on what is held can be ended in no other way than with that: the others are to leave it. Where each
+    /// entry has a time to live of its own, it ends by itself.
+    fn replace(&mut self, _now: Time) {}
+
     /// The held lease or entry has ended, or can be used no longer.
     fn lose(&mut self, now: Time) {
         self.retire(now);

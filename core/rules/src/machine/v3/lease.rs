@@ -4,8 +4,9 @@
 //! more; `doubts` owns the keys whose fate is open; `orphans` finds entries on the lease that are nobody's; `marks` lets a copy of
 //! this process notice us.
 //!
-//! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it. If one election has lost
-//! that right, another lease is granted, and the others move their entries there: the denied one is left behind alone.
+//! Since 3.4.42, 3.5.28 and 3.6.9 etcd renews a lease only for a user who may write each key on it; before, whatever is on it. If
+//! one election has lost that right, another lease is granted, and the others move their entries there: the denied one is left
+//! behind alone, and ends with the old lease.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -92,7 +93,7 @@ pub(in crate::machine) struct LeaseKeeper {
     is_near: bool,
     /// Somebody may lead under it at any moment. If nobody may, renewals are not confirmed (law 1).
     must_prove: bool,
-    /// etcd denied the last renewal, for the sake of some key on the lease.
+    /// etcd denied the last renewal, for the sake of some key on the lease, or does not let us delete one.
     is_denied: bool,
     former: Option<Replaced>,
     /// The leases that were replaced: entries that were moved keep their names.
@@ -230,6 +231,11 @@ impl Keeper for LeaseKeeper {
             self.suspect_until = None;
             self.is_denied = false;
         }
+    }
+
+    fn replace(&mut self, now: Time) {
+        self.is_denied = true;
+        self.next_at = now;
     }
 
     fn own_doubt(&mut self, key: Vec<u8>) {
