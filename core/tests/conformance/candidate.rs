@@ -11,7 +11,7 @@ use etcd_leader::{Api, Config, Election, Ended, ErrorKind, Event, Next, clock};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use support::{Cluster, Waits, freeze, spawn::spawn};
+use support::{Cluster, Waits, freeze, spawn::spawn, wait_for};
 
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
@@ -166,6 +166,18 @@ impl Candidate {
         self.hears("claims")
     }
 
+    /// Waits until its last renewal is a quarter of the ttl old at most. What is promised of one broken member assumes it, and a
+    /// machine that is busy with another fault may have made a renewal late.
+    pub(crate) fn wait_until_renewed(&mut self, ttl: Duration) {
+        let margin = ttl / 5;
+        let wanted = ttl - margin - ttl / 4;
+        wait_for("a renewal", || {
+            self.tell("left");
+            let left = self.hears("left").parse().expect("milliseconds");
+            (Duration::from_millis(left) >= wanted).then_some(())
+        });
+    }
+
     /// Asks, and does not wait for the answer.
     pub(crate) fn ask(&mut self) {
         self.tell("claim");
@@ -282,6 +294,7 @@ fn process() {
                     ("stop", _) => election.stop(),
                     ("claim", Some(token)) => say(&format!("claims yes {token}")),
                     ("claim", None) => say("claims no"),
+                    ("left", _) => say(&format!("left {}", election.time_left().as_millis())),
                     _ => panic!("{line:?} is no command"),
                 }
             }

@@ -35,6 +35,7 @@ fn one_of_three(
     for at in 0..members {
         let mut slow = Vec::new();
         loop {
+            line[0].wait_until_renewed(Duration::from_secs(TTL_S.into()));
             let raft = cluster.borrow().watch_raft_without(at);
             break_one(at);
             std::thread::sleep(FAULT);

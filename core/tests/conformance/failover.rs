@@ -104,6 +104,7 @@ fn fails(
         move_raft_leader(&cluster, raft_leader);
     }
 
+    line[0].wait_until_renewed(Duration::from_millis(TTL_MS));
     let raft = cluster.watch_raft_without(serving);
     break_it(&mut network, &mut cluster, serving);
     let broken = now_ms();
