@@ -78,6 +78,7 @@ impl Crew {
             ttl_s: self.timings.ttl_s,
             certain: self.timings.ttl().saturating_sub(self.timings.margin),
             backoff_cap: super::session::backoff_cap(&self.timings),
+            urgent_backoff_cap: self.timings.attempt / 2,
             checks_passwords: self.timings.checks_passwords,
             few: self.timings.few,
         };

@@ -1,10 +1,13 @@
 //! What is told of a server that is slow, and not dead.
 
-use etcd_leader_rules::machine::{Input, Step};
+use std::time::Duration;
+
+use etcd_leader_rules::machine::{Failure, Input, Op, Step};
 use etcd_leader_rules::{ErrorKind as Kind, OnStoreReset};
 
 use crate::Do::*;
 use crate::Stage;
+use crate::tables::LEADING;
 
 /// The step of an opening that is slow is named, with how long it has taken; and it goes on.
 #[test]
@@ -34,5 +37,26 @@ fn a_slow_opening_is_named() {
         assert_eq!(stage.said, Vec::<String>::new());
         stage.play(&Opened(0));
         assert_eq!(stage.said, ["grant"]);
+    }
+}
+
+/// The link was broken: a look must show in time that we are still the first. One that fails is repeated as soon as a renewal is.
+#[test]
+fn a_leader_whose_looks_fail_tries_again_while_it_leads() {
+    let mut stage = Stage::new(1, OnStoreReset::Continue);
+    for step in LEADING.iter().chain(&[LinkBreaks, Opened(0), Listed(&[])]) {
+        stage.play(step);
+    }
+    for _ in 0..8 {
+        let is_look = |op: &Op| matches!(op, Op::Look { .. });
+        let id = stage.take(&Fails(Kind::Server), is_look).id;
+        stage.handle(Input::Reply { id, result: Err(Failure::new(Kind::Server, "it fails")) });
+        let half_an_attempt = Duration::from_millis(750);
+        let end = stage.now + half_an_attempt;
+        while !stage.open.iter().any(|request| is_look(&request.op)) {
+            stage.now = stage.crew.poll_timeout().expect("it wants the time").max(stage.now);
+            assert!(stage.now <= end, "the next look comes later than {half_an_attempt:?}");
+            stage.handle(Input::Tick);
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(in crate::machine) struct Pace {
     pub(in crate::machine) certain: Duration,
     /// The longest wait between retries.
     pub(in crate::machine) backoff_cap: Duration,
+    /// The same for one that leads: its term depends on the answer.
+    pub(in crate::machine) urgent_backoff_cap: Duration,
     /// v2: each request costs etcd the check of our password, some 70 ms of a processor.
     pub(in crate::machine) checks_passwords: bool,
     /// Among so many candidates each watches the leader's end.

@@ -197,7 +197,9 @@ impl Candidate {
             self.retire_entry(out);
         }
         self.asking.failures = self.asking.failures.saturating_add(1);
-        self.asking.retry_at = now + out.entropy.backoff(self.asking.failures, self.pace.backoff_cap);
+        let leads = self.position.entry().is_some_and(Entry::leads);
+        let cap = if leads { self.pace.urgent_backoff_cap.min(self.pace.backoff_cap) } else { self.pace.backoff_cap };
+        self.asking.retry_at = now + out.entropy.backoff(self.asking.failures, cap);
         let error = Error::new(failure.kind, failure.detail.clone());
         self.asking.trouble = Some(Arc::new(Trouble { error: error.clone(), endpoint: None }));
         match (failure.kind, lease, self.link) {
