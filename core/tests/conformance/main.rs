@@ -15,6 +15,7 @@ mod handover;
 mod keys;
 mod lead;
 mod one_of_three;
+mod operations;
 mod outages;
 mod patience;
 mod peers;
