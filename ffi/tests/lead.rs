@@ -289,15 +289,30 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
 #[test]
 fn a_good_job_on_a_terminal() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    // With --restart Ctrl-C is meant for good, though only the command hears it.
-    for (stopped, often, ttl) in [("briefly", "--restart", "30"), ("for-long", "--once", "3")] {
+    // With --restart Ctrl-C is meant for good, though only the command hears it and ends with a status of its own.
+    let handles = ["sh", "-c", "trap 'exit 130' INT; \"$0\" echo"];
+    for (stopped, often, ttl, by) in [("briefly", "--restart", "30", &handles[..]), ("for-long", "--once", "3", &[])] {
         let mut shell = Command::new(&programs().shell);
         shell.arg(stopped).arg(&programs().plain).args(["--endpoints", &url(&cluster), "--key", "/terminal"]);
-        shell.args([often, "--ttl", ttl, "--verbose", "--"]).arg(&programs().shell).arg("echo");
+        shell.args([often, "--ttl", ttl, "--verbose", "--"]).args(by).arg(&programs().shell).arg("echo");
         let mut shell = story.start(shell, |_| {});
         shell.ends(0);
         assert_eq!(shell.shown(), "all is well\n");
     }
+    story.nothing_is_left();
+}
+
+/// Ctrl-Z stops the script too, or the shell would wait for it; after Ctrl-C it has no next line.
+#[test]
+fn a_line_of_a_script_on_a_terminal() {
+    let (cluster, story) = (Cluster::single(), Story::new());
+    let mut shell = Command::new(&programs().shell);
+    shell.args(["in-a-script", "sh", "-c", "\"$@\"; echo \"n\"\"ext\"", "sh"]).arg(&programs().plain);
+    shell.args(["--endpoints", &url(&cluster), "--key", "/terminal", "--ttl", "30", "--verbose", "--"]);
+    shell.arg(&programs().shell).arg("echo");
+    let mut shell = story.start(shell, |_| {});
+    shell.ends(0);
+    assert_eq!(shell.shown(), "all is well\n");
     story.nothing_is_left();
 }
 

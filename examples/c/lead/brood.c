@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -27,7 +29,7 @@
 #define SYS_pidfd_send_signal 424
 #endif
 
-/* A set of processes that only grows. */
+/* A set of processes. */
 typedef struct {
     pid_t *pids;
     size_t count;
@@ -51,6 +53,12 @@ static void add(set *these, pid_t pid) {
     these->pids[these->count++] = pid;
 }
 
+static void remove_from(set *these, pid_t pid) {
+    for (size_t at = 0; at < these->count; at++)
+        if (these->pids[at] == pid)
+            these->pids[at--] = these->pids[--these->count];
+}
+
 typedef struct {
     pid_t pid, parent, group;
     bool is_alive; /* Else it is dead, and not yet waited for. */
@@ -68,7 +76,16 @@ static const char *read_number(const char *text, pid_t *number) {
     return text;
 }
 
-/* Reads who a process is; false if there is none. */
+/* Where the text goes on after so many words. */
+static const char *skip(const char *text, int words) {
+    while (words-- > 0) {
+        text += strspn(text, " ");
+        text += strcspn(text, " ");
+    }
+    return text;
+}
+
+/* Reads what is known of a process; false if there is none. */
 static bool look_at(const char *number, process *found) {
     char path[64], stat[512];
     snprintf(path, sizeof path, "/proc/%.20s/stat", number);
@@ -82,7 +99,11 @@ static bool look_at(const char *number, process *found) {
     const char *rest = strrchr(stat, ')');
     if (rest == NULL || rest[1] == '\0' || rest[2] == '\0')
         return false;
-    found->is_alive = rest[2] != 'Z' && rest[2] != 'X';
+    /* A process whose first thread has ended looks dead and goes on with the others: proc(5) has their number, too. */
+    enum { FROM_STATE_TO_THREADS = 17 };
+    pid_t threads;
+    bool has_threads = read_number(skip(rest + 2, FROM_STATE_TO_THREADS), &threads) != NULL && threads > 1;
+    found->is_alive = (rest[2] != 'Z' && rest[2] != 'X') || has_threads;
     rest = read_number(rest + 3, &found->parent);
     return rest != NULL && read_number(rest, &found->group) != NULL && read_number(stat, &found->pid) != NULL;
 }
@@ -93,25 +114,58 @@ static bool look_at_number(pid_t pid, process *found) {
     return look_at(number, found);
 }
 
-static void for_each_process(void (*found)(const process *one, void *data), void *data) {
+/* False: they cannot be listed. */
+static bool for_each_process(void (*found)(const process *one, void *data), void *data) {
     DIR *all = opendir("/proc");
     if (all == NULL)
-        return;
+        return false;
     process one;
     for (struct dirent *entry; (entry = readdir(all)) != NULL;)
         if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && look_at(entry->d_name, &one))
             found(&one, data);
     closedir(all);
+    return true;
 }
 
 static bool is_child(const process *one) {
     return one->is_alive && one->parent == getpid();
 }
 
+/* Whether a child is seen that may not be traced, as one is that runs a program with privileges or an unreadable one. */
+static bool can_see_the_hidden(void) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return true; /* Without a descriptor no keeper starts either, and that is said. */
+    char byte = 0;
+    process hidden;
+    pid_t child = fork();
+    if (child == 0) {
+        close(ends[0]);
+        prctl(PR_SET_DUMPABLE, 0);
+        if (write(ends[1], &byte, 1) == 1 && read(ends[1], &byte, 1) == 0)
+            _exit(0); /* Our parent has looked, or is dead. */
+        _exit(FAILED);
+    }
+    close(ends[1]);
+    bool is_hidden = child > 0 && read(ends[0], &byte, 1) == 1 && !look_at_number(child, &hidden);
+    close(ends[0]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    return !is_hidden;
+}
+
 bool can_see_processes(void) {
     process self;
     /* There may be one that shows the numbers of another namespace. */
-    return look_at("self", &self) && self.pid == getpid();
+    if (!look_at("self", &self) || self.pid != getpid())
+        say(ALWAYS, "/proc is not mounted, or is another namespace's, and without it what a command leaves behind"
+            " cannot be ended; mount it");
+    else if (!can_see_the_hidden())
+        say(ALWAYS, "/proc hides some of this user's own processes, and what is hidden cannot be ended; mount it without"
+            " hidepid, or with gid= of a group of this user (systemd: ProtectProc=default)");
+    else
+        return true;
+    return false;
 }
 
 static void spare_one(const process *one, void *data) {
@@ -127,6 +181,10 @@ void spare_those_before(void) {
 
 void spare(pid_t pid) {
     add(&spared, pid);
+}
+
+void no_longer_spare(pid_t pid) {
+    remove_from(&spared, pid);
 }
 
 void spare_nobody(void) {
@@ -171,8 +229,7 @@ bool has_children(void) {
     if (spared.count == 0)
         return true;
     int others = 0;
-    for_each_process(count, &others);
-    return others > 0;
+    return !for_each_process(count, &others) || others > 0; /* Unseen is not gone. */
 }
 
 struct family {

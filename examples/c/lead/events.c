@@ -72,16 +72,17 @@ static void let_go_on(turn *self) {
 }
 
 static void on_child(turn *self) {
-    /* Nobody else once the keeper is gone: what was its own is ours then, and is killed before it is waited for, as
-       until then its numbers are nobody else's. */
     while (!self->is_keeper_gone) {
         siginfo_t child;
         child.si_pid = 0;
+        bool has_ended = waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 && child.si_pid != 0;
+        /* Asked afterwards: once the keeper is dead, what was its own is ours. That is killed before it is waited for, as
+           until then its numbers are nobody else's. What was seen while the keeper lives is none of it. */
         self->is_keeper_gone = waitpid(self->keeper, NULL, WNOHANG) > 0;
-        if (self->is_keeper_gone || waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) != 0 || child.si_pid == 0)
+        if (!has_ended || self->is_keeper_gone)
             return;
-        if (child.si_pid != self->keeper && child.si_pid != self->command)
-            waitpid(child.si_pid, NULL, WNOHANG);
+        waitpid(child.si_pid, NULL, WNOHANG);
+        no_longer_spare(child.si_pid);
     }
 }
 
@@ -99,7 +100,7 @@ void on_signal(turn *self, int number) {
         if (works)
             tell(self->socket, (word){SIGNAL, number, 0, 0});
         else
-            stop_here();
+            stop_here(getpid());
     } else if (self->stage == LEAVING && self->signal != 0) {
         _exit(128 + number); /* Asked twice, we do not wait for etcd: the place runs out with the lease. */
     } else {
@@ -114,7 +115,8 @@ void on_signal(turn *self, int number) {
 
 /* The command was stopped: on a terminal we stop with it, so that the shell can go on. */
 static void on_stop(turn *self, int number) {
-    bool follows = self->is_to_stop || (have_terminal() && number != SIGSTOP);
+    bool was_told = self->is_to_stop; /* Whoever told us has told the rest of our group as well, or not meant it. */
+    bool follows = was_told || (have_terminal() && number != SIGSTOP);
     bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
     self->is_to_stop = false;
     if (wants_terminal && is_terminal_ours()) {
@@ -124,7 +126,7 @@ static void on_stop(turn *self, int number) {
     }
     if (follows) {
         take_terminal_back(self->command);
-        if (stop_here() || is_terminal_ours()) {
+        if (stop_here(was_told ? getpid() : 0) || is_terminal_ours()) {
             let_go_on(self);
             return;
         }
@@ -137,6 +139,8 @@ void on_word(turn *self, const word *news) {
     switch (news->kind) {
     case RUNS:
         self->command = news->value;
+        if (self->stage == WORKING && self->signal == 0)
+            self->kill_by = NEVER;
         say(IN_DETAIL, "the command runs, process %d", (int)news->value);
         break;
     case HEARD:
@@ -154,6 +158,8 @@ void on_word(turn *self, const word *news) {
     case ENDED:
         self->end = *news;
         self->stage = OVER;
+        take_terminal_back(self->command);
+        self->command = 0; /* The number may become another's. */
         break;
     }
 }

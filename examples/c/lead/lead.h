@@ -50,9 +50,10 @@ bool load_password(options *given); /* False: it was said why. */
 void forget_password(options *given);
 
 /* brood.c: the processes that have this one for a parent. */
-bool can_see_processes(void);  /* In /proc. */
+bool can_see_processes(void);  /* In /proc, all of them. False: it was said why. */
 void spare_those_before(void); /* The children that this process has now, since before its exec, are not ours to end. */
 void spare(pid_t pid);
+void no_longer_spare(pid_t pid);       /* It was waited for, and its number may become another's. */
 void spare_nobody(void);
 void new_brood(void);                  /* Those that come from now on have not been asked to end. */
 void ask_children(void);               /* SIGTERM to every child, and to each only once. */
@@ -75,8 +76,11 @@ void take_terminal_back(pid_t from); /* From this group, or one that is gone. */
 int hear_signals(void);         /* A descriptor that is readable when there is one; -1. */
 int next_signal(int signals);   /* 0: none. */
 void let_signals_end_us(void);  /* From now on, as they end any program. */
-bool stop_here(void);           /* As Ctrl-Z does. Returns when we go on; false if the kernel did not stop us: nobody is
-                                   there to let us go on again. */
+void take_signals(void);        /* Again. */
+void end_by(int number);        /* With our whole group, as Ctrl-C does: also the script that we are a line of. Returns if
+                                   the signal is ignored. */
+bool stop_here(pid_t target);   /* Us (getpid()), or our whole group (0) as Ctrl-Z does. Returns when we go on; false if
+                                   the kernel did not stop us: nobody is there to let us go on again. */
 
 /* keeper.c: the process that runs the command, and ends it in time. */
 enum { RUN = 1, EXTEND, SIGNAL, LOSE, /* and back: */ RUNS, HEARD, STOPS, KILLS, ENDED };

@@ -40,11 +40,8 @@ int main(int argc, char **argv) {
     struct sigaction normal = {.sa_handler = SIG_DFL}, ignored = {.sa_handler = SIG_IGN};
     sigaction(SIGCHLD, &normal, &before.child);
     sigaction(SIGPIPE, &ignored, &before.pipe);
-    if (!can_see_processes()) {
-        say(ALWAYS, "/proc is not mounted, or is another namespace's, and without it what a command leaves behind"
-            " cannot be ended; mount it");
+    if (!can_see_processes())
         return FAILED;
-    }
     find_terminal();
     /* Orphans of a keeper that was killed are to come to us, not to init. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);

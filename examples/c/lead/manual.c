@@ -30,8 +30,9 @@ const option manual[OPTIONS] = {
         "go on: when the command has ended, get in line\n"
         "again; when the lead was lost, wait for it. Until\n"
         "SIGINT, SIGTERM or SIGQUIT, or until the command\n"
-        "cannot be run at all. A standstill of this host is\n"
-        "a lead that was lost"},
+        "cannot be run at all, or ends by Ctrl-C (a signal,\n"
+        "or status 130). A standstill of this host is a lead\n"
+        "that was lost"},
     [PAUSE] = {"pause", "SECONDS", NULL,
         "with --restart: how long to stay out of the line\n"
         "when the command has ended; by default 1"},
@@ -122,7 +123,8 @@ static const char after_the_options[] =
     "  SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 are passed on to the\n"
     "  command; while there is none they end lead. The command is a process group of\n"
     "  its own, and has the terminal if lead has it as input and output. Ctrl-Z stops\n"
-    "  both; if that lasts for longer than the lease, the lead is lost.\n"
+    "  both; if that lasts for longer than the lease, the lead is lost. When Ctrl-C\n"
+    "  has ended the command, lead ends the script that it is a line of, too.\n"
     "\n"
     "When the lead is lost\n"
     "  Without a word from etcd leading ends a margin before the lease can: by\n"
@@ -139,7 +141,8 @@ static const char after_the_options[] =
     "  the place is given up. A second process sees to all this in time if lead is\n"
     "  stopped or killed, and lead does if that one is. What cannot be caught:\n"
     "  - both of them stopped, or killed, at once. If both are killed, the command\n"
-    "    dies with them, but what it has started does not;\n"
+    "    dies with them (unless its file has capabilities or another owner's rights),\n"
+    "    but what it has started does not;\n"
     "  - processes of another user: let sudo run lead, not lead sudo;\n"
     "  - a process that the kernel cannot end, as one that waits for a dead disk;\n"
     "  - what starts new sessions for ever, faster than they can be found, once one\n"

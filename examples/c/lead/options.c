@@ -158,7 +158,8 @@ static void refuse_word(const char *argument) {
                " instead");
     /* Without a dash it is most likely the command, unless it is an option's name letter for letter. */
     const char *name = *argument == '-' ? argument + 1 : argument;
-    size_t length = strcspn(argument, "="), dash = (size_t)(name - argument);
+    /* What follows may be a password: not to be shown. */
+    size_t length = strcspn(argument, "=:"), dash = (size_t)(name - argument);
     const char *nearest = nearest_option(name, strcspn(name, "="));
     if (dash == 0 && nearest != NULL && strcmp(nearest, name) != 0)
         nearest = NULL;
@@ -255,6 +256,19 @@ static void check(options *given, char *const *values) {
     share_the_margin(given);
 }
 
+/* Whether nothing would be encrypted, so that etcdctl does not use its variables for TLS. */
+static bool are_all_plain(const char *endpoints) {
+    static const char plain[] = "http://";
+    bool are_plain = endpoints != NULL;
+    while (are_plain && *endpoints != '\0') {
+        endpoints += strspn(endpoints, " ");
+        are_plain = *endpoints == '\0' || strncmp(endpoints, plain, strlen(plain)) == 0;
+        endpoints += strcspn(endpoints, ",");
+        endpoints += *endpoints == ',';
+    }
+    return are_plain;
+}
+
 /* Takes from etcdctl's variables whatever the command line does not give, as etcdctl does. */
 static void take_from_etcdctl(options *given, char **values) {
     static const struct { enum id id; const char *variable; } variables[] = {
@@ -265,7 +279,8 @@ static void take_from_etcdctl(options *given, char **values) {
     for (size_t at = 0; at < sizeof variables / sizeof *variables; at++) {
         enum id id = variables[at].id;
         const char *value = getenv(variables[at].variable);
-        if (values[id] != NULL || value == NULL || *value == '\0')
+        bool is_for_tls = id == CACERT || id == CERT || id == KEY_FILE;
+        if (values[id] != NULL || value == NULL || *value == '\0' || (is_for_tls && are_all_plain(values[ENDPOINTS])))
             continue;
         values[id] = strdup(value);
         if (values[id] == NULL)
@@ -300,8 +315,11 @@ void read_options(int argc, char **argv, options *given) {
                 refuse("--%s has no value; give %s", manual[id].name, manual[id].argument);
             value = argv[++at];
         }
-        if (values[id] != NULL && id == ENDPOINTS) /* A URL may hold a password: not to be shown. */
+        /* Either may hold a password: not to be shown. */
+        if (values[id] != NULL && id == ENDPOINTS)
             refuse("--endpoints is given twice; give it once, with commas between the members");
+        if (values[id] != NULL && id == USER)
+            refuse("--user is given twice; give it once");
         if (values[id] != NULL && manual[id].argument != NULL)
             refuse("--%s is given twice, \"%s\" and \"%s\"; give it once%s", manual[id].name, values[id], value,
                    id == KEY ? " (the private key of --cert is --key-file)" : "");

@@ -32,18 +32,23 @@ void forget_password_variable(void) {
 
 /* The first line of a file; what is too long is left for the library to refuse. */
 static bool read_file(const char *path, bool again) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
     struct stat kind;
-    if (again && file >= 0 && fstat(file, &kind) == 0 && !S_ISREG(kind.st_mode)) {
+    bool is_no_file = stat(path, &kind) == 0 && !S_ISREG(kind.st_mode);
+    if (again && is_no_file) {
         say(ALWAYS, "--password-file \"%s\" can be read only once, and --restart reads it again; give a file, or the"
             " environment variable %s", path, PASSWORD_VARIABLE);
-        close(file);
         return false;
     }
+    if (is_no_file) /* We wait for whoever writes into a pipe, and a signal is to end that. */
+        let_signals_end_us();
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = file < 0 ? -1 : read(file, password, sizeof password - 1);
+    int error = errno;
+    if (is_no_file)
+        take_signals();
     if (length < 0)
         say(ALWAYS, "--password-file \"%s\" cannot be read: %s; give a file with the password, that this user may read",
-            path, strerror(errno));
+            path, strerror(error));
     if (file >= 0)
         close(file);
     if (length < 0)

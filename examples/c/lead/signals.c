@@ -2,6 +2,7 @@
 
 #include "lead.h"
 
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,15 +19,20 @@ static void add_unless_ignored(sigset_t *set, const int *numbers, size_t count) 
     }
 }
 
+static sigset_t ours; /* That the descriptor is for. */
+
 int hear_signals(void) {
-    sigset_t ours, blocked;
     sigemptyset(&ours);
     add_unless_ignored(&ours, ending, sizeof ending / sizeof *ending);
     add_unless_ignored(&ours, others, sizeof others / sizeof *others);
-    blocked = ours;
+    take_signals();
+    return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+void take_signals(void) {
+    sigset_t blocked = ours;
     sigaddset(&blocked, SIGTTOU); /* Or to hand the terminal over would stop us. */
     sigprocmask(SIG_BLOCK, &blocked, NULL);
-    return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int next_signal(int signals) {
@@ -42,14 +48,23 @@ void let_signals_end_us(void) {
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-bool stop_here(void) {
+void end_by(int number) {
+    sigset_t set;
+    prctl(PR_SET_DUMPABLE, 0); /* The command has left its core, if it is to leave any. */
+    kill(0, number);
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+bool stop_here(pid_t target) {
     sigset_t stop, go_on;
     struct timespec no_time = {0, 0};
     sigemptyset(&stop);
     sigaddset(&stop, SIGTSTP);
     sigemptyset(&go_on);
     sigaddset(&go_on, SIGCONT);
-    kill(getpid(), SIGTSTP);
+    kill(target, SIGTSTP);
     /* The library's thread has it blocked: we take it, here. */
     sigprocmask(SIG_UNBLOCK, &stop, NULL);
     sigprocmask(SIG_BLOCK, &stop, NULL);

@@ -15,7 +15,7 @@ enum { GO_ON = -1, AGAIN = -2 }; /* Beside exit statuses. */
 enum { STANDSTILL_MS = 300 };
 /* How long the end waits for an etcd that is out of reach: the place runs out with its lease. */
 enum { LAST_TRY_MS = 1000 };
-/* The least pause after an election that could not start, or was refused. */
+/* The least pause after something that could not start, or was refused. */
 enum { RETRY_MS = 1000 };
 
 /* Tells the keeper of renewals. */
@@ -99,22 +99,38 @@ static void begin(turn *self) {
     self->has_led = true;
     self->told = now + left;
     self->command = 0;
-    self->kill_by = NEVER;
+    self->kill_by = self->told; /* The keeper does not start the command later than that. */
     self->has_said_why = self->has_no_grace = false;
     self->has_terminal = have_terminal() && is_terminal_ours();
     self->stage = WORKING;
     tell(self->socket, (word){RUN, self->has_terminal, self->told, self->term});
 }
 
-static int cannot_start(const turn *self) {
+/* Of a machine that has none left just now, or of a program that is being replaced. */
+static bool is_passing(int error) {
+    static const int passing[] = {EAGAIN, ENOMEM, EMFILE, ENFILE, ETXTBSY, EINTR};
+    for (size_t at = 0; at < sizeof passing / sizeof *passing; at++)
+        if (error == passing[at])
+            return true;
+    return false;
+}
+
+static int cannot_start(turn *self) {
     const char *command = self->given->command[0];
-    int error = self->end.value;
-    if (error < 0) {
-        say(ALWAYS, "no process for the command: %s", strerror(-error));
-        return FAILED;
+    int value = self->end.value, error = value < 0 ? -value : value;
+    if (value < 0)
+        say(ALWAYS, "no process for the command: %s", strerror(error));
+    else
+        say(ALWAYS, "\"%s\" cannot be run: %s", command, strerror(error));
+    if (self->given->restarts && self->signal == 0 && is_passing(error)) {
+        self->has_failed = true;
+        return AGAIN;
     }
-    say(ALWAYS, "\"%s\" cannot be run: %s", command, strerror(error));
-    return error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+    return value < 0 ? FAILED : error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+}
+
+static bool is_typed(int number) {
+    return number == SIGINT || number == SIGQUIT;
 }
 
 /* The command has ended, and all that it started. */
@@ -122,7 +138,6 @@ static int after_the_end(turn *self) {
     int status = self->end.value;
     uint64_t how = self->end.token;
     bool is_lost = (how & BY_LOSS) != 0;
-    take_terminal_back(self->command);
     if ((how & NOT_STARTED) != 0)
         return cannot_start(self);
     if (is_lost && !self->has_said_why)
@@ -134,9 +149,12 @@ static int after_the_end(turn *self) {
         say(USUALLY, "the command left processes behind, which were ended");
     int result = is_lost ? LOST : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     say(IN_DETAIL, is_lost ? "the command has ended with the lead" : "the command has ended, status %d", result);
-    /* Ctrl-C is not sent to us while the command has the terminal. */
-    int ended_by = !is_lost && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    bool was_interrupted = self->has_terminal && (ended_by == SIGINT || ended_by == SIGQUIT);
+    /* Ctrl-C is not sent to us while the command has the terminal, so we go by the command's end: by the signal, or with
+       the status that shells give to that. */
+    bool may_be_typed = self->has_terminal && self->signal == 0 && !is_lost;
+    if (may_be_typed && WIFSIGNALED(status) && is_typed(WTERMSIG(status)))
+        self->typed = WTERMSIG(status);
+    bool was_interrupted = may_be_typed && is_typed(result - 128);
     if (!self->given->restarts || self->signal != 0 || was_interrupted)
         return result;
     if (!is_lost || self->is_ended || self->term == self->works_for)
@@ -235,6 +253,7 @@ static int campaign(turn *self) {
 /* A new one in the place of one that is dead. The election has ended, so there is one thread again and no connection. */
 static bool replace_keeper(turn *self) {
     close(self->socket);
+    self->socket = -1;
     self->keeper = start_keeper(self->given, self->before, &self->socket);
     if (self->keeper < 0) {
         say(ALWAYS, "the keeper process cannot be started: %s", strerror(errno));
@@ -246,22 +265,29 @@ static bool replace_keeper(turn *self) {
     return true;
 }
 
+/* Between two elections. A command that fails at once is not to keep etcd busy. After a loss we have been away for long
+   enough. */
+static void pause_before_the_next(turn *self) {
+    bool is_lost = (self->end.token & BY_LOSS) != 0;
+    int64_t pause = is_lost ? 0 : self->given->pause_ms;
+    if (self->is_keeper_gone && !replace_keeper(self))
+        self->has_failed = true;
+    if (self->has_failed && pause < RETRY_MS)
+        pause = RETRY_MS;
+    self->end.token = 0;
+    self->stage = WAITING;
+    self->give_up_at = now_ms() + pause;
+    do /* Signals are heard here alone. */
+        look(self);
+    while (self->signal == 0 && now_ms() < self->give_up_at);
+}
+
 static int take_all_turns(turn *self) {
     int result;
     while ((result = campaign(self)) == AGAIN) {
-        if (self->is_keeper_gone && !replace_keeper(self))
-            return FAILED;
-        /* A command that fails at once is not to keep etcd busy. After a loss we have been away for long enough. */
-        bool is_lost = (self->end.token & BY_LOSS) != 0;
-        int64_t pause = is_lost ? 0 : self->given->pause_ms;
-        if (self->has_failed && pause < RETRY_MS)
-            pause = RETRY_MS;
-        self->end.token = 0;
-        self->stage = WAITING;
-        self->give_up_at = now_ms() + pause;
-        do /* Signals are heard here alone. */
-            look(self);
-        while (self->signal == 0 && !self->is_keeper_gone && now_ms() < self->give_up_at);
+        do
+            pause_before_the_next(self);
+        while (self->signal == 0 && self->is_keeper_gone);
         if (self->signal != 0)
             return 128 + self->signal;
     }
@@ -284,6 +310,8 @@ int take_turns(options *given, const inherited *before, pid_t keeper, int socket
     close(self.signals);
     close(self.timer);
     close(self.socket);
+    if (self.typed != 0)
+        end_by(self.typed);
     if (self.election != NULL)
         _exit(result); /* Without a wait for its thread. */
     return result;

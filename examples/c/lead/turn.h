@@ -21,20 +21,21 @@ typedef struct {
     bool is_ended;       /* The election has. */
     bool has_campaigned; /* At least once. */
     bool has_led;        /* At least once. */
-    bool has_failed;     /* The election could not start, or was refused, since we were last in line. */
+    bool has_failed;     /* The election, the keeper or the command could not start, or was refused, since we last led. */
     bool is_keeper_gone;
     enum stage stage;
     uint64_t term;       /* The token, while we are elected. */
     uint64_t works_for;  /* The token that the command was started with. */
-    pid_t command;       /* 0: not known yet. */
+    pid_t command;       /* 0: not known yet, or ended. */
     int64_t told;        /* The keeper knows that leading is certain until then. */
     int64_t give_up_at;  /* If the stage is WAITING; if it is LEAVING, when we do not wait for etcd any more. */
-    int64_t kill_by;     /* Then the keeper must have killed if the stage is LOSING, or have heard if it is WORKING. */
+    int64_t kill_by;     /* Then the keeper must have killed if the stage is LOSING, or have answered if it is WORKING. */
     bool has_said_why;   /* Why the command must end. */
     bool has_no_grace;   /* It gets no SIGTERM. */
     bool has_terminal;   /* The command. */
     bool is_to_stop;     /* Somebody stops us as Ctrl-Z does. */
     int signal;          /* The one that asks for the end; 0: none. */
+    int typed;           /* The same, of one that the terminal has sent to the command and not to us: Ctrl-C. */
     word end;            /* How the command ended, if the stage is OVER. */
     uint64_t leader_token;
     char leader[256];

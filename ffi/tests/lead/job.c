@@ -8,6 +8,7 @@
  *     signals      note SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2 and SIGTERM; the last ends it
  *     child        have a child, in the same group
  *     session      have a child in a session of its own
+ *     thread       have a child in a session of its own, whose first thread ends and whose second one goes on
  *     daemon       have a grandchild in a session of its own, without a parent
  *     count        note each SIGTERM, and go on
  *     generations=N  have a child, that has a child, and so on, each in a session of its own; the last leaves signs
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,6 +79,11 @@ static void live(void) {
     exit(96);
 }
 
+static void *live_on(void *nothing) {
+    live();
+    return nothing;
+}
+
 /* A child that lives under another label: `session` has it begin a session, `is_lost` has no parent wait for it. */
 static void have(const char *what, int session, int is_lost, int more) {
     char name[128];
@@ -102,6 +109,9 @@ static void have(const char *what, int session, int is_lost, int more) {
             for (;;)
                 pause();
         }
+        pthread_t other;
+        if (strcmp(what, "thread") == 0 && pthread_create(&other, NULL, live_on, NULL) == 0)
+            pthread_exit(NULL);
         live();
     }
     close(begun[1]);
@@ -134,6 +144,8 @@ int main(int argc, char **argv) {
         else if (strcmp(what, "child") == 0)
             have(what, 0, 0, 0);
         else if (strcmp(what, "session") == 0)
+            have(what, 1, 0, 0);
+        else if (strcmp(what, "thread") == 0)
             have(what, 1, 0, 0);
         else if (strcmp(what, "daemon") == 0)
             have(what, 1, 1, 0);

@@ -13,7 +13,7 @@ use support::{Cluster, Proxy, wait_for};
 
 /// `one` is cut off from etcd while `two` is not; the job of `one` is all of these at once.
 fn cut_off(way: Way, api: &str) {
-    const STUBBORN: [&str; 4] = ["ignore", "child", "session", "daemon"];
+    const STUBBORN: [&str; 5] = ["ignore", "child", "session", "thread", "daemon"];
     let (mut cluster, story) = (with_v2(), Story::told(way));
     let api = ["--api", api];
     let proxy = Proxy::before(cluster.member(0).client_address());
@@ -31,7 +31,7 @@ fn cut_off(way: Way, api: &str) {
     println!("{way:?} {api:?}: killed {between:?} before the next began");
     // The last renewal was sent before the cut.
     assert!(story.last("one") < cut + TTL_NS, "alive for {} ns after the cut", story.last("one") - cut);
-    for label in ["one.child", "one.session", "one.daemon"] {
+    for label in ["one.child", "one.session", "one.thread", "one.daemon"] {
         assert!(story.has_seen(label, "lives"), "{label} has not lived");
     }
     assert!(story.token("one") < story.token("two"));
@@ -120,7 +120,8 @@ fn a_command_runs_for_many_leases_undisturbed() {
 
 #[test]
 fn lead_is_killed_and_the_keeper_ends_all() {
-    for (what, is_asked) in [(&["signals", "child"][..], true), (&["ignore", "child", "session", "daemon"][..], false)]
+    for (what, is_asked) in
+        [(&["signals", "child"][..], true), (&["ignore", "child", "session", "thread", "daemon"][..], false)]
     {
         let (cluster, story) = (Cluster::single(), Story::new());
         let mut one = story.runs(&url(&cluster), "one", &["--ttl", "8"], what);
@@ -142,7 +143,7 @@ fn lead_is_killed_and_the_keeper_ends_all() {
 
 fn stopped_past_its_ttl(way: Way) {
     let (cluster, story) = (Cluster::single(), Story::told(way));
-    let mut one = story.runs(&url(&cluster), "one", &[], &["ignore", "child", "session", "daemon"]);
+    let mut one = story.runs(&url(&cluster), "one", &[], &["ignore", "child", "session", "thread", "daemon"]);
     story.sees("one", "ready");
     let mut two = story.runs(&url(&cluster), "two", &[], &["exit=0"]);
     two.says("one leads");
@@ -163,7 +164,7 @@ fn lead_is_stopped_past_its_ttl_and_the_keeper_ends_all_in_time() {
 #[test]
 fn the_keeper_is_killed_and_lead_kills_all() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &[], &["ignore", "child", "session", "daemon"]);
+    let mut one = story.runs(&url(&cluster), "one", &[], &["ignore", "child", "session", "thread", "daemon"]);
     story.sees("one", "ready");
     let mut two = story.runs(&url(&cluster), "two", &[], &["exit=0"]);
     two.says("one leads");
@@ -200,7 +201,8 @@ fn children_from_before_are_nobodys_business() {
 fn the_keeper_is_stopped_and_lead_kills_all_before_the_lease_is_over() {
     let (mut cluster, story) = (Cluster::single(), Story::new());
     let proxy = Proxy::before(cluster.member(0).client_address());
-    let mut one = story.runs(&proxy.url(), "one", &["--stop-timeout", "0"], &["ignore", "child", "session", "daemon"]);
+    let mut one =
+        story.runs(&proxy.url(), "one", &["--stop-timeout", "0"], &["ignore", "child", "session", "thread", "daemon"]);
     story.sees("one", "ready");
     let mut two = story.runs(&url(&cluster), "two", &[], &["exit=0"]);
     two.says("one leads");
@@ -230,14 +232,14 @@ fn both_are_killed_at_once_and_the_command_dies_with_them() {
 #[test]
 fn what_a_command_leaves_behind_ends_before_the_place_is_given_up() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let what = ["signals", "child", "session", "daemon", "exit=5"];
+    let what = ["signals", "child", "session", "thread", "daemon", "exit=5"];
     let mut one = story.runs(&url(&cluster), "one", &["--ttl", "30", "--grace", "8"], &what);
     one.ends(5);
-    for label in ["one.child", "one.session", "one.daemon"] {
+    for label in ["one.child", "one.session", "one.thread", "one.daemon"] {
         assert!(story.has_seen(label, "caught-15"), "{label} was not asked");
     }
     assert!(one.said().contains("the command left processes behind, which were ended"), "{}", one.said());
-    let mut two = story.runs(&url(&cluster), "two", &[], &["ignore", "child", "session", "daemon", "exit=6"]);
+    let mut two = story.runs(&url(&cluster), "two", &[], &["ignore", "child", "session", "thread", "daemon", "exit=6"]);
     story.sees("two", "token-");
     story.ended_before("one", "two");
     let mut three = story.runs(&url(&cluster), "three", &[], &["exit=0"]);
@@ -332,12 +334,31 @@ fn what_the_command_starts_on_sigterm_and_leaves_behind_is_asked_too() {
 #[test]
 fn sigterm_while_the_keeper_is_stopped_is_the_end_all_the_same() {
     let (cluster, story) = (Cluster::single(), Story::new());
-    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "60"], &["ignore", "child", "session", "daemon"]);
+    let mut one =
+        story.runs(&url(&cluster), "one", &["--ttl", "60"], &["ignore", "child", "session", "thread", "daemon"]);
     story.sees("one", "ready");
     kill(one.keeper(), Signal::SIGSTOP).expect("a signal");
     one.signal(Signal::SIGTERM);
     one.ends(125);
     assert!(one.said().contains("the keeper process does not answer"), "{}", one.said());
+    story.nothing_is_left();
+    assert_eq!(cluster.etcdctl(&["get", "--prefix", "/jobs", "--keys-only"]), "");
+}
+
+#[test]
+fn a_keeper_that_is_stopped_before_the_turn_comes_holds_nobody_up() {
+    let (cluster, story) = (Cluster::single(), Story::new());
+    let done = story.path("done");
+    let until = format!("until={}", done.display());
+    let mut one = story.runs(&url(&cluster), "one", &["--ttl", "20"], &[&until]);
+    story.sees("one", "ready");
+    let mut two = story.runs(&url(&cluster), "two", &[], &["exit=0"]);
+    two.says("one leads");
+    kill(two.keeper(), Signal::SIGSTOP).expect("a signal");
+    File::create(&done).expect("a file");
+    one.ends(0);
+    two.ends(125);
+    assert!(two.said().contains("the keeper process does not answer"), "{}", two.said());
     story.nothing_is_left();
     assert_eq!(cluster.etcdctl(&["get", "--prefix", "/jobs", "--keys-only"]), "");
 }

@@ -71,6 +71,9 @@ fn usage_errors_name_option_value_and_remedy_and_touch_no_network() {
         (own(&["--endpoints", "https://h", "--key", "/k", "--server-name", "a b"]), &["--server-name \"a b\"", "DNS name"]),
         (good(&["--user", "me"]), &["--user is \"me\"", "--password-file", "ETCD_LEADER_PASSWORD"]),
         (good(&["--user", "me:Planted-Swordfish"]), &["--user holds a colon", "--password-file"]),
+        (good(&["--user", "me", "--user", "me:Planted-Swordfish"]), &["--user is given twice", "once"]),
+        (good(&["-ume:Planted-Swordfish"]), &["\"-ume\" is no option; options come first"]),
+        (good(&["-user:Planted-Swordfish"]), &["\"-user\" is no option; did you mean --user?"]),
         (good(&["--password", "Planted-Swordfish"]), &["--password is not taken", "--password-file"]),
         (good(&["--password=Planted-Swordfish"]), &["--password is not taken", "--password-file"]),
         (good(&["--password-file", "/f"]), &["--password-file is \"/f\" without --user", "both"]),
@@ -267,6 +270,25 @@ fn without_proc_nothing_is_begun() {
         let mut lead = story.start(process, |_| {});
         lead.ends(125);
         assert!(lead.said().contains("/proc is not mounted, or is another namespace's"), "{}", lead.said());
+    }
+}
+
+/// What is hidden cannot be ended.
+#[test]
+fn where_proc_hides_processes_nothing_is_begun() {
+    let (cluster, story) = (Cluster::single(), Story::new());
+    let whole = "exec \"$@\"";
+    let bounded = "exec setpriv --regid 65534 --clear-groups --bounding-set -sys_ptrace -- \"$@\"";
+    // Whoever may trace everything sees everything.
+    for (who, status) in [(whole, 0), (bounded, 125)] {
+        let script = format!("mount -t proc -o hidepid=2 none /proc && {who}");
+        let mut process = Command::new("unshare");
+        process.args(["--pid", "--fork", "--mount", "sh", "-c", &script, "sh"]).arg(&programs().plain);
+        process.args(["--endpoints", &url(&cluster), "--key", "/jobs", "--", "true"]);
+        let mut lead = story.start(process, |_| {});
+        lead.ends(status);
+        let is_refused = lead.said().contains("/proc hides some of this user's own processes");
+        assert_eq!(is_refused, status != 0, "{}", lead.said());
     }
 }
 

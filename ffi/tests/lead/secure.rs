@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -42,6 +43,13 @@ fn the_variables_of_etcdctl_count_where_an_option_is_missing() {
         });
         lead.ends(0);
     }
+    // Without TLS, etcdctl does not look at its variables for it.
+    let mut lead = story.lead_with(&["--key", "/jobs", "--endpoints", &url(&cluster)], &["true"], |process| {
+        process
+            .env("ETCDCTL_USER", &with_password)
+            .envs(["CACERT", "CERT", "KEY"].map(|of| (format!("ETCDCTL_{of}"), "/none")));
+    });
+    lead.ends(0);
     // An option goes before a variable.
     let mut lead = story.lead_with(&["--key", "/jobs", "--user", "nobody", "--wait", "20"], &["true"], |process| {
         process.env("ETCDCTL_ENDPOINTS", &list).env("ETCDCTL_USER", &with_password).env("ETCDCTL_PASSWORD", "x");
@@ -251,6 +259,20 @@ fn a_password_that_can_be_read_once_is_none_for_restart() {
     let mut lead = story.lead(&[&usual[..], &["/dev/null", "--restart"]].concat(), &["true"]);
     lead.ends(2);
     assert!(lead.said().contains("--password-file \"/dev/null\" can be read only once"), "{}", lead.said());
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_password_from_a_pipe() {
+    let story = Story::new();
+    let pipe = story.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let usual = ["--endpoints", "http://127.0.0.1:1", "--key", "/jobs", "--user", "worker", "--password-file"];
+    let mut lead = story.lead(&[&usual[..], &[&pipe.display().to_string()]].concat(), &["true"]);
+    // It has a keeper just before it asks for the password.
+    lead.keeper();
+    lead.signal(Signal::SIGTERM);
+    assert_eq!(lead.status().signal(), Some(Signal::SIGTERM as i32), "{}", lead.said());
+    story.nothing_is_left();
 }
 
 #[test]

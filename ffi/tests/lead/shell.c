@@ -2,6 +2,7 @@
  *
  *     shell briefly lead [its arguments...] -- shell echo     stopped with Ctrl-Z and let go on, forty times; then Ctrl-C
  *     shell for-long lead [its arguments...] -- shell echo    stopped until the command is gone, then let go on
+ *     shell in-a-script sh -c '... ; echo "n""ext"'           the same as briefly, with `lead` in it, and no next line
  *     shell echo                                              the command: repeats each line, and says when it goes on
  *
  * Says "all is well" if all was. */
@@ -95,7 +96,7 @@ static void shell(const char *terminal, char **command, int in, int out, int is_
         int status;
         CHECK(waitpid(job, &status, WUNTRACED) == job);
         if (!WIFSTOPPED(status)) {
-            say(out, (char)WEXITSTATUS(status));
+            say(out, (char)(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)));
             _exit(0);
         }
         /* Whoever had the terminal has given it back before it stopped. */
@@ -157,7 +158,7 @@ int main(int argc, char **argv) {
     /* Open as long as we are, so that it does not hang up in between. */
     int open_end = open(ptsname(keyboard), O_RDWR | O_NOCTTY | O_CLOEXEC);
     CHECK(open_end >= 0);
-    int is_brief = strcmp(argv[1], "briefly") == 0;
+    int is_brief = strcmp(argv[1], "for-long") != 0;
     pid_t child = fork();
     if (child == 0) {
         shell(ptsname(keyboard), argv + 2, to_shell[0], to_us[1], !is_brief);
@@ -178,6 +179,9 @@ int main(int argc, char **argv) {
         CHECK(times_shown("[goes on]") == ROUNDS);
         type("\x03");
         hears((char)(128 + SIGINT));
+        type("last\n");
+        shows("last");
+        CHECK(times_shown("next") == 0);
     } else {
         pid_t command = tcgetpgrp(keyboard);
         type("\x1a");

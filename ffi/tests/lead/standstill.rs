@@ -1,11 +1,14 @@
 //! Standstills of every part at once, as of a machine that is paused, and of etcd: `--restart` goes on, and nobody waits in vain.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::story::{Lead, Story};
+use super::story::{Lead, Story, child_of, programs};
 use super::url;
 use support::{Cluster, wait_for};
 
@@ -141,5 +144,53 @@ fn with_etcd_dead_sigterm_ends_lead_soon() {
     one.status();
     assert!(asked.elapsed() < Duration::from_secs(20), "it took {:?} of a ttl of 60 s", asked.elapsed());
     println!("with etcd dead: ended after {:?}", asked.elapsed());
+    story.nothing_is_left();
+}
+
+/// As while a new version of it is being copied.
+#[test]
+fn lead_with_restart_waits_for_a_command_that_is_being_written() {
+    let (cluster, story) = (Cluster::single(), Story::new());
+    let command = story.path("command");
+    fs::copy(&programs().job, &command).expect("a copy");
+    let writer = OpenOptions::new().append(true).open(&command).expect("the copy");
+    let signs = story.path("signs").display().to_string();
+    let usual = ["--endpoints", &url(&cluster), "--key", "/jobs", "--restart"];
+    let mut one = story.lead(&usual, &[&command.display().to_string(), &signs, "one", "signals"]);
+    one.says("Text file busy");
+    drop(writer);
+    story.sees("one", "ready");
+    one.signal(Signal::SIGTERM);
+    one.ends(0);
+    story.nothing_is_left();
+}
+
+/// A child from before begins one that gets the number of a command that has ended.
+#[test]
+fn a_number_that_is_given_again_holds_nothing_up() {
+    let (cluster, story) = (Cluster::single(), Story::new());
+    let job = story.job("one", &["exit=0"]);
+    let (wanted, given) = (story.path("wanted"), story.path("given"));
+    // The number after next is that of the last process: the one in between is the shell that begins it.
+    let child = "while read number; do echo $((number - 2)) > /proc/sys/kernel/ns_last_pid; \
+                 (sh -c 'echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"' \"$2\" &); done < \"$1\"";
+    let script = "sh -c \"$1\" sh \"$2\" \"$3\" & shift 3; exec \"$@\"";
+    nix::unistd::mkfifo(&wanted, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let mut container = Command::new("unshare");
+    container.args(["--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh", child]).args([&wanted, &given]);
+    container.arg(&programs().plain).args(["--endpoints", &url(&cluster), "--key", "/jobs", "--verbose"]);
+    container.args(["--restart", "--pause", "600", "--"]).args(job);
+    let mut one = story.start(container, |_| {});
+    let mut wanted = OpenOptions::new().write(true).open(&wanted).expect("a reader");
+    one.says("the command has ended");
+    let number = story.sees("one", "token-").pid;
+    wait_for("its number to be given again", || {
+        let _ = fs::remove_file(&given);
+        writeln!(wanted, "{number}").expect("written");
+        let given = wait_for("a process", || fs::read_to_string(&given).ok());
+        (given.trim() == number.to_string()).then_some(())
+    });
+    kill(child_of(one.pid(), "lead"), Signal::SIGTERM).expect("a signal");
+    one.ends(128 + Signal::SIGTERM as i32);
     story.nothing_is_left();
 }

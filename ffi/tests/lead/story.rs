@@ -180,18 +180,16 @@ impl Story {
         Duration::from_nanos(between.unsigned_abs())
     }
 
-    /// Processes that have the mark of this story in their environment.
+    /// Processes of which a thread has the mark of this story in its environment; one that has ended has none.
     pub(crate) fn left(&self) -> Vec<Pid> {
         let mark = self.mark.as_bytes();
-        let all = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-        all.filter(|path| {
-            fs::read(path.join("environ")).is_ok_and(|found| found.windows(mark.len()).any(|part| part == mark))
-        })
-        .filter_map(|path| {
-            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-            if stat.contains(") Z ") { None } else { stat.split(' ').next()?.parse().ok().map(Pid::from_raw) }
-        })
-        .collect()
+        let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_ours = |thread: PathBuf| {
+            fs::read(thread.join("environ")).is_ok_and(|found| found.windows(mark.len()).any(|part| part == mark))
+        };
+        let number = |path: &Path| path.file_name()?.to_str()?.parse().ok().map(Pid::from_raw);
+        let all = entries("/proc".into()).filter_map(|path| Some((number(&path)?, path)));
+        all.filter(|(_, path)| entries(path.join("task")).any(is_ours)).map(|(pid, _)| pid).collect()
     }
 
     pub(crate) fn nothing_is_left(&self) {
