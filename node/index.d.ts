@@ -118,7 +118,8 @@ declare namespace etcdLeader {
     token: number;
     /**
      * Is aborted as soon as we do not lead any more, with the reason (an {@link EtcdError}, or that of your own signal). Its
-     * `aborted` reads the clock while the work runs: a process that was frozen hears the truth at once.
+     * `aborted` and `throwIfAborted()` read the clock while the work runs: a process that was frozen hears the truth at once.
+     * A signal that is made from this one (`AbortSignal.any()`) hears of the end with the event.
      */
     signal: AbortSignal;
   }

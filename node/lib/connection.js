@@ -55,14 +55,16 @@ function isUrls(etcd) {
 
 /**
  * An object with members, none of which is a function: no client is that, and no stand-in for one. Every object has those
- * of an Object.prototype, if only of another realm's, as under a test runner.
+ * of an Object.prototype, if only of another realm's, as under a test runner; those of the package config have hidden ones.
  */
 function isPlain(etcd) {
   if (typeof etcd !== 'object' || etcd === null || Object.keys(etcd).length === 0) return false;
   let at = etcd;
   do {
     const members = Object.entries(Object.getOwnPropertyDescriptors(at));
-    if (members.some(([name, { value }]) => name !== 'constructor' && typeof value === 'function')) return false;
+    const isFunction = ([name, { value, enumerable }]) =>
+      typeof value === 'function' && name !== 'constructor' && (enumerable || at !== etcd);
+    if (members.some(isFunction)) return false;
     at = Object.getPrototypeOf(at);
   } while (at && Object.getPrototypeOf(at));
   return true;

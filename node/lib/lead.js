@@ -11,6 +11,17 @@ const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototyp
 /** The time between two looks at a term while the clock is in doubt. */
 const DOUBT_MS = 50;
 
+/** Runs what calls listeners. Their errors are the process's affair: neither the work nor any promise is to get them. */
+function withoutUs(callsListeners) {
+  try {
+    callsListeners();
+  } catch (error) {
+    nextTick(() => {
+      throw error;
+    });
+  }
+}
+
 /** One call of lead(), in one run of an election. */
 class Lead {
   #run;
@@ -37,13 +48,18 @@ class Lead {
     const { signal } = term;
     // It reads the clock, as isLeader() does: a process that was frozen hears the truth before it hears of the event.
     Object.defineProperty(signal, 'aborted', { get: () => this.#isOver(token, term), configurable: true });
+    // Node's own looks past that. There is no reason yet while the clock is in doubt, or a listener has stopped the election.
+    const throwIfAborted = () => {
+      if (signal.aborted) throw signal.reason ?? new DOMException('This operation was aborted', 'AbortError');
+    };
+    Object.defineProperty(signal, 'throwIfAborted', { value: throwIfAborted, configurable: true });
     queueMicrotask(() => this.#begin(token, term));
   }
 
   /** Whether the term was over before the work was. */
   #isOver(token, { signal }) {
     if (wasAborted.call(signal) || this.#isWorkOver || this.#run.token() === token) return wasAborted.call(signal);
-    this.#run.look();
+    withoutUs(() => this.#run.look());
     return true;
   }
 
@@ -63,14 +79,7 @@ class Lead {
     this.#run.beginWork();
     const isOver = () => {
       this.#isWorkOver = true;
-      try {
-        this.#stop();
-      } catch (error) {
-        // A listener threw. It is nobody's promise that is rejected.
-        nextTick(() => {
-          throw error;
-        });
-      }
+      withoutUs(() => this.#stop());
       this.#run.endWork();
     };
     this.#work.then(isOver, isOver);

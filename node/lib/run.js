@@ -11,12 +11,14 @@ const { nextTick } = require('./timers');
 
 class Run {
   #tell;
-  /** The run before this one, as long as this one has not begun. */
+  /** The run before this one, as long as this one has not begun, nor that one ended. */
   #before;
   #inOurWords;
   #handle = null;
   #isStopped = false;
   #isOver = false;
+  /** The outcome is known. */
+  #hasSettled = false;
   #isTelling = false;
   #works = false;
   #settle;
@@ -31,12 +33,13 @@ class Run {
    */
   constructor(tell, before) {
     this.#tell = tell;
-    this.#before = before;
+    this.#before = before?.#hasSettled ? undefined : before;
     alive.hold(this);
     this.outcome = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
     const isOver = () => {
+      this.#hasSettled = true;
       this.#before = undefined;
     };
     // An error is told as an event: a promise that nobody has asked for is not to be unhandled.
@@ -61,7 +64,7 @@ class Run {
       this.#inOurWords = inOurWords;
       this.#handle = native.start(config, () => this.#deliver());
     } catch (error) {
-      this.#fail(new EtcdError(error.code ?? 'EL_INTERNAL', error.message));
+      this.#fail(new EtcdError(error?.code ?? 'EL_INTERNAL', error?.message ?? String(error)));
     }
   }
 

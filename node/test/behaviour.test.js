@@ -123,6 +123,14 @@ for (const api of ['v2', 'v3']) {
       assert.deepEqual(await cluster.entries('/turn', api), []);
     });
 
+    it('gives each run an outcome of its own', async (t) => {
+      const one = new Fleet(t).candidate(at, '/outcome', 'one', 5).start();
+      await heard(one, 'elected');
+      assert.deepEqual(await one.stop().stopped(), { released: true });
+      const { released, reason } = await one.start().stop().stopped();
+      assert.deepEqual([released, reason?.code], [true, 'EL_STOPPED']);
+    });
+
     it('says the truth inside each listener', async (t) => {
       const one = new Fleet(t).candidate(at, '/inside', 'one', 5);
       const seen = [];

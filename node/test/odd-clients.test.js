@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
+const { once } = require('node:events');
 const { describe, it } = require('node:test');
 const vm = require('node:vm');
 const { PLANTED, checkSilence, debugLines } = require('./support/secrets');
@@ -187,6 +188,14 @@ describe('a client that cannot be used', { timeout: PATIENCE_MS }, () => {
     await assert.rejects(election.lead(() => {}), { code: 'EL_INVALID', name: 'EtcdError' });
   });
 
+  it('a client that throws what is no error is told of as well', async () => {
+    const election = etcdLeader({ get: () => {}, get hosts() { throw null; } }, '/jobs', 'me');
+    const told = once(election, 'error');
+    election.start();
+    const [error] = await told;
+    assert.deepEqual([error.code, error.message, election.isRunning()], ['EL_INTERNAL', 'null', false]);
+  });
+
   it('it may be put right by who hears of it', async () => {
     const [port] = await freePorts(1);
     const client = new FOUR(['h:0']);
@@ -341,6 +350,9 @@ describe('a URL or an object that cannot be used is refused at once', () => {
     const pem = vm.runInNewContext(`new Uint8Array(${JSON.stringify([...Buffer.from(CERT_PEM)])})`);
     assert.throws(() => etcdLeader(tls({ cert: pem }), '/jobs', 'me'), { message: /without its key/ });
     etcdLeader(Object.assign(Object.create(null), { endpoints: URL_1 }), '/jobs', 'me');
+    // The package config gives its objects functions that nobody sees.
+    const configured = Object.defineProperty({ endpoints: 'h:0' }, 'get', { value: () => {} });
+    assert.throws(() => etcdLeader(configured, '/jobs', 'me'), { message: /etcd.endpoints "h:0" has the port/ });
   });
 
   it('a ttl that is no number of whole seconds, but with a client of the original', () => {
