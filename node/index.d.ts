@@ -153,7 +153,8 @@ declare namespace etcdLeader {
     elected: [token: number];
     /**
      * We do not lead any more; `isLeader()` is false already. The code of the reason is `EL_STOPPED` after a stop: the
-     * place is kept until the listeners have returned. Any other code: it was lost already, and another may lead soon.
+     * place is kept until the listeners have returned. Any other code: it was lost already, and another may lead soon. When
+     * the process exits, the place goes before those listeners of `exit` run that were added after the package was loaded.
      */
     unelected: [reason: EtcdError];
     /** Another leads now. Not emitted for ourselves. */
@@ -225,7 +226,7 @@ declare namespace etcdLeader {
     /** Who leads, as far as is known; our own name while we do. */
     currentLeader(): string | undefined;
 
-    /** The options that took effect, and the ttl that etcd has granted; nothing while it does not run. */
+    /** The options that took effect, and the ttl that etcd has granted; nothing while it does not run, nor in the turn of its start. */
     settings(): Effective | undefined;
 
     /** Lets the process end while the election runs; its place is given up then. */

@@ -11,7 +11,7 @@ const { get: wasAborted } = Object.getOwnPropertyDescriptor(AbortSignal.prototyp
 /** The time between two looks at a term while the clock is in doubt. */
 const DOUBT_MS = 50;
 
-/** Runs what calls listeners. Their errors are the process's affair: neither the work nor any promise is to get them. */
+/** Makes a call that calls listeners, and throws their errors to the process: neither the work nor a promise gets them. */
 function withoutUs(callsListeners) {
   try {
     callsListeners();

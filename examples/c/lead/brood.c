@@ -131,7 +131,7 @@ static bool is_child(const process *one) {
     return one->is_alive && one->parent == getpid();
 }
 
-/* Whether a child is seen that may not be traced, as one is that runs a program with privileges or an unreadable one. */
+/* Whether /proc shows a child that may not be traced, such as one with a privileged or an unreadable program. */
 static bool can_see_the_hidden(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
@@ -161,8 +161,8 @@ bool can_see_processes(void) {
         say(ALWAYS, "/proc is not mounted, or is another namespace's, and without it what a command leaves behind"
             " cannot be ended; mount it");
     else if (!can_see_the_hidden())
-        say(ALWAYS, "/proc hides some of this user's own processes, and what is hidden cannot be ended; mount it without"
-            " hidepid, or with gid= of a group of this user (systemd: ProtectProc=default)");
+        say(ALWAYS, "/proc hides some of this user's own processes, which then cannot be ended; mount it without hidepid,"
+            " or with gid= of a group of this user (systemd: ProtectProc=default)");
     else
         return true;
     return false;

@@ -115,7 +115,7 @@ void on_signal(turn *self, int number) {
 
 /* The command was stopped: on a terminal we stop with it, so that the shell can go on. */
 static void on_stop(turn *self, int number) {
-    bool was_told = self->is_to_stop; /* Whoever told us has told the rest of our group as well, or not meant it. */
+    bool was_told = self->is_to_stop; /* The sender has told the rest of our group as well, or did not mean it. */
     bool follows = was_told || (have_terminal() && number != SIGSTOP);
     bool wants_terminal = number == SIGTTIN || number == SIGTTOU;
     self->is_to_stop = false;

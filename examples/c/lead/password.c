@@ -39,7 +39,7 @@ static bool read_file(const char *path, bool again) {
             " environment variable %s", path, PASSWORD_VARIABLE);
         return false;
     }
-    if (is_no_file) /* We wait for whoever writes into a pipe, and a signal is to end that. */
+    if (is_no_file) /* We wait for the writer of a pipe, and a signal may end that wait. */
         let_signals_end_us();
     int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t length = file < 0 ? -1 : read(file, password, sizeof password - 1);
